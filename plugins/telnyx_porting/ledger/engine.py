@@ -1,0 +1,255 @@
+"""The ledger's one door to a database, and the only file that names a dialect.
+
+SQLite contract: WAL, ``BEGIN IMMEDIATE`` for writes (a transaction that reads first and writes later fails at once with
+"database is locked", whatever the time-out), short transactions, one engine per process, file mode 0600. Several hosts
+need PostgreSQL; its URLs are normalised to psycopg 3.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+
+from telnyx_porting.errors import LedgerError
+
+VERSION_TABLE = "porting_ledger_version"
+SQLITE_VARIABLES = 32_000  # SQLite's default limit of bound values is 32,766
+_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"}
+_UPGRADE = "run `python -m telnyx_porting upgrade` with the newest installed version"
+
+
+def normalise(url: str | URL) -> URL:
+    """Return the URL with the driver the ledger uses.
+
+    :raises LedgerError: when it is no URL, or of a database the ledger does not support.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError(
+            "the ledger URL is not a database URL; expected sqlite:////path/to/ledger.db"
+            " or postgresql://user:password@host/database"
+        ) from error
+    if parsed.drivername in _POSTGRES:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in {"sqlite", "sqlite+pysqlite"} and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise LedgerError(
+        f"the ledger cannot live in {parsed.drivername!r}; expected a sqlite file or a postgresql database"
+    )
+
+
+class Ledger:
+    """A handle on the ledger; cheap to make, connects when first used, safe in forked processes.
+
+    :param url: ``sqlite:////absolute/path.db`` or ``postgresql://...``.
+    :param durable: commit to disk before a write returns (the receiver answers 200 only then).
+    """
+
+    def __init__(self, url: str | URL, *, durable: bool = False) -> None:
+        self.url = normalise(url)
+        self.durable = durable
+        self._engine: tuple[int, Engine] | None = None
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.url.render_as_string(hide_password=True)})"
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this ledger is a file."""
+        return self.url.drivername.startswith("sqlite")
+
+    @property
+    def engine(self) -> Engine:
+        """This process's engine: a pool must not cross a fork."""
+        if self._engine is None or self._engine[0] != os.getpid():
+            self._engine = (os.getpid(), self._connect())
+        return self._engine[1]
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        if self._engine is not None and self._engine[0] == os.getpid():
+            self._engine[1].dispose()
+        self._engine = None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for looking: one consistent snapshot, nothing is written."""
+        with _clear(self), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One short write transaction, committed at the end of the block."""
+        with _clear(self), self.engine.connect().execution_options(porting_write=True) as connection:
+            with connection.begin():
+                yield connection
+
+    def _connect(self) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(self.url, pool_pre_ping=True, pool_size=2, max_overflow=8)
+        engine = create_engine(self.url, connect_args={"timeout": 30, "check_same_thread": False})
+        path = Path(str(self.url.database))
+
+        @event.listens_for(engine, "connect")
+        def _pragmas(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves
+            if not stat.S_IMODE(path.stat().st_mode) == 0o600 and os.access(path, os.W_OK):
+                path.chmod(0o600)
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
+            cursor.execute("PRAGMA cache_size=-65536")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            write = connection.get_execution_options().get("porting_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        return engine
+
+    # -- schema ------------------------------------------------------------------------------------------------------
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version, under a lock; harmless when it already is.
+
+        :raises LedgerError: when the ledger is newer than this package, or cannot be written.
+        """
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("path_separator", "os")
+        self._check_not_newer()
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(7021150315)"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def ready(self) -> Ledger:
+        """Return self once the schema is this package's; SQLite upgrades itself, PostgreSQL says what to run.
+
+        :raises LedgerError: naming the version found and the command or version needed.
+        """
+        found = self.version()
+        if found == HEAD:
+            return self
+        if found is not None:
+            self._check_not_newer()
+        if not self.is_sqlite:
+            raise LedgerError(f"the ledger is at version {found or 'none'}, this package needs {HEAD}: {_UPGRADE}")
+        self.upgrade()
+        return self
+
+    def version(self) -> str | None:
+        """Return the schema's version, or None where no ledger is."""
+        with self.read() as connection:
+            if not inspect(connection).has_table(VERSION_TABLE):
+                return None
+            return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+
+    def _check_not_newer(self) -> None:
+        found = self.version()
+        if found is not None and found > HEAD:
+            raise LedgerError(f"the ledger is at version {found}, newer than this package's {HEAD}: update the package")
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def upsert(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        change: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Insert rows; where the key exists apply `change` (column -> value or SQL), or do nothing when it is None.
+
+        Rows are de-duplicated (the last wins) and sorted by key: no deadlock between two writers, no row twice in one
+        statement. Inside `change`, use :func:`excluded` for the new row's values.
+        """
+        if not rows:
+            return
+        key = [column.name for column in table.primary_key]
+        unique = {tuple(row[name] for name in key): row for row in rows}
+        ordered = [dict(unique[identity]) for identity in sorted(unique)]
+        if self.is_sqlite:
+            statement: Any = sqlite.insert(table)
+        else:
+            statement = postgresql.insert(table)
+        if change is None:
+            statement = statement.on_conflict_do_nothing(index_elements=key)
+        else:
+            statement = statement.on_conflict_do_update(index_elements=key, set_=dict(change))
+        connection.execute(statement, ordered)
+
+    def greatest(self, *values: Any) -> ColumnElement[Any]:
+        """SQL: the largest of several values (SQLite spells it ``max``)."""
+        return func.max(*values) if self.is_sqlite else func.greatest(*values)
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Hold a named lock until the transaction ends; a SQLite write transaction is one already."""
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+
+    def size(self) -> int:
+        """Return the ledger's size on disk in bytes."""
+        query = (
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            if self.is_sqlite
+            else "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
+            " WHERE relname LIKE 'porting\\_%' AND relkind = 'r'"
+        )
+        with self.read() as connection:
+            return int(connection.execute(text(query)).scalar_one())
+
+
+def excluded(name: str) -> ColumnElement[Any]:
+    """SQL: the value that the conflicting insert wanted to write."""
+    from sqlalchemy import literal_column
+
+    return literal_column(f"excluded.{name}")
+
+
+HEAD = "0001"
+
+
+@contextmanager
+def _clear(ledger: Ledger) -> Iterator[None]:
+    """Say in one sentence which ledger could not be used, without its password."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except OperationalError as error:
+        raise LedgerError(f"{ledger!r} cannot be used: {_first_line(error)}") from error
+    except DBAPIError:
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__

@@ -1,0 +1,264 @@
+"""The nine tables of the ledger. What each column is for stands beside it; every row carries its account."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
+
+from telnyx_porting.ledger.types import Instant, Json, Lossless
+
+metadata = MetaData()
+
+
+def _account() -> Column[str]:
+    return Column("account", String(250), primary_key=True)
+
+
+events = Table(
+    "porting_events",
+    metadata,
+    _account(),
+    Column("id", String(36), primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("order_id", String(36)),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("payload_status", Text, nullable=False),
+    Column("completed_seen_at", Instant),  # when a scan saw `created` turn into `completed`
+    Column("methods", Json, nullable=False),  # what the event *type* could use
+    Column("natural_key", Lossless),  # outlives the payload
+    Column("natural_at", Text),  # the key's time as written: its precision matters
+    Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: one per number of a split
+    Column("value", Lossless),  # order status, messaging state or comment author type; outlives the payload
+    Column("payload", Json),
+    Column("pruned", Boolean, nullable=False, server_default=text("false")),  # payload removed by retention
+    Column("first_seen_at", Instant, nullable=False),
+    Column("delivery", Text),  # null = not looked at yet; see flows/delivery.py
+    Column("cause", Text),
+    Column("due_at", Instant),
+    Column("arrived_at", Instant),
+    Column("sends", Integer, nullable=False, server_default="0"),
+    Column("last_sent_at", Instant),
+    Index("porting_events_created", "account", "created_at", "id"),
+    Index("porting_events_order", "account", "order_id", "type", "created_at"),
+    Index("porting_events_key", "account", "natural_key"),
+)
+Index(
+    "porting_events_open",
+    events.c.account,
+    events.c.due_at,
+    postgresql_where=text("delivery IS NULL OR delivery IN ('pending', 'missed')"),
+    sqlite_where=text("delivery IS NULL OR delivery IN ('pending', 'missed')"),
+)
+Index(
+    "porting_events_not_generated",
+    events.c.account,
+    events.c.created_at,
+    postgresql_where=text("payload_status <> 'completed'"),
+    sqlite_where=text("payload_status <> 'completed'"),
+)
+
+orders = Table(
+    "porting_orders",
+    metadata,
+    _account(),
+    Column("id", String(36), primary_key=True),
+    Column("status", Lossless),
+    Column("status_since", Instant),
+    Column("episode", Integer, nullable=False, server_default="0"),  # which exception of this order, 1-based
+    Column("codes", Json),  # [[code, description], ...] of the current status
+    Column("messaging_status", Lossless),
+    Column("messaging_since", Instant),
+    Column("foc_requested", Instant),
+    Column("foc_actual", Instant),
+    Column("activation_status", Lossless),
+    Column("customer_reference", Lossless),
+    Column("customer_group_reference", Lossless),
+    Column("support_key", Lossless),
+    Column("parent_support_key", Lossless),
+    Column("number_count", Integer),
+    Column("number_type", Lossless),
+    Column("country", Lossless),
+    Column("webhook_url", Lossless),
+    Column("created_at", Instant),
+    Column("updated_at", Instant),  # the provider's, of the newest thing we know
+    Column("api_read_at", Instant),  # null: known from events only
+    Index("porting_orders_status", "account", "status"),
+    Index("porting_orders_read", "account", "api_read_at"),
+)
+
+feeds = Table(
+    "porting_feeds",
+    metadata,
+    _account(),
+    Column("source", String(250), primary_key=True),  # events | receiver | deliveries | table:<conn>
+    Column("covers_from", Instant),
+    Column("covered_until", Instant),  # for `events` this is the watermark
+    Column("proved_at", Instant),  # when it first showed a port-in notification of this account
+    Column("checked_at", Instant),
+    Column("heartbeat", Instant),
+    Column("error", Lossless),
+    Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
+    Column("rate_limit", Json),
+    Column("token", Text),  # fences the scan that may seal
+    Column("watch_from", Instant),  # on `events`: nothing due earlier is ever planned by itself
+    Column("horizon", Instant),  # on `events`: the provider no longer has what is older
+    Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
+    Column("user_id", Text),
+)
+
+windows = Table(
+    "porting_windows",
+    metadata,
+    _account(),
+    Column("id", String(36), primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("made_by", Text, nullable=False),  # scan | backfill | audit
+    Column("held", Integer),
+    Column("counted", Integer),
+    Column("late", Integer),  # rows that appeared behind the watermark
+    Column("requests", Integer),
+    Column("started_at", Instant, nullable=False),
+    Column("sealed_at", Instant),
+    Column("open_reason", Lossless),
+    Index("porting_windows_time", "account", "until"),
+)
+
+deliveries = Table(
+    "porting_deliveries",
+    metadata,
+    _account(),
+    Column("source", String(250), primary_key=True),
+    Column("source_id", String(250), primary_key=True),
+    Column("event_id", String(36)),  # the one event this proves, once matched
+    Column("matched", Text),  # null = not looked at | id | key | none | ambiguous
+    Column("webhook_id", Lossless),
+    Column("type", Lossless),
+    Column("order_id", Lossless),
+    Column("natural_key", Lossless),
+    Column("natural_at", Text),
+    Column("destination", Lossless),
+    Column("ok", Boolean, nullable=False),
+    Column("occurred_at", Instant),
+    Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
+    Column("stored_at", Instant, nullable=False),
+    Column("error_code", Text),
+    Index("porting_deliveries_event", "account", "event_id"),
+    Index("porting_deliveries_key", "account", "natural_key"),
+)
+Index(
+    "porting_deliveries_new",
+    deliveries.c.account,
+    deliveries.c.stored_at,
+    postgresql_where=text("matched IS NULL"),
+    sqlite_where=text("matched IS NULL"),
+)
+
+plans = Table(
+    "porting_plans",
+    metadata,
+    _account(),
+    Column("id", String(36), primary_key=True),
+    Column("reason", Lossless, nullable=False),
+    Column("selection", Json, nullable=False),  # how the ids were chosen, and what the plan will do in words
+    Column("hash", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("expected_mails", Integer),  # null: unknown, treated as some
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Lossless, nullable=False),
+    Column("approved_at", Instant),
+    Column("approved_by", Lossless),
+    Column("closed_at", Instant),
+    Column("closed_by", Lossless),
+    Column("close_reason", Lossless),
+    Column("expires_at", Instant, nullable=False),
+)
+Index(
+    "porting_plans_one_open",  # one open plan per account
+    plans.c.account,
+    unique=True,
+    postgresql_where=text("closed_at IS NULL"),
+    sqlite_where=text("closed_at IS NULL"),
+)
+
+republishes = Table(
+    "porting_republishes",
+    metadata,
+    _account(),
+    Column("plan_id", String(36), primary_key=True),
+    Column("event_id", String(36), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # see flows/republish.py
+    Column("forced", Boolean, nullable=False, server_default=text("false")),  # a person named it, whatever its state
+    Column("n", Integer),  # which send of the event this is
+    Column("owner", Text),
+    Column("baseline", Json),  # deliveries known when the claim was written: not new evidence
+    Column("sent_at", Instant),
+    Column("reply_date", Instant),  # the reply's Date header: the provider's clock
+    Column("due_at", Instant),
+    Column("settled_at", Instant),
+    Column("detail", Lossless),
+    Index("porting_republishes_event", "account", "event_id"),
+    Index("porting_republishes_sent", "account", "sent_at"),
+)
+Index(
+    "porting_republishes_one_unresolved",  # at most one unresolved send per event
+    republishes.c.account,
+    republishes.c.event_id,
+    unique=True,
+    postgresql_where=text("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
+    sqlite_where=text("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
+)
+
+findings = Table(
+    "porting_findings",
+    metadata,
+    _account(),
+    Column("key", String(250), primary_key=True),  # kind:subject
+    Column("kind", Text, nullable=False),
+    Column("subject", Lossless, nullable=False),
+    Column("order_id", String(36)),
+    Column("severity", Text, nullable=False),  # critical | high | low
+    Column("detail", Json, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("changed_at", Instant),
+    Column("absent_since", Instant),  # first look that no longer found it true; resolves after the hold time
+    Column("resolved_at", Instant),
+    Column("turn", Integer, nullable=False, server_default="1"),
+    Column("owner", Lossless),
+    Column("note", Lossless),
+    Column("acked_until", Instant),
+    Column("muted_until", Instant),
+)
+Index(
+    "porting_findings_open",
+    findings.c.account,
+    findings.c.kind,
+    postgresql_where=text("resolved_at IS NULL"),
+    sqlite_where=text("resolved_at IS NULL"),
+)
+
+alerts = Table(
+    "porting_alerts",
+    metadata,
+    _account(),
+    Column("key", String(250), primary_key=True),
+    Column("turn", Integer, primary_key=True),
+    Column("channel", String(250), primary_key=True),
+    Column("status", Text, nullable=False),  # queued | sent | resolving | resolved | dropped | baseline
+    Column("action", Text, nullable=False),  # firing | changed | reminder | resolved: what the next message says
+    Column("group_key", Text, nullable=False),
+    Column("next_at", Instant),  # queue and reminder clock; null = nothing to send
+    Column("sent_at", Instant),
+    Column("sends", Integer, nullable=False, server_default="0"),
+    Column("error", Lossless),
+)
+Index(
+    "porting_alerts_due",
+    alerts.c.account,
+    alerts.c.next_at,
+    postgresql_where=text("next_at IS NOT NULL"),
+    sqlite_where=text("next_at IS NOT NULL"),
+)

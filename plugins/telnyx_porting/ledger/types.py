@@ -1,0 +1,89 @@
+"""Column types that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Dialect, Text
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MARK = "\x01"  # never the first character of stored plain text
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(value: datetime | timedelta) -> int:
+    """Return a time as microseconds since 1970 UTC, or a duration as microseconds: the ledger's arithmetic."""
+    if isinstance(value, timedelta):
+        return value // _MICROSECOND
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone; the ledger keeps UTC")
+    return (value - _EPOCH) // _MICROSECOND
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC time with microseconds, kept as an integer: exact, and comparable and addable in SQL on every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | int | None, dialect: Dialect) -> int | None:
+        """Turn an aware datetime into microseconds."""
+        return microseconds(value) if isinstance(value, datetime) else value
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Turn microseconds into an aware datetime."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Let plain integers (durations in microseconds) take part in arithmetic."""
+        return BigInteger() if isinstance(value, int) else self
+
+
+class Lossless(TypeDecorator[str]):
+    """Any Python text, NUL and lone surrogates included (PostgreSQL's text refuses both); escaped only when needed."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape text that a database would refuse or change."""
+        if value is None or not _needs_escape(value):
+            return value
+        return _MARK + json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Undo the escape."""
+        if value is None or not value.startswith(_MARK):
+            return value
+        text = json.loads(value[1:])
+        return text if isinstance(text, str) else value
+
+
+def _needs_escape(value: str) -> bool:
+    return "\x00" in value or value.startswith(_MARK) or not value.isascii() and not _encodable(value)
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value as ASCII text: lossless for every string JSON can carry, and the same bytes on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Serialise; None is SQL NULL."""
+        return None if value is None else json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Parse; SQL NULL is None."""
+        return None if value is None else json.loads(value)

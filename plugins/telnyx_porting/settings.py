@@ -1,0 +1,184 @@
+"""Every knob of the port-in watch: its default, its unit and its environment variable. No Airflow.
+
+A field ``grace`` is read from ``TELNYX_PORTING_GRACE``. Durations are written ``90`` (seconds), ``90s``, ``15m``,
+``4h`` or ``2d``. Lists are comma separated. ``TELNYX_PORTING_ACCOUNT_SETTINGS`` is a JSON object
+``{"<account>": {"grace": "5m"}}`` that overrides any field for one account.
+
+An invalid value must never stop a DAG from parsing, and must never act with a value nobody chose:
+:func:`load` falls back to the default and keeps the problem; :meth:`Settings.require_valid`, the first line of
+every task, raises it as one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from telnyx_porting.errors import SettingsError
+
+PREFIX = "TELNYX_PORTING_"
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """Turn ``90``, ``"90s"``, ``"15m"``, ``"4h"`` or ``"2d"`` into a timedelta; leave anything else to pydantic."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", value.strip())):
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    if isinstance(value, str):
+        raise ValueError("a duration such as 90s, 15m, 4h or 2d")
+    return value
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time with a zone, such as 2026-10-01T00:00:00Z")
+    return value.astimezone(UTC)
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("a duration of zero or more")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
+Instant = Annotated[datetime, AfterValidator(_utc)]
+
+
+def _field(default: Any, text: str, **limits: Any) -> Any:
+    return Field(default=default, description=text, **limits)
+
+
+class Settings(BaseModel):
+    """All settings of one account, immutable. Read them with :func:`load`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accounts: Names = _field(("telnyx_default",), "Airflow connection ids of the Telnyx accounts to watch")
+
+    # Reading the API
+    requests_per_second: float = _field(2.0, "ceiling for background requests, per second", gt=0, le=1000)
+    keep_free: float = _field(0.5, "share of the remaining rate limit left to other software", ge=0, lt=1)
+    overlap: Duration = _field(timedelta(hours=1), "how far each scan reads again behind its watermark")
+    settle: Duration = _field(timedelta(seconds=60), "age before a window may be sealed")
+    first_look_days: int = _field(14, "days of history read at first contact", ge=0, le=3650)
+
+    # Findings
+    stuck_after: Duration = _field(timedelta(minutes=30), "age at which an event without payload is stuck")
+    alert_channels: Names = _field(
+        (), "where alerts go: <connection id>:<json|slack|pagerduty|alertmanager>, or mail"
+    )
+
+    # Did it arrive?
+    consumer_of_record: str = _field(
+        "", "the feed whose deliveries decide: receiver, deliveries:<url prefix> or table:<conn>; empty: found out"
+    )
+    grace: Duration = _field(timedelta(minutes=15), "time an event's notification may take before it is missed")
+    confirm_within: Duration = _field(timedelta(minutes=15), "time a republished notification may take to arrive")
+
+    # Republishing
+    republish_mode: Literal["off", "approve", "auto"] = _field("approve", "who decides: off, approve (a person), auto")
+    consumer_is_idempotent: bool = _field(False, "your consumer ignores repeats; auto needs it to be true")
+    auto_approve_max: int = _field(10, "largest plan approved without a person, in events", ge=0)
+    republish_daily_cap: int = _field(100, "most sends without a person in a rolling 24 h, in events", ge=0)
+    republish_max_age: Duration = _field(timedelta(hours=24), "oldest event republished without a person")
+    republish_max_mails: int = _field(0, "most mails a plan may cause without a person", ge=0)
+    republish_per_second: float = _field(1.0, "republish requests per second; protects the consumer", gt=0, le=100)
+    republish_unconfirmed: int = _field(20, "most sends awaiting their verdict at once", ge=1, le=1000)
+    republish_budget: int = _field(3, "sends per event before it is given up", ge=1, le=10)
+    republish_pauses: Durations = _field(
+        (timedelta(minutes=30), timedelta(hours=4), timedelta(hours=24)), "pause before the 2nd, 3rd, ... send"
+    )
+    plan_expires: Duration = _field(timedelta(hours=24), "life of a plan that nobody finished")
+
+    # When the DAGs run
+    scan_every: Duration = _field(timedelta(minutes=5), "interval of porting_scan")
+    look_every: Duration = _field(timedelta(minutes=15), "interval of the stuck, exception and missed DAGs")
+
+    problems: tuple[SettingsError, ...] = Field(default=(), exclude=True, repr=False)
+
+    def require_valid(self) -> Settings:
+        """Return self, or raise the first invalid setting as one sentence.
+
+        :raises SettingsError: naming the variable, its value and what would be right.
+        """
+        if self.problems:
+            raise self.problems[0]
+        return self
+
+
+_KNOBS = tuple(name for name in Settings.model_fields if name != "problems")
+
+
+def load(account: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of one account (or of none: the DAGs' own) from the environment.
+
+    :param account: Airflow connection id whose overrides apply.
+    :param environ: variables to read; default ``os.environ``.
+    :return: valid settings; what was invalid is in ``problems`` and replaced by the default.
+    """
+    env = os.environ if environ is None else environ
+    relevant = tuple(sorted((key, value) for key, value in env.items() if key.startswith(PREFIX)))
+    return _load(account, relevant)
+
+
+@cache
+def _load(account: str | None, variables: tuple[tuple[str, str], ...]) -> Settings:
+    env = dict(variables)
+    problems: list[SettingsError] = []
+    values: dict[str, Any] = {}
+    for name in _KNOBS:
+        if (text := env.get(PREFIX + name.upper(), "")).strip():
+            _keep(values, problems, name, text, PREFIX + name.upper())
+    for name, value in _overrides(account, env.get(PREFIX + "ACCOUNT_SETTINGS", ""), problems).items():
+        _keep(values, problems, name, value, f"{PREFIX}ACCOUNT_SETTINGS[{account}].{name}")
+    return Settings(**values, problems=tuple(problems))
+
+
+def _overrides(account: str | None, text: str, problems: list[SettingsError]) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    expected = 'a JSON object such as {"telnyx_default": {"grace": "5m"}}'
+    try:
+        accounts = json.loads(text)
+    except ValueError:
+        accounts = None
+    mine = accounts.get(account or "", {}) if isinstance(accounts, dict) else None
+    if not isinstance(mine, dict):
+        problems.append(SettingsError(PREFIX + "ACCOUNT_SETTINGS", text, expected))
+        return {}
+    return mine
+
+
+def _keep(values: dict[str, Any], problems: list[SettingsError], name: str, value: Any, variable: str) -> None:
+    if name not in _KNOBS:
+        problems.append(SettingsError(variable, value, "one of " + ", ".join(_KNOBS)))
+        return
+    try:
+        Settings.model_validate({name: value})
+    except ValidationError as error:
+        problems.append(SettingsError(variable, value, _expected(name, error)))
+    else:
+        values[name] = value
+
+
+def _expected(name: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    annotation = Settings.model_fields[name].annotation
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(get_args(annotation))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{Settings.model_fields[name].description} ({message})"
