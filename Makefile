@@ -1,0 +1,91 @@
+# Everything is built inside the clone: .venv from the locks, other files under build/.
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
+
+.PHONY: help install demo test test-slow test-all lint format lock env bench chaos clean
+
+help:  ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP)  ## Build .venv from the locks, the package editable in it (nothing to do: nothing done)
+
+# One shell per line and no newer feature of make: macOS still ships GNU Make 3.81.
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@for python in $(PYTHONS); do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null; then break; fi; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "make install needs Python 3.11 or newer (below 3.15) and found it under none of these names: $(PYTHONS)." >&2; \
+		echo "Install one (Debian: apt install python3 python3-venv), or name it: make install PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "make install needs the modules venv and ensurepip of $$python, and they are not there." >&2; \
+		echo "On Debian and Ubuntu: apt install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; \
+		exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || $$python -m venv .venv
+	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: install  ## Sandbox, receiver and Airflow on this machine, one full cycle (ONCE=1: then end)
+	@exec $(BIN)/python -m include.demo $(if $(ONCE),--once)
+
+test: install  ## What a change must pass, in minutes; needs nothing but PyPI
+	@echo "hypothesis seed: $(SEED) (again: make test SEED=$(SEED))"
+	@$(PYTEST) -n auto --maxprocesses 4 --dist loadgroup -m "not e2e and not chaos and not bench"
+
+test-slow: install  ## What make test leaves out: whole processes, a browser, kills
+	@echo "hypothesis seed: $(SEED) (again: make test-slow SEED=$(SEED))"
+	@$(PYTEST) --timeout 600 -m "(e2e or chaos) and not bench" || [ $$? -eq 5 ]
+
+test-all: test test-slow  ## Both
+
+lint: install  ## ruff, mypy, the arrows between the rooms, the compose file
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+
+format: install  ## Let ruff put the code in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-header --extra postgres
+
+lock: install  ## Solve both locks anew (the newest versions that pyproject.toml allows)
+	@$(COMPILE) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) --group dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+bench: install  ## Measure, and compare with what others offer
+	@$(PYTEST) --timeout 1200 -s -m bench tests/benchmarks
+
+chaos: install  ## Kill and starve what runs
+	@$(PYTEST) --timeout 1200 -m chaos
+
+env:  ## Write .env for docker compose with fresh secrets (never overwrites one)
+	@if [ -e .env ]; then echo ".env is there already; remove it to make new secrets" >&2; exit 1; fi
+	@umask 077; while IFS= read -r line; do \
+		case "$$line" in \
+			*FERNET_KEY=) line="$$line$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')" ;; \
+			*SECRET=|*SECRET_KEY=|*PASSWORD=) line="$$line$$(head -c 64 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" ;; \
+		esac; \
+		printf '%s\n' "$$line"; \
+	done < .env.example > .env
+	@echo "Wrote .env. Set TELNYX_API_KEY and TELNYX_PUBLIC_KEY in it, then: docker compose up"
+
+clean:  ## Remove everything that make has built
+	@rm -rf build dist .venv .hypothesis .ruff_cache plugins/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""Before the first ``import airflow``: a home of its own inside the clone, and quiet surroundings."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+_TMP = BUILD / "tmp"
+_TMP.mkdir(parents=True, exist_ok=True)
+# pytest reads this when it makes the first tmp_path: no file outside the clone.
+os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_TMP)
+
+_HOME = tempfile.mkdtemp(prefix="airflow-", dir=_TMP)
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "TELNYX_"))]:
+    del os.environ[_name]
+for _name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    os.environ.pop(_name, None)
+os.environ.update(
+    {
+        "AIRFLOW_HOME": _HOME,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    }
+)
+
+# Examples are many and machines differ: a slow one is no failure, and the seed is printed by `make test`.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """Where Airflow lives in this test process."""
+    return Path(_HOME)
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Iterator[Path]:
+    """A migrated metadata database; the migration runs once per Airflow version, then it is a copy."""
+    import airflow
+
+    template = BUILD / f"airflow-{airflow.__version__}.db"
+    if not template.exists():
+        fresh = airflow_home / "fresh.db"
+        subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{fresh}"},
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
+        # Two test processes may both get here; each rename is whole.
+        fresh.replace(template)
+    database = airflow_home / "airflow.db"
+    shutil.copyfile(template, database)
+    yield database
+    database.unlink(missing_ok=True)
