@@ -80,7 +80,8 @@ env:  ## Write .env for docker compose with fresh secrets (never overwrites one)
 	@umask 077; while IFS= read -r line; do \
 		case "$$line" in \
 			*FERNET_KEY=) line="$$line$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')" ;; \
-			*SECRET=|*SECRET_KEY=|*PASSWORD=) line="$$line$$(head -c 64 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" ;; \
+			*SECRET=|*SECRET_KEY=) line="$$line$$(head -c 64 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" ;; \
+			*PASSWORD=) line="$$line$$(head -c 16 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" ;; \
 		esac; \
 		printf '%s\n' "$$line"; \
 	done < .env.example > .env
