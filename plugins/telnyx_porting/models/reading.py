@@ -1,0 +1,89 @@
+"""Reading values that may be missing or oddly shaped, and times as Telnyx writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def parse_time(text: object) -> datetime | None:
+    """
+    Read an ISO 8601 time, with or without fraction, with ``Z`` or a numeric offset, as UTC.
+
+    :param text: what the API wrote; anything that is no time reads as None, a time without offset as UTC
+    """
+    if not isinstance(text, str) or len(text) < 19:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is UTC:
+            return moment
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _written_precision(text: str) -> int:
+    """Count the digits of the fraction of a second as written (0 to 6)."""
+    clock = text[19:]
+    if not clock.startswith((".", ",")):
+        return 0
+    digits = 0
+    for character in clock[1:7]:
+        if not character.isdigit():
+            break
+        digits += 1
+    return digits
+
+
+def same_instant(a: str | None, b: str | None) -> bool:
+    """
+    Compare two written times at the coarser of their written precisions.
+
+    Telnyx writes the same instant with microseconds in one place and whole seconds in another.
+
+    :param a: a time as written
+    :param b: another
+    :return: False when either is missing or no time
+    """
+    one, other = parse_time(a), parse_time(b)
+    if a is None or b is None or one is None or other is None:
+        return False
+    unit = 10 ** (6 - min(_written_precision(a), _written_precision(b)))
+    cut_one = one.replace(microsecond=one.microsecond - one.microsecond % unit)
+    cut_other = other.replace(microsecond=other.microsecond - other.microsecond % unit)
+    return cut_one == cut_other
+
+
+def second_of(text: object) -> str | None:
+    """Write a time to the whole second, in UTC, without offset: the part every writer agrees on."""
+    moment = parse_time(text)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S") if moment else None
+
+
+def text_of(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def flag_of(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def number_of(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def items_of(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def details_of(status: dict[str, Any]) -> tuple[tuple[str, str | None], ...]:
+    return tuple(
+        (detail["code"], text_of(detail.get("description")))
+        for detail in items_of(status.get("details"))
+        if isinstance(detail, dict) and isinstance(detail.get("code"), str)
+    )
