@@ -1,0 +1,138 @@
+"""Receipts: what the receiver has verified becomes a `deliveries` row, and its feed says since when it can be relied on.
+
+A receipt's identity is (account, signed timestamp, sha256 of the body): the same pair again is a replay and adds nothing,
+the same body under a newly signed timestamp is a new delivery. Nothing of the body is kept but what matches it to an event.
+
+Rights a database role needs for this, and for nothing else: ``SELECT`` on the version table, ``SELECT, INSERT`` on
+deliveries, ``SELECT, INSERT, UPDATE`` on feeds (the heartbeat is an update).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, func
+
+from telnyx_porting.errors import MalformedWebhook
+from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.tables import deliveries, feeds
+from telnyx_porting.ledger.types import microseconds
+from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.webhooks import parse_webhook
+
+SOURCE = "receiver"
+OUTAGE = timedelta(minutes=1)  # a longer gap between two heartbeats is written down as an outage
+_LONGEST = 300  # characters; longer than any id of Telnyx, short enough for an index on every database
+
+
+def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now: datetime) -> dict[str, Any]:
+    """Turn a verified webhook into its `deliveries` row; an object of unknown shape is a row that matches nothing.
+
+    :param signed_at: the signature's timestamp, the provider's clock.
+    :param path: where it came in; the destination when the webhook does not name one.
+    :raises MalformedWebhook: the body is no JSON object.
+    """
+    row: dict[str, Any] = {
+        "account": account,
+        "source": SOURCE,
+        "source_id": f"{int(signed_at.timestamp())}:{hashlib.sha256(body).hexdigest()}",
+        "ok": True,
+        "signed_at": signed_at,
+        "stored_at": now,
+        "destination": path,
+        "webhook_id": None,
+        "type": None,
+        "order_id": None,
+        "natural_key": None,
+        "natural_at": None,
+        "occurred_at": None,
+    }
+    try:
+        webhook = parse_webhook(body)
+    except MalformedWebhook:
+        _require_object(body)
+        return row
+    key = webhook.natural_key
+    at = _short(key.at) if key else None
+    return row | {
+        "destination": _short(webhook.delivered_to) or path,
+        "webhook_id": _short(webhook.id),
+        "type": _short(webhook.event_type),
+        "order_id": _short(webhook.order_id),
+        "natural_key": _short(key.key) if key else None,
+        "natural_at": at if at is not None and at.isascii() and at.isprintable() else None,
+        "occurred_at": webhook.occurred_at,
+    }
+
+
+def _short(value: str | None) -> str | None:
+    return value if value is not None and len(value) <= _LONGEST else None
+
+
+def _require_object(body: bytes) -> None:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise MalformedWebhook("the body is no JSON object")
+
+
+def store_receipts(
+    ledger: Ledger,
+    accounts: Iterable[str],
+    receipts: Sequence[Mapping[str, Any]],
+    refused: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Store receipts and the heartbeat of every account in one transaction.
+
+    A gap of more than a minute since the last heartbeat becomes the feed's last outage: down, frozen or without its
+    database, in all of them a webhook was not accepted.
+
+    :param accounts: the accounts this receiver answers for.
+    :param receipts: rows of :func:`read_receipt`.
+    :param refused: per account, signatures refused since the last accepted one or the last call.
+    :raises LedgerError: nothing was stored.
+    """
+    first: dict[str, datetime] = {}
+    proved: dict[str, datetime] = {}
+    for row in receipts:
+        account, signed_at = row["account"], row["signed_at"]
+        first[account] = min(signed_at, first.get(account, signed_at))
+        if row["type"] in WEBHOOK_TYPES:
+            proved[account] = min(signed_at, proved.get(account, signed_at))
+    beats = [
+        {
+            "account": account,
+            "source": SOURCE,
+            "heartbeat": now,
+            "covers_from": first.get(account),
+            "proved_at": proved.get(account),
+            "refused": refused.get(account, 0),
+        }
+        for account in accounts
+    ]
+    gap = feeds.c.heartbeat < excluded("heartbeat") - microseconds(OUTAGE)
+    with ledger.write() as connection:
+        ledger.upsert(connection, deliveries, receipts)
+        ledger.upsert(
+            connection,
+            feeds,
+            beats,
+            change={
+                "heartbeat": excluded("heartbeat"),
+                "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
+                "proved_at": func.coalesce(feeds.c.proved_at, excluded("proved_at")),
+                "refused": case(
+                    (excluded("covers_from").is_not(None), excluded("refused")),
+                    else_=feeds.c.refused + excluded("refused"),
+                ),
+                "down_since": case((gap, feeds.c.heartbeat), else_=feeds.c.down_since),
+                "down_until": case((gap, excluded("heartbeat")), else_=feeds.c.down_until),
+            },
+        )
