@@ -6,6 +6,7 @@ Every error the package raises. This docstring is the tree; catch at the level y
     TelnyxPortingError
     |- SettingsError            an impossible value was given (.field .value .expected); also a ValueError
     |- LedgerError              the ledger refused or is not usable
+    |- PlanError                a republish plan cannot be made, approved or continued
     |- WebhookError
     |  |- SignatureError        the request does not prove that it comes from Telnyx
     |  `- MalformedWebhook      signed or not, the body is no webhook
@@ -54,6 +55,7 @@ __all__ = [
     "NotJsonError",
     "NotSentError",
     "PermissionDeniedError",
+    "PlanError",
     "RateLimitedError",
     "RequestTimeout",
     "ServerError",
@@ -95,6 +97,10 @@ class SettingsError(TelnyxPortingError, ValueError):
 
 class LedgerError(TelnyxPortingError):
     """The ledger refused or cannot be used."""
+
+
+class PlanError(TelnyxPortingError):
+    """A republish plan cannot be made, approved or continued."""
 
 
 class WebhookError(TelnyxPortingError):

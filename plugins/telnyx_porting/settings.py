@@ -14,14 +14,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from telnyx_porting.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "TELNYX_PORTING_"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -78,9 +80,7 @@ class Settings(BaseModel):
 
     # Findings
     stuck_after: Duration = _field(timedelta(minutes=30), "age at which an event without payload is stuck")
-    alert_channels: Names = _field(
-        (), "where alerts go: <connection id>:<json|slack|pagerduty|alertmanager>, or mail"
-    )
+    alert_channels: Names = _field((), "where alerts go: <connection id>:<json|slack|pagerduty|alertmanager>, or mail")
 
     # Did it arrive?
     consumer_of_record: str = _field(
@@ -108,7 +108,12 @@ class Settings(BaseModel):
     scan_every: Duration = _field(timedelta(minutes=5), "interval of porting_scan")
     look_every: Duration = _field(timedelta(minutes=15), "interval of the stuck, exception and missed DAGs")
 
-    problems: tuple[SettingsError, ...] = Field(default=(), exclude=True, repr=False)
+    problems: tuple[Any, ...] = Field(default=(), exclude=True, repr=False)
+
+    def pause_after(self, sends: int) -> timedelta:
+        """Return how long to wait after the n-th send (at least the first pause, also when no send was charged)."""
+        pauses = self.republish_pauses or (timedelta(0),)
+        return pauses[min(max(sends - 1, 0), len(pauses) - 1)]
 
     def require_valid(self) -> Settings:
         """Return self, or raise the first invalid setting as one sentence.

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func
 
@@ -23,6 +22,9 @@ from telnyx_porting.ledger.tables import deliveries, feeds
 from telnyx_porting.ledger.types import microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 from telnyx_porting.webhooks import parse_webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 SOURCE = "receiver"
 OUTAGE = timedelta(minutes=1)  # a longer gap between two heartbeats is written down as an outage

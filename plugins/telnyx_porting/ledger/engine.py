@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -24,6 +23,7 @@ from sqlalchemy import (
     event,
     func,
     inspect,
+    literal_column,
     make_url,
     select,
     text,
@@ -32,6 +32,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
 from telnyx_porting.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 VERSION_TABLE = "porting_ledger_version"
 SQLITE_VARIABLES = 32_000  # SQLite's default limit of bound values is 32,766
@@ -230,8 +233,6 @@ class Ledger:
 
 def excluded(name: str) -> ColumnElement[Any]:
     """SQL: the value that the conflicting insert wanted to write."""
-    from sqlalchemy import literal_column
-
     return literal_column(f"excluded.{name}")
 
 

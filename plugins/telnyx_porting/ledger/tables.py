@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from telnyx_porting.ledger.types import Instant, Json, Lossless
 
@@ -10,21 +10,22 @@ metadata = MetaData()
 
 
 def _account() -> Column[str]:
-    return Column("account", String(250), primary_key=True)
+    return Column("account", Text, primary_key=True)
 
 
 events = Table(
     "porting_events",
     metadata,
     _account(),
-    Column("id", String(36), primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("order_id", String(36)),
+    Column("order_id", Text),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("payload_status", Text, nullable=False),
     Column("completed_seen_at", Instant),  # when a scan saw `created` turn into `completed`
     Column("methods", Json, nullable=False),  # what the event *type* could use
+    Column("has_webhook", Boolean, nullable=False),  # the type and the methods allow one
     Column("natural_key", Lossless),  # outlives the payload
     Column("natural_at", Text),  # the key's time as written: its precision matters
     Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: one per number of a split
@@ -32,12 +33,14 @@ events = Table(
     Column("payload", Json),
     Column("pruned", Boolean, nullable=False, server_default=text("false")),  # payload removed by retention
     Column("first_seen_at", Instant, nullable=False),
+    Column("reread_at", Instant),  # when an event without payload is read again by id; later as it ages
     Column("delivery", Text),  # null = not looked at yet; see flows/delivery.py
     Column("cause", Text),
     Column("due_at", Instant),
     Column("arrived_at", Instant),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("last_sent_at", Instant),
+    Column("projected", Text),  # the payload_status at which the order's row last took this event in; null = never
     Index("porting_events_created", "account", "created_at", "id"),
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
     Index("porting_events_key", "account", "natural_key"),
@@ -56,15 +59,28 @@ Index(
     postgresql_where=text("payload_status <> 'completed'"),
     sqlite_where=text("payload_status <> 'completed'"),
 )
+Index(
+    "porting_events_to_project",
+    events.c.account,
+    postgresql_where=text("projected IS NULL OR projected <> payload_status"),
+    sqlite_where=text("projected IS NULL OR projected <> payload_status"),
+)
+Index(
+    "porting_events_given_up",
+    events.c.account,
+    postgresql_where=text("delivery = 'given_up'"),
+    sqlite_where=text("delivery = 'given_up'"),
+)
 
 orders = Table(
     "porting_orders",
     metadata,
     _account(),
-    Column("id", String(36), primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("status", Lossless),
     Column("status_since", Instant),
     Column("episode", Integer, nullable=False, server_default="0"),  # which exception of this order, 1-based
+    Column("came_from", Lossless),  # the status before the present one
     Column("codes", Json),  # [[code, description], ...] of the current status
     Column("messaging_status", Lossless),
     Column("messaging_since", Instant),
@@ -82,6 +98,13 @@ orders = Table(
     Column("created_at", Instant),
     Column("updated_at", Instant),  # the provider's, of the newest thing we know
     Column("api_read_at", Instant),  # null: known from events only
+    Column("api_status", Lossless),  # what the order itself last said, apart from what its events say
+    Column("api_since", Instant),  # the order's updated_at when it first said so
+    Column("api_updated_at", Instant),
+    Column("api_codes", Json),
+    Column("api_messaging", Lossless),
+    Column("api_messaging_since", Instant),
+    Column("seen_by", Text),  # event | order: who told the present status
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
@@ -90,27 +113,31 @@ feeds = Table(
     "porting_feeds",
     metadata,
     _account(),
-    Column("source", String(250), primary_key=True),  # events | receiver | deliveries | table:<conn>
+    Column("source", Text, primary_key=True),  # events | receiver | deliveries | table:<conn>
     Column("covers_from", Instant),
     Column("covered_until", Instant),  # for `events` this is the watermark
     Column("proved_at", Instant),  # when it first showed a port-in notification of this account
     Column("checked_at", Instant),
     Column("heartbeat", Instant),
+    Column("down_since", Instant),  # the feed's last known outage (for the receiver: a gap in its heartbeat)
+    Column("down_until", Instant),
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("rate_limit", Json),
     Column("token", Text),  # fences the scan that may seal
+    Column("lateness", Integer),  # on `events`: the largest recent delay of a late row, in seconds
     Column("watch_from", Instant),  # on `events`: nothing due earlier is ever planned by itself
     Column("horizon", Instant),  # on `events`: the provider no longer has what is older
     Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
     Column("user_id", Text),
+    Column("key_fingerprint", Text),
 )
 
 windows = Table(
     "porting_windows",
     metadata,
     _account(),
-    Column("id", String(36), primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
     Column("made_by", Text, nullable=False),  # scan | backfill | audit
@@ -128,9 +155,9 @@ deliveries = Table(
     "porting_deliveries",
     metadata,
     _account(),
-    Column("source", String(250), primary_key=True),
-    Column("source_id", String(250), primary_key=True),
-    Column("event_id", String(36)),  # the one event this proves, once matched
+    Column("source", Text, primary_key=True),
+    Column("source_id", Text, primary_key=True),
+    Column("event_id", Text),  # the one event this proves, once matched
     Column("matched", Text),  # null = not looked at | id | key | none | ambiguous
     Column("webhook_id", Lossless),
     Column("type", Lossless),
@@ -158,7 +185,7 @@ plans = Table(
     "porting_plans",
     metadata,
     _account(),
-    Column("id", String(36), primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("reason", Lossless, nullable=False),
     Column("selection", Json, nullable=False),  # how the ids were chosen, and what the plan will do in words
     Column("hash", Text, nullable=False),
@@ -185,8 +212,8 @@ republishes = Table(
     "porting_republishes",
     metadata,
     _account(),
-    Column("plan_id", String(36), primary_key=True),
-    Column("event_id", String(36), primary_key=True),
+    Column("plan_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
     Column("position", Integer, nullable=False),
     Column("wave", Integer, nullable=False),
     Column("state", Text, nullable=False),  # see flows/republish.py
@@ -215,10 +242,10 @@ findings = Table(
     "porting_findings",
     metadata,
     _account(),
-    Column("key", String(250), primary_key=True),  # kind:subject
+    Column("key", Text, primary_key=True),  # kind:subject
     Column("kind", Text, nullable=False),
     Column("subject", Lossless, nullable=False),
-    Column("order_id", String(36)),
+    Column("order_id", Text),
     Column("severity", Text, nullable=False),  # critical | high | low
     Column("detail", Json, nullable=False),
     Column("since", Instant, nullable=False),
@@ -227,6 +254,7 @@ findings = Table(
     Column("absent_since", Instant),  # first look that no longer found it true; resolves after the hold time
     Column("resolved_at", Instant),
     Column("turn", Integer, nullable=False, server_default="1"),
+    Column("revision", Integer, nullable=False, server_default="1"),  # grows when what is told changes inside a turn
     Column("owner", Lossless),
     Column("note", Lossless),
     Column("acked_until", Instant),
@@ -244,16 +272,25 @@ alerts = Table(
     "porting_alerts",
     metadata,
     _account(),
-    Column("key", String(250), primary_key=True),
+    Column("key", Text, primary_key=True),
     Column("turn", Integer, primary_key=True),
-    Column("channel", String(250), primary_key=True),
+    Column("channel", Text, primary_key=True),
     Column("status", Text, nullable=False),  # queued | sent | resolving | resolved | dropped | baseline
     Column("action", Text, nullable=False),  # firing | changed | reminder | resolved: what the next message says
     Column("group_key", Text, nullable=False),
     Column("next_at", Instant),  # queue and reminder clock; null = nothing to send
     Column("sent_at", Instant),
     Column("sends", Integer, nullable=False, server_default="0"),
+    Column("told", Integer, nullable=False, server_default="0"),  # the finding's revision last told; 0 = nothing yet
+    Column("batch", Text),  # the message in flight that carries this row; outlives a crash, and so its dedup key
     Column("error", Lossless),
+)
+Index(
+    "porting_alerts_live",
+    alerts.c.account,
+    alerts.c.channel,
+    postgresql_where=text("status IN ('queued', 'sent', 'resolving')"),
+    sqlite_where=text("status IN ('queued', 'sent', 'resolving')"),
 )
 Index(
     "porting_alerts_due",

@@ -1,0 +1,204 @@
+"""Match deliveries to events: one delivery proves at most one event.
+
+A webhook's id may equal the event's id; whether it does is undocumented, so it is used when equal and never needed. Else
+the natural key decides: the key groups candidates, their times must agree at the coarser written precision. Where several
+events share a key, distinct webhooks go to the nearest event in time, one each; what stays unclear is `ambiguous`, and
+its events are never called arrived on that evidence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, and_, exists, or_, select, update
+
+from telnyx_porting.ledger.tables import deliveries, events
+from telnyx_porting.models import same_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from telnyx_porting.ledger.engine import Ledger
+
+CHUNK = 1_000
+NEAR = timedelta(hours=1)  # a webhook farther than this from every candidate is assigned to none
+APART = timedelta(seconds=60)  # the runner-up must be this much farther
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Deliveries looked at, by outcome."""
+
+    by_id: int = 0
+    by_key: int = 0
+    ambiguous: int = 0
+    unmatched: int = 0
+
+
+def match(ledger: Ledger, account: str) -> MatchResult:
+    """Assign new deliveries, and those that waited for an event that has now been read.
+
+    Costs what is new: deliveries not looked at yet, plus unmatched ones whose event is still undecided.
+    """
+    by_id = _match_by_id(ledger, account)
+    by_key = ambiguous = unmatched = 0
+    for keys in _groups(ledger, account):
+        with ledger.write() as connection:
+            for key in keys:
+                outcome = _assign(connection, account, key)
+                by_key += outcome["key"]
+                ambiguous += outcome["ambiguous"]
+                unmatched += outcome["none"]
+    with ledger.write() as connection:
+        done = (
+            update(deliveries)
+            .where(deliveries.c.account == account, deliveries.c.matched.is_(None))
+            .values(matched="none")
+        )
+        unmatched += connection.execute(done).rowcount
+    return MatchResult(by_id, by_key, ambiguous, unmatched)
+
+
+def _match_by_id(ledger: Ledger, account: str) -> int:
+    """The webhook's id is an event's id. Late events are found from their own side."""
+    new = deliveries.c.matched.is_(None)
+    same = and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.webhook_id)
+    late = and_(deliveries.c.matched == "none", deliveries.c.webhook_id.in_(_late_ids(account)))
+    total = 0
+    for condition in (new, late):
+        statement = (
+            update(deliveries)
+            .where(deliveries.c.account == account, condition, exists().where(same))
+            .values(event_id=deliveries.c.webhook_id, matched="id")
+            .returning(deliveries.c.event_id)
+        )
+        with ledger.write() as connection:
+            touched = connection.execute(statement).scalars().all()
+            for start in range(0, len(touched), CHUNK):
+                _look_again(connection, account, touched[start : start + CHUNK])
+        total += len(touched)
+    return total
+
+
+def _late_ids(account: str) -> Any:
+    return select(events.c.id).where(events.c.account == account, events.c.delivery.is_(None))
+
+
+def _groups(ledger: Ledger, account: str) -> list[list[str]]:
+    """Natural keys with work: of new deliveries, and of new events with an unmatched or ambiguous delivery."""
+    new = select(deliveries.c.natural_key).where(
+        deliveries.c.account == account, deliveries.c.matched.is_(None), deliveries.c.natural_key.is_not(None)
+    )
+    late = (
+        select(events.c.natural_key)
+        .join(
+            deliveries,
+            and_(deliveries.c.account == events.c.account, deliveries.c.natural_key == events.c.natural_key),
+        )
+        .where(events.c.account == account, events.c.delivery.is_(None), events.c.natural_key.is_not(None))
+        .where(deliveries.c.matched.in_(("none", "key", "ambiguous")))
+    )
+    with ledger.read() as connection:
+        keys = sorted(set(connection.execute(new).scalars()) | set(connection.execute(late).scalars()))
+    return [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+
+
+def _assign(connection: Connection, account: str, key: str) -> dict[str, int]:
+    """Decide one key's deliveries again, all of them: an event read late may change who they belong to."""
+    candidates = connection.execute(
+        select(
+            events.c.id, events.c.type, events.c.created_at, events.c.natural_at, events.c.copies, events.c.sends
+        ).where(events.c.account == account, events.c.natural_key == key)
+    ).all()
+    rows = connection.execute(
+        select(deliveries).where(
+            deliveries.c.account == account,
+            deliveries.c.natural_key == key,
+            or_(deliveries.c.matched.is_(None), deliveries.c.matched != "id"),
+        )
+    ).all()
+    outcome = {"key": 0, "ambiguous": 0, "none": 0}
+    touched: set[str] = set()
+    for row, event_id, matched in assign(candidates, rows):
+        if (row.event_id, row.matched) != (event_id, matched):
+            same = (
+                deliveries.c.account == account,
+                deliveries.c.source == row.source,
+                deliveries.c.source_id == row.source_id,
+            )
+            connection.execute(update(deliveries).where(*same).values(event_id=event_id, matched=matched))
+            outcome[matched] += 1
+            touched.update(filter(None, (event_id, row.event_id)))
+            if matched == "ambiguous":
+                touched.update(candidate.id for candidate in candidates)
+    _look_again(connection, account, touched)
+    return outcome
+
+
+def _look_again(connection: Connection, account: str, touched: Iterable[str]) -> None:
+    """New evidence reopens the question for an event that has not arrived, however it was decided before."""
+    statement = update(events).where(
+        events.c.account == account, events.c.id.in_(sorted(touched)), events.c.arrived_at.is_(None)
+    )
+    connection.execute(statement.values(delivery=None))
+
+
+def assign(candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]]) -> Iterable[tuple[Row[Any], str | None, str]]:
+    """Say for each delivery of one key which event it proves: (delivery, event id or None, `key|ambiguous|none`)."""
+    by_webhook: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_webhook[row.webhook_id or f"{row.source}:{row.source_id}"].append(row)
+    taken: set[str] = set()
+    one_each = _one_each(candidates, by_webhook)
+    for webhook, group in sorted(by_webhook.items(), key=lambda item: _first(item[1])):
+        choices = [c for c in candidates if _fits(c, group[0])]
+        decision: tuple[str | None, str]
+        if not choices:
+            decision = (None, "none")
+        elif len(choices) == 1:
+            decision = (choices[0].id, "key")
+        elif webhook in one_each:
+            decision = (one_each[webhook], "key")
+        else:
+            decision = _nearest(choices, group, taken)
+            taken.update([decision[0]] if decision[0] else [])
+        for row in group:
+            yield row, *decision
+
+
+def _fits(candidate: Row[Any], row: Row[Any]) -> bool:
+    """A messaging state carries no time of its own; it is told apart by nearness only."""
+    return row.type == "porting_order.messaging_changed" or same_instant(candidate.natural_at, row.natural_at)
+
+
+def _one_each(candidates: Sequence[Row[Any]], by_webhook: dict[str, list[Row[Any]]]) -> dict[str, str]:
+    """A split told as several events: enough distinct delivered webhooks, before any resend, prove them all."""
+    if len(candidates) < 2 or any(c.type != "porting_order.split" or c.sends for c in candidates):
+        return {}
+    delivered = sorted(
+        (w for w, group in by_webhook.items() if any(r.ok for r in group)), key=lambda w: (_first(by_webhook[w]), w)
+    )
+    if len(delivered) < sum(candidate.copies for candidate in candidates):
+        return {}
+    wanted = [c.id for c in sorted(candidates, key=lambda c: (c.created_at, c.id)) for _ in range(c.copies)]
+    return dict(zip(delivered, wanted, strict=False))
+
+
+def _nearest(choices: Sequence[Row[Any]], group: Sequence[Row[Any]], taken: set[str]) -> tuple[str | None, str]:
+    at = group[0].occurred_at
+    free = [choice for choice in choices if choice.id not in taken]
+    if at is None or not free:
+        return None, "ambiguous"
+    best = min(free, key=lambda choice: abs(choice.created_at - at))
+    gap = abs(best.created_at - at)
+    runner_up = min(abs(choice.created_at - at) for choice in choices if choice.id != best.id)
+    if gap <= NEAR and runner_up - gap >= APART:
+        return best.id, "key"
+    return None, "ambiguous"
+
+
+def _first(group: Sequence[Row[Any]]) -> datetime:
+    return min(row.occurred_at or row.signed_at or row.stored_at for row in group)

@@ -1,0 +1,283 @@
+"""Scan: read a closed `created_at` window into the ledger and seal what is proved.
+
+The window is ``[watermark - overlap, now - settle]``. The client proves each part complete (counts before the first and
+after the last page are equal, and equal the distinct ids); the watermark moves in the transaction that stores the last
+rows of a part, only forwards, and only while this scan still holds the feed's token. Late rows (created behind the
+watermark) widen the overlap, up to 7 days. Events still without a payload are read again: by id, or with one window read
+where that takes fewer requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, func, select, update
+
+from telnyx_porting.errors import LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.store import CHUNK, Stored, store_events
+from telnyx_porting.ledger.tables import events, feeds, windows
+from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+SOURCE = "events"
+MAX_OVERLAP = timedelta(days=7)
+REREAD_AT_ONCE = 200  # events without payload looked at per scan; the rest wait for the next one
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What one scan did. Counts only: it may travel through XCom and asset events."""
+
+    account: str
+    since: datetime
+    until: datetime
+    new: int
+    changed: int
+    late: int
+    held: int  # distinct ids the provider returned for the window
+    requests: int
+    sealed_until: datetime | None
+    first_contact: bool
+
+    @property
+    def rows_changed(self) -> bool:
+        """Whether the ledger holds anything it did not hold before."""
+        return bool(self.new or self.changed)
+
+
+def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> ScanResult:
+    """Bring the ledger up to date with the provider's events.
+
+    :param account: Airflow connection id of the Telnyx account.
+    :param now: our clock; the provider's `Date` is respected too when sealing.
+    :raises LedgerError: another provider or account answers behind the same connection.
+    :raises TelnyxError: the provider could not be read; the window stays open with that reason.
+    """
+    first_contact = check_identity(ledger, account, client, now)
+    token = uuid.uuid4().hex
+    with ledger.write() as connection:
+        touch_feed(ledger, connection, account, SOURCE, token=token, checked_at=now)
+        feed = get_feed(connection, account, SOURCE)
+    assert_feed = _present(feed, account)
+    since, until = _window(assert_feed, settings, now)
+    reading = _Reading(ledger, account, settings, now, token, behind=assert_feed["covered_until"])
+    window_id = reading.open(since, until)
+    asked_before = client.requests_made
+    try:
+        for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
+            reading.take(part)
+        reading.stored += _reread(ledger, account, client, settings, now, since)
+    except TelnyxPortingError as error:
+        reading.close(window_id, client.requests_made - asked_before, reason=str(error))
+        raise
+    reading.close(window_id, client.requests_made - asked_before, reason=None)
+    _remember_rate_limit(ledger, account, client)
+    return ScanResult(
+        account=account,
+        since=since,
+        until=until,
+        new=reading.stored.new,
+        changed=reading.stored.changed,
+        late=reading.stored.late,
+        held=reading.held,
+        requests=client.requests_made - asked_before,
+        sealed_until=reading.sealed_until,
+        first_contact=first_contact,
+    )
+
+
+def check_identity(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> bool:
+    """Pin base URL and the provider's user id at first contact; refuse to mix two accounts later.
+
+    The user id is read from an order (the Events API does not carry it), and again only when the key changes.
+
+    :return: whether this was the first contact.
+    :raises LedgerError: naming both identities.
+    """
+    with ledger.read() as connection:
+        feed = get_feed(connection, account, SOURCE)
+    known = dict(feed) if feed else {}
+    if known.get("base_url") and known["base_url"] != client.base_url:
+        raise LedgerError(
+            f"account {account!r} was first seen at {known['base_url']}, its connection now points to {client.base_url}:"
+            " use another connection id (another account), or another ledger"
+        )
+    fingerprint = hashlib.sha256(client.key_fingerprint.encode()).hexdigest()[:16]
+    first_contact = not known.get("base_url")
+    if not first_contact and known.get("key_fingerprint") == fingerprint and known.get("user_id"):
+        return False
+    user_id = next((order.user_id for order in client.iter_porting_orders(page_size=1, limit=1)), None)
+    if known.get("user_id") and user_id and known["user_id"] != user_id:
+        raise LedgerError(
+            f"account {account!r} belongs to Telnyx user {known['user_id']}, its key now to {user_id}:"
+            " use another connection id, or another ledger"
+        )
+    with ledger.write() as connection:
+        columns: dict[str, Any] = {"base_url": client.base_url, "key_fingerprint": fingerprint}
+        if user_id:
+            columns["user_id"] = user_id
+        if first_contact and not known.get("watch_from"):
+            columns["watch_from"] = now
+        touch_feed(ledger, connection, account, SOURCE, **columns)
+    return first_contact
+
+
+def _present(feed: RowMapping | None, account: str) -> RowMapping:
+    if feed is None:
+        raise LedgerError(f"the feed row of account {account!r} disappeared while it was scanned")
+    return feed
+
+
+def _window(feed: RowMapping, settings: Settings, now: datetime) -> tuple[datetime, datetime]:
+    until = now - settings.settle
+    if feed["covered_until"] is None:
+        return now - timedelta(days=settings.first_look_days) - settings.overlap, until
+    learned = timedelta(seconds=2 * (feed["lateness"] or 0))
+    return feed["covered_until"] - min(MAX_OVERLAP, max(settings.overlap, learned)), until
+
+
+class _Reading:
+    """One scan's progress: what was stored, and how far it is sealed."""
+
+    def __init__(
+        self, ledger: Ledger, account: str, settings: Settings, now: datetime, token: str, behind: datetime | None
+    ) -> None:
+        self.ledger, self.account, self.settings, self.now = ledger, account, settings, now
+        self.token, self.behind = token, behind
+        self.stored = Stored()
+        self.held = 0
+        self.sealed_until: datetime | None = None
+        self.started = datetime.now(UTC)
+
+    def open(self, since: datetime, until: datetime) -> str:
+        """Record the window as open before the first request: a crash leaves it open, with a reason."""
+        window_id = str(uuid.uuid4())
+        row = {"account": self.account, "id": window_id, "since": since, "until": until, "made_by": "scan"}
+        with self.ledger.write() as connection:
+            self.ledger.upsert(connection, windows, [row | {"started_at": self.now, "open_reason": "not finished"}])
+        return window_id
+
+    def take(self, part: ProvedWindow) -> None:
+        """Store one proved part in short transactions; the last one seals it."""
+        chunks = [part.events[start : start + CHUNK] for start in range(0, len(part.events), CHUNK)] or [[]]
+        for position, chunk in enumerate(chunks, start=1):
+            with self.ledger.write() as connection:
+                self.stored += store_events(self.ledger, connection, self.account, chunk, self.now, self.behind)
+                if position == len(chunks):
+                    self._seal(connection, part)
+        self.held += len(part.events)
+        seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
+        log.info("read up to %s: %d events, %.0f/s", part.until.isoformat(), self.held, self.held / seconds)
+
+    def _seal(self, connection: Any, part: ProvedWindow) -> None:
+        provider_now = part.as_of or self.now
+        end = min(part.until, self.now - self.settings.settle, provider_now - self.settings.settle)
+        if end < part.since:
+            return
+        mine = (feeds.c.account == self.account, feeds.c.source == SOURCE, feeds.c.token == self.token)
+        connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= part.since)
+        moved = connection.execute(
+            update(feeds)
+            .where(*mine, connected)
+            .values(
+                covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, end), end),
+                covers_from=func.coalesce(feeds.c.covers_from, part.since),
+                proved_at=func.coalesce(feeds.c.proved_at, self.now),
+                error=None,
+            )
+        )
+        if moved.rowcount:
+            self.sealed_until = end
+
+    def close(self, window_id: str, requests: int, reason: str | None) -> None:
+        """Write what the window proved, or why it stays open."""
+        if reason is None and self.sealed_until is None:
+            reason = "another scan took over, or the window is younger than the settle time"
+        values = {
+            "held": self.held,
+            "counted": self.held if reason is None else None,
+            "late": self.stored.late,
+            "requests": requests,
+            "until": self.sealed_until,
+            "sealed_at": self.now,
+            "open_reason": None,
+        }
+        if reason is not None:
+            values |= {"sealed_at": None, "open_reason": reason}
+            del values["until"]
+        with self.ledger.write() as connection:
+            connection.execute(
+                update(windows).where(windows.c.account == self.account, windows.c.id == window_id).values(**values)
+            )
+            feed_values: dict[str, Any] = {"error": reason} if reason else {}
+            if self.stored.oldest_late and self.behind:
+                feed_values["lateness"] = int((self.behind - self.stored.oldest_late).total_seconds()) + 1
+            if feed_values:
+                touch_feed(self.ledger, connection, self.account, SOURCE, **feed_values)
+
+
+def _reread(
+    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime, since: datetime
+) -> Stored:
+    """Look again at events still without a payload that this scan's window did not cover."""
+    due = events.c.reread_at.is_(None) | (events.c.reread_at <= now)
+    waiting = (
+        select(events.c.id, events.c.created_at)
+        .where(events.c.account == account, events.c.payload_status != "completed", events.c.created_at < since)
+        .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), due)
+        .order_by(events.c.created_at)
+        .limit(REREAD_AT_ONCE)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(waiting).all()
+        if not rows:
+            return Stored()
+        first, last = rows[0].created_at, rows[-1].created_at
+        between = select(func.count()).where(
+            events.c.account == account, events.c.created_at >= first, events.c.created_at <= last
+        )
+        by_window = (connection.execute(between).scalar_one() // 250) + 3
+    found: Sequence[PortingEvent]
+    if by_window < len(rows):
+        found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
+    else:
+        found = [event for row in rows if (event := _get(client, row.id)) is not None]
+    total = Stored()
+    for start in range(0, len(found), CHUNK):
+        with ledger.write() as connection:
+            total += store_events(ledger, connection, account, found[start : start + CHUNK], now)
+    with ledger.write() as connection:
+        for row in rows:  # the older, the more rarely: a tenth of its age
+            later = now + max(settings.scan_every, (now - row.created_at) / 10)
+            same = (events.c.account == account, events.c.id == row.id)
+            connection.execute(update(events).where(*same).values(reread_at=later))
+    return total
+
+
+def _get(client: TelnyxClient, event_id: str) -> PortingEvent | None:
+    try:
+        return client.get_porting_event(event_id)
+    except NotFoundError:
+        log.warning("event %s is no longer known to the provider; it is kept here", event_id)
+        return None
+
+
+def _remember_rate_limit(ledger: Ledger, account: str, client: TelnyxClient) -> None:
+    if (limit := client.rate_limit) is None:
+        return
+    with ledger.write() as connection:
+        value = {"limit": limit.limit, "remaining": limit.remaining}
+        touch_feed(ledger, connection, account, SOURCE, rate_limit=value)
