@@ -13,7 +13,7 @@ from include.sandbox.server import Options, Sandbox, bind, server
 def main() -> int:
     """Run until interrupted; the one line printed says that it listens, and where."""
     usual = Options()
-    parser = argparse.ArgumentParser(prog="python -m include.sandbox", description="A simulator of the Telnyx port-in API.")
+    parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
     parser.add_argument("--host", default=usual.host)
     parser.add_argument("--port", type=int, default=usual.port, help="0 = any free one")
     parser.add_argument("--api-key", default=usual.api_key)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox import pages, render
 from include.sandbox.errors import plain
 from include.sandbox.filters import Query, path_id
-from include.sandbox.model import Delivery
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from include.sandbox.model import Delivery
+    from include.sandbox.world import World
 
 _WEBHOOK, _ATTEMPTS = "filter[webhook][contains]", "filter[attempts][contains]"
 _TIMES = {

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import random
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox import catalog, lifecycle, pages, render
 from include.sandbox.errors import plain
 from include.sandbox.filters import Query, path_id
-from include.sandbox.model import Event
 from include.sandbox.timeline import Selection, View
 from include.sandbox.times import SECOND
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from include.sandbox.model import Event
+    from include.sandbox.world import World
 
 _SINCE, _UNTIL = "filter[created_at][gte]", "filter[created_at][lte]"
 _PARAMETERS = ("page[number]", "page[size]", "filter[type]", "filter[porting_order_id]", _SINCE, _UNTIL)

@@ -1,18 +1,23 @@
-"""/v2/notification_*: is anybody subscribed to port-in notifications?"""
+"""/v2/notification_*: who is subscribed to port-in notifications."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox import pages
 from include.sandbox.filters import Query
-from include.sandbox.model import Json
 from include.sandbox.times import DAY, iso_ms
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from include.sandbox.model import Json
+    from include.sandbox.world import World
 
 _PAGES = ("page[number]", "page[size]")
 _STATUSES = (

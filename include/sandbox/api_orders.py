@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox import catalog, pages, render
 from include.sandbox.errors import plain
 from include.sandbox.filters import Query, path_id
-from include.sandbox.model import Order
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from include.sandbox.model import Order
+    from include.sandbox.world import World
 
 _PAGES = ("page[number]", "page[size]", "sort[value]")
 _FOC = "activation_settings.foc_datetime_requested"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
 
 from include.sandbox import catalog, payloads
-from include.sandbox.ids import Ids
 from include.sandbox.model import Event, Number, Order
 from include.sandbox.stories import FORGOTTEN_DRAFT, STEPS, STORIES, Step
 from include.sandbox.times import DAY, HOUR
+
+if TYPE_CHECKING:
+    from include.sandbox.ids import Ids
 
 #: Weeks an order takes, about; decides how many live side by side.
 _LIFE = 21 * DAY
@@ -90,12 +93,10 @@ class Archive:
     def find_order(self, order_id: str) -> Order | None:
         """Find an order by its id; a deleted draft is not found."""
         number = self._order_number(order_id)
-        return None if number is None else self.order(number)
+        return None if number is None or self._is_deleted(number) else self.order(number)
 
-    def order(self, number: int) -> Order | None:
-        """Compute an order as it is now; None for a deleted draft."""
-        if self._is_deleted(number):
-            return None
+    def order(self, number: int) -> Order:
+        """Compute an order as it is now."""
         order = self._blank_order(number)
         story = _story(number)
         for step, position in zip(story, self._order_positions(number), strict=False):
@@ -186,5 +187,3 @@ class Archive:
 def _story(number: int) -> tuple[Step, ...]:
     return STORIES[(number * 2654435761 >> 7) % len(STORIES)]
 
-
-assert all(len(story) == STEPS for story in STORIES)

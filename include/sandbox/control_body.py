@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from include.sandbox import times
 from include.sandbox.lifecycle import ImpossibleMove
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 class BadBody(ValueError):
@@ -60,19 +62,19 @@ class Body:
 
     def text(self, name: str) -> str | None:
         """Give a text."""
-        return self._typed(name, (str,), "text")  # type: ignore[no-any-return]
+        return self._typed(name, (str,), "text")
 
     def number(self, name: str) -> float | None:
         """Give a number."""
-        return self._typed(name, (int, float), "number")  # type: ignore[no-any-return]
+        return self._typed(name, (int, float), "number")
 
     def flag(self, name: str) -> bool | None:
         """Give true or false."""
-        return self._typed(name, (bool,), "boolean")  # type: ignore[no-any-return]
+        return self._typed(name, (bool,), "boolean")
 
     def object(self, name: str) -> dict[str, Any] | None:
         """Give an object."""
-        return self._typed(name, (dict,), "object")  # type: ignore[no-any-return]
+        return self._typed(name, (dict,), "object")
 
     def time(self, name: str) -> int | None:
         """Give a date-time in microseconds."""

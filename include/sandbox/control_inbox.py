@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox.control_body import answer
 from include.sandbox.times import iso
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 _MOST_LETTERS = 10_000
 _MOST_BYTES = 1_048_576

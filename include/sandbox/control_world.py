@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from include.sandbox import catalog, lifecycle, payloads, stories
 from include.sandbox.control_body import BadBody, Body, answer
 from include.sandbox.model import Event, Fate, Json, Order
 from include.sandbox.times import iso
-from include.sandbox.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from include.sandbox.server import Sandbox
+    from include.sandbox.world import World
 
 _EMIT = ("complete_after", "never_completes", "fate")
 _ORDER_TEXTS = (

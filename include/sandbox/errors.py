@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from include.sandbox.switches import Switches
+if TYPE_CHECKING:
+    from include.sandbox.switches import Switches
 
 
 class ApiError(Exception):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-
-from starlette.datastructures import QueryParams
+from typing import TYPE_CHECKING
 
 from include.sandbox import times
 from include.sandbox.errors import ApiError, bad_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.datastructures import QueryParams
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 MAX_PAGE_SIZE = 250

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from include.sandbox import catalog, payloads
 from include.sandbox.model import Event, Number, Order
-from include.sandbox.stories import Step
 from include.sandbox.times import DAY, SECOND
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from include.sandbox.stories import Step
+    from include.sandbox.world import World
 
 
 class ImpossibleMove(ValueError):
@@ -169,7 +172,7 @@ def live(world: World, order: Order, story: tuple[Step, ...], pace_s: float) -> 
     """Let an order live through a story by itself, a step every so many seconds of world time."""
     for number, step in enumerate(story, start=1):
         due = world.now_us() + int(number * pace_s * SECOND)
-        world.at(due, lambda step=step: take_step(world, order, step))  # type: ignore[misc]
+        world.at(due, partial(take_step, world, order, step))
 
 
 def _just_before(world: World, order: Order) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import Response
 
 from include.sandbox.errors import bad_filter
-from include.sandbox.switches import Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from include.sandbox.switches import Switches
 
 
 def reply(document: Any) -> Response:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from include.sandbox import catalog
-from include.sandbox.model import Json, Order
 from include.sandbox.times import iso, iso_ms
+
+if TYPE_CHECKING:
+    from include.sandbox.model import Json, Order
 
 WITHOUT_ORDER_FIELDS = frozenset({catalog.NEW_COMMENT, catalog.SPLIT})
 

@@ -6,12 +6,15 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httpx
 
 from include.sandbox import webhooks
 from include.sandbox.model import Attempt, Delivery, Event, Fate, Json
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from include.sandbox.world import World
 
 #: What a record says about a status that is no success.
 _STATUS_ERRORS = {400: 75400, 404: 75404, 500: 75500}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from include.sandbox.errors import ApiError, plain
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from include.sandbox.world import World
 
 
 class RateLimiter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.sandbox import catalog, payloads
-from include.sandbox.model import Attempt, Delivery, Event, Json, Order
-from include.sandbox.switches import Switches
 from include.sandbox.times import iso, iso_ms
+
+if TYPE_CHECKING:
+    from include.sandbox.model import Attempt, Delivery, Event, Json, Order
+    from include.sandbox.switches import Switches
 
 _NUMBERS_SHOWN = 50
 _ERROR_TITLES = {

@@ -6,23 +6,28 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
 
 from include.sandbox import api_deliveries, api_events, api_notifications, api_orders, control, scenarios
 from include.sandbox.errors import ApiError, plain
 from include.sandbox.postman import Postman, Rules
 from include.sandbox.ratelimit import RateLimiter
 from include.sandbox.wire import Gate
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
+    from include.sandbox.world import World
 
 
 @dataclass(slots=True)
@@ -47,7 +52,7 @@ class Sandbox:
     def __init__(self, options: Options) -> None:
         if not _is_loopback(options.host) and not options.control_token:
             raise ValueError(
-                f"host {options.host!r} lets others reach /sandbox/: give a control token, or use 127.0.0.1"
+                f"host {options.host!r} lets others reach /sandbox/: set SANDBOX_CONTROL_TOKEN, or use 127.0.0.1"
             )
         self.options = options
         self.rules = Rules()
@@ -145,15 +150,14 @@ async def _lifespan(sandbox: Sandbox, scope: Scope, receive: Receive, send: Send
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
     world: World = request.app.state.world
-    return error.response(world.switches)
+    return cast("ApiError", error).response(world.switches)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
     world: World = request.app.state.world
-    return plain(error.status_code, error.detail, dict(error.headers or {})).response(world.switches)
+    refused = cast("HTTPException", error)
+    return plain(refused.status_code, refused.detail, dict(refused.headers or {})).response(world.switches)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from include.sandbox.server import Options, Sandbox, bind, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Json = dict[str, Any]
 
@@ -51,19 +53,19 @@ class RunningSandbox:
 
     def state(self) -> Json:
         """Say how things stand."""
-        return self.control("GET", "/state")  # type: ignore[no-any-return]
+        return self.control("GET", "/state")
 
     def truth(self) -> Json:
         """Tell the truth."""
-        return self.control("GET", "/truth")  # type: ignore[no-any-return]
+        return self.control("GET", "/truth")
 
     def reset(self, scenario: str | None = None, *, seed: int | None = None, events: int | None = None) -> Json:
         """Begin again with a new world."""
-        return self.control("POST", "/reset", {"scenario": scenario, "seed": seed, "events": events})  # type: ignore[no-any-return]
+        return self.control("POST", "/reset", {"scenario": scenario, "seed": seed, "events": events})
 
     def switches(self, **positions: Any) -> Json:
         """Turn switches."""
-        return self.control("POST", "/switches", positions)  # type: ignore[no-any-return]
+        return self.control("POST", "/switches", positions)
 
     def fault(self, kind: str, **fields: Any) -> int:
         """Install a fault; gives its id."""
@@ -75,7 +77,7 @@ class RunningSandbox:
 
     def clock(self, **fields: Any) -> Json:
         """Set the clock: now, speed, frozen, advance_seconds."""
-        return self.control("POST", "/clock", fields)  # type: ignore[no-any-return]
+        return self.control("POST", "/clock", fields)
 
     def subscribe(self, *webhooks: str, emails: tuple[str, ...] = (), status: str = "enabled") -> None:
         """Replace the account's channels."""
@@ -97,15 +99,15 @@ class RunningSandbox:
 
     def act(self, order_id: str, action: str, **fields: Any) -> list[Json]:
         """Let something happen to an order; gives the events."""
-        return self.control("POST", f"/orders/{order_id}/{action}", fields)["events"]  # type: ignore[no-any-return]
+        return self.control("POST", f"/orders/{order_id}/{action}", fields)["events"]
 
     def insert(self, *rows: Json) -> list[Json]:
         """Put rows into the event list; gives the events."""
-        return self.control("POST", "/events", {"events": rows})  # type: ignore[no-any-return]
+        return self.control("POST", "/events", {"events": rows})
 
     def burst(self, events: int, **fields: Any) -> list[str]:
         """Let many comments be written; gives the event ids."""
-        return self.control("POST", "/burst", {"events": events, **fields})["events"]  # type: ignore[no-any-return]
+        return self.control("POST", "/burst", {"events": events, **fields})["events"]
 
     def complete(self, event_id: str) -> None:
         """Generate the payload of an event now."""
@@ -117,23 +119,23 @@ class RunningSandbox:
 
     def settle(self, timeout_seconds: float = 30.0) -> Json:
         """Wait until no webhook is on its way and nothing scheduled is due."""
-        return self.control("POST", "/settle", {"timeout_seconds": timeout_seconds})  # type: ignore[no-any-return]
+        return self.control("POST", "/settle", {"timeout_seconds": timeout_seconds})
 
     def inbox(self) -> list[Json]:
         """Show the letters in the inbox."""
-        return self.control("GET", "/inbox")  # type: ignore[no-any-return]
+        return self.control("GET", "/inbox")
 
     def sent(self) -> list[Json]:
         """Show every webhook POST, with headers and body."""
-        return self.control("GET", "/sent")  # type: ignore[no-any-return]
+        return self.control("GET", "/sent")
 
     def republishes(self) -> list[Json]:
         """Show every republish the API has received."""
-        return self.control("GET", "/republishes")  # type: ignore[no-any-return]
+        return self.control("GET", "/republishes")
 
     def requests(self) -> Json:
         """Show the requests the API has received."""
-        return self.control("GET", "/requests")  # type: ignore[no-any-return]
+        return self.control("GET", "/requests")
 
     def forget_requests(self) -> None:
         """Forget the requests the API has received."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from include.sandbox.archive import Archive
-from include.sandbox.model import Event
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from include.sandbox.archive import Archive
+    from include.sandbox.model import Event
 
 
 @dataclass(slots=True)
@@ -23,14 +26,14 @@ class Selection:
 class Timeline:
     """Events sorted by (created_at, order of insertion)."""
 
-    def __init__(self, archive: Archive | None = None) -> None:
+    def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self._rows: list[Event] = []
         self._by_id: dict[str, Event] = {}
         self._by_order: dict[str, list[Event]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows) + (self.archive.count if self.archive else 0)
+        return len(self._rows) + self.archive.count
 
     @property
     def rows(self) -> Sequence[Event]:
@@ -54,10 +57,7 @@ class Timeline:
 
     def find(self, event_id: str) -> Event | None:
         """Find an event by its id."""
-        event = self._by_id.get(event_id.lower())
-        if event is None and self.archive:
-            event = self.archive.find_event(event_id)
-        return event
+        return self._by_id.get(event_id.lower()) or self.archive.find_event(event_id)
 
     def of_order(self, order_id: str) -> list[Event]:
         """List the stored events of an order, oldest first."""
@@ -92,7 +92,6 @@ class View:
             return []
         if not self._old:
             return list(self._rows[start:stop])
-        assert self._archive is not None
         row = bisect_left(range(len(self._rows)), start, key=self._rank)
         old = start - row
         found: list[Event] = []
@@ -107,14 +106,11 @@ class View:
 
     def _rank(self, row: int) -> int:
         """Give the position a stored row has among all events of the view."""
-        assert self._archive is not None
         created = self._rows[row].created_us
         return row + bisect_right(self._old, created, key=self._archive.created_us)
 
 
-def _archive_positions(archive: Archive | None, want: Selection) -> Sequence[int]:
-    if archive is None:
-        return ()
+def _archive_positions(archive: Archive, want: Selection) -> Sequence[int]:
     positions: Sequence[int]
     if want.order_id:
         positions = archive.positions_of_order(want.order_id)

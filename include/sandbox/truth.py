@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from include.sandbox import catalog
-from include.sandbox.model import Event, Json, Notice
-from include.sandbox.postman import Postman
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from include.sandbox.model import Event, Json, Notice
+    from include.sandbox.postman import Postman
+    from include.sandbox.world import World
 
 _SUPERSEDABLE = frozenset({catalog.STATUS_CHANGED, catalog.MESSAGING_CHANGED})
 
@@ -26,8 +30,7 @@ def tell(world: World, postman: Postman) -> Json:
     deleted = _ids(e for e in missed if e.type == catalog.DELETED)
     rows = world.timeline.rows
     stuck = _ids(e for e in rows if not e.completed and catalog.supports_webhook(e.type))
-    if world.archive:
-        stuck = sorted([*stuck, *world.archive.stuck_events()])
+    stuck = sorted([*stuck, *world.archive.stuck_events()])
     notices = world.notices.items()
     return {
         "phase": world.phase,

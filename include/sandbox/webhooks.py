@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from include.sandbox import catalog
-from include.sandbox.model import Event, Json
-from include.sandbox.switches import Switches
 from include.sandbox.times import iso, iso_seconds, parse
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from include.sandbox.model import Event, Json
+    from include.sandbox.switches import Switches
 
 _RAW_TYPES = frozenset({catalog.MESSAGING_CHANGED, catalog.DELETED})
 

@@ -10,15 +10,18 @@ import struct
 from collections import Counter, deque
 from dataclasses import dataclass
 from email.utils import formatdate
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing import TYPE_CHECKING
 
 from include.sandbox.errors import ApiError, plain
-from include.sandbox.faults import Fault
-from include.sandbox.model import Json
-from include.sandbox.ratelimit import RateLimiter
 from include.sandbox.times import iso
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from include.sandbox.faults import Fault
+    from include.sandbox.model import Json
+    from include.sandbox.ratelimit import RateLimiter
+    from include.sandbox.world import World
 
 _REPUBLISH = re.compile(r"/v2/porting/events/([^/]+)/republish")
 

@@ -39,8 +39,8 @@ class World:
         self.user_id = self.ids.named("user")
         self.organization_id = self.ids.named("organization")
         self.signing_key = Ed25519PrivateKey.from_private_bytes(self.ids.digest("signing key", 32))
-        self.archive: Archive | None = None
-        self.timeline = Timeline()
+        self.archive = Archive(self.ids, 0, self.clock.now_us())
+        self.timeline = Timeline(self.archive)
         self.channels: list[Channel] = []
         self.deliveries: dict[str, Delivery] = {}
         self.notices: dict[str, Notice] = {}
@@ -49,12 +49,12 @@ class World:
         """Events whose republish is accepted and never sent."""
         self.phase = "ready"
         self.notify: Notify = lambda event, republish: None
-        self.on_schedule: Callable[[], None] = lambda: None
+        self.on_schedule: Callable[[], object] = lambda: None
         self._orders: dict[str, Order] = {}
         self._order_index: list[tuple[int, int, str]] = []
         self._computed_orders: array[int] = array("I")
         self._deleted: set[str] = set()
-        self._agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[int, int, Callable[[], object]]] = []
         self._sequence = itertools.count(1_000_000_000)
         self._moment_us: int | None = None
 
@@ -64,7 +64,7 @@ class World:
         """Give the time in the world; inside a scheduled action, the time it was scheduled for."""
         return self.clock.now_us() if self._moment_us is None else self._moment_us
 
-    def at(self, us: int, action: Callable[[], None]) -> None:
+    def at(self, us: int, action: Callable[[], object]) -> None:
         """Do something when the world gets there; the past is done at the next occasion."""
         heapq.heappush(self._agenda, (us, next(self._sequence), action))
         self.on_schedule()
@@ -116,10 +116,7 @@ class World:
         order_id = order_id.lower()
         if order_id in self._deleted:
             return None
-        order = self._orders.get(order_id)
-        if order is None and self.archive:
-            order = self.archive.find_order(order_id)
-        return order
+        return self._orders.get(order_id) or self.archive.find_order(order_id)
 
     def own_order(self, order: Order) -> Order:
         """Keep an order whose state is about to change (a computed one becomes a stored one)."""
@@ -143,9 +140,7 @@ class World:
         computed = len(self._computed_orders)
         found = []
         for number in self._computed_orders[max(start, 0) : max(min(stop, computed), 0)]:
-            assert self.archive is not None
             order = self.archive.order(number)
-            assert order is not None
             found.append(self._orders.get(order.id, order))
         places = self._order_index[max(start - computed, 0) : max(stop - computed, 0)]
         return found + [self._orders[order_id] for _, _, order_id in places]

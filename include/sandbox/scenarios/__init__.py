@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from include.sandbox.scenarios import empty, volume
 from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 SCENARIOS: dict[str, Callable[[World, int], None]] = {

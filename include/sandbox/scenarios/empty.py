@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from include.sandbox.world import World
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.sandbox.world import World
 
 
 def build(world: World, events: int) -> None:

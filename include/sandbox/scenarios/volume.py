@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from include.sandbox.archive import Archive
 from include.sandbox.times import MINUTE
-from include.sandbox.world import World
+
+if TYPE_CHECKING:
+    from include.sandbox.world import World
 
 _USUAL = 100_000
 
