@@ -188,6 +188,21 @@ async def mails(request: Request) -> Response:
     return answer(request.app.state.sandbox.world.mails)
 
 
+async def live(request: Request) -> Response:
+    """Start the live phase of the scenario."""
+    sandbox: Sandbox = request.app.state.sandbox
+    world = sandbox.world
+    body = await Body.read(request, "webhook_url", "seconds")
+    url = body.text("webhook_url")
+    if not url:
+        raise BadBody("webhook_url: a URL is needed")
+    if world.go_live is None or world.phase != "history":
+        return answer({"error": f"there is no live phase to start: phase is {world.phase}"}, 409)
+    world.go_live(url, body.number("seconds") or 20.0)
+    sandbox.clock_changed()
+    return await state(request)
+
+
 async def start_over(request: Request) -> Response:
     """Begin again with a new world."""
     sandbox: Sandbox = request.app.state.sandbox
@@ -230,6 +245,7 @@ _ROUTES = [
     Route("/republishes", republishes, methods=["GET"]),
     Route("/sent", sent, methods=["GET", "DELETE"]),
     Route("/mails", mails, methods=["GET"]),
+    Route("/live", live, methods=["POST"]),
     Route("/reset", start_over, methods=["POST"]),
     Route("/settle", settle, methods=["POST"]),
 ]

@@ -14,6 +14,8 @@ from include.sandbox import webhooks
 from include.sandbox.model import Attempt, Delivery, Event, Fate, Json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from include.sandbox.world import World
 
 #: What a record says about a status that is no success.
@@ -47,7 +49,7 @@ class Parcel:
 class Postman:
     """Delivers the notifications of a world over real sockets."""
 
-    def __init__(self, world: World, rules: Rules) -> None:
+    def __init__(self, world: World, rules: Rules, on_idle: Callable[[], None]) -> None:
         self.world = world
         self.rules = rules
         self.sent: deque[Json] = deque(maxlen=20_000)
@@ -56,6 +58,7 @@ class Postman:
         self.succeeded = 0
         self.refused = 0
         self._held: list[Parcel] = []
+        self._on_idle = on_idle
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: dict[tuple[str, int, int], str] = {}
         self._client = httpx.AsyncClient(
@@ -154,7 +157,12 @@ class Postman:
     def _start(self, parcel: Parcel, delay_s: float) -> None:
         task = asyncio.get_running_loop().create_task(self._carry(parcel, delay_s))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._on_idle()
 
     async def _carry(self, parcel: Parcel, delay_s: float) -> None:
         notice = self.world.notice(parcel.event.id)

@@ -69,7 +69,7 @@ class Sandbox:
             self._closing = asyncio.ensure_future(self.postman.close())
         self.world = world
         self.world.on_schedule = self._wake.set
-        self.postman = Postman(self.world, self.rules)
+        self.postman = Postman(self.world, self.rules, on_idle=self._wake.set)
         api = Starlette(
             routes=[Mount("/v2", routes=[
                 *api_events.routes, *api_orders.routes, *api_deliveries.routes, *api_notifications.routes,
@@ -95,6 +95,9 @@ class Sandbox:
         while True:
             self._wake.clear()
             self.world.run_due()
+            if self.world.phase == "ending" and not self.postman.in_flight:
+                self.world.clock.set(frozen=True)
+                self.world.phase = "frozen"
             due = self.world.next_due_us
             wait = None if due is None else self.world.clock.wall_seconds_until(due)
             with contextlib.suppress(TimeoutError):

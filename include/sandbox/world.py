@@ -48,6 +48,8 @@ class World:
         self.undeliverable: set[str] = set()
         """Events whose republish is accepted and never sent."""
         self.phase = "ready"
+        self.go_live: Callable[[str, float], None] | None = None
+        """Starts the live phase of a scenario that has one: webhook URL, seconds."""
         self.notify: Notify = lambda event, republish: None
         self.on_schedule: Callable[[], object] = lambda: None
         self._orders: dict[str, Order] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.sandbox.scenarios import empty, volume
+from include.sandbox.scenarios import demo, empty, volume
 from include.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 SCENARIOS: dict[str, Callable[[World, int], None]] = {
+    "demo": demo.build,
     "empty": empty.build,
     "volume": volume.build,
 }
