@@ -54,8 +54,16 @@ def _not_negative(value: timedelta) -> timedelta:
     return value
 
 
+def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name != "mail" and not re.fullmatch(r"[\w.-]+:(json|slack|pagerduty|alertmanager)", name):
+            raise ValueError(f"{name!r} is neither mail nor <connection id>:<json|slack|pagerduty|alertmanager>")
+    return tuple(dict.fromkeys(value))
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
@@ -80,7 +88,15 @@ class Settings(BaseModel):
 
     # Findings
     stuck_after: Duration = _field(timedelta(minutes=30), "age at which an event without payload is stuck")
-    alert_channels: Names = _field((), "where alerts go: <connection id>:<json|slack|pagerduty|alertmanager>, or mail")
+    stuck_high_after: Duration = _field(timedelta(hours=4), "age at which a stuck event becomes severe")
+    resolve_hold: Duration = _field(timedelta(minutes=10), "how long a finding must be over before it is resolved")
+
+    # Alerts
+    alert_channels: Channels = _field(
+        (), "where alerts go: <connection id>:<json|slack|pagerduty|alertmanager>, or mail"
+    )
+    group_wait: Duration = _field(timedelta(minutes=2), "how long the first alert of a group waits for others")
+    group_interval: Duration = _field(timedelta(minutes=15), "shortest time between two messages of one group")
 
     # Did it arrive?
     consumer_of_record: str = _field(
@@ -103,6 +119,11 @@ class Settings(BaseModel):
         (timedelta(minutes=30), timedelta(hours=4), timedelta(hours=24)), "pause before the 2nd, 3rd, ... send"
     )
     plan_expires: Duration = _field(timedelta(hours=24), "life of a plan that nobody finished")
+
+    # Receiver
+    watch_limit: Duration = _field(
+        timedelta(minutes=30), "age of an account's newest complete reading at which the receiver's /watch says 503"
+    )
 
     # When the DAGs run
     scan_every: Duration = _field(timedelta(minutes=5), "interval of porting_scan")

@@ -285,6 +285,7 @@ alerts = Table(
     Column("batch", Text),  # the message in flight that carries this row; outlives a crash, and so its dedup key
     Column("error", Lossless),
 )
+Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
 Index(
     "porting_alerts_live",
     alerts.c.account,

@@ -1,0 +1,161 @@
+"""Findings: what is true now that a person should know, and the turns it takes.
+
+Level-triggered: each kind is one SELECT of what is true now, and :func:`reconcile` compares it with what was true
+before. Nothing hangs on having seen a change happen, so retries, backfills, restarts and two runs at once cannot repeat
+anything.
+
+A finding that is true again after it was resolved, or that began anew in between (another exception of the same order),
+is a new turn. What is told about it changes inside a turn: a new revision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select
+
+from telnyx_porting.flows.alerts_outbox import enqueue
+from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings_select import QUIET, Seen, see
+from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.tables import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from telnyx_porting.settings import Settings
+
+Row = dict[str, Any]
+HEALTH = "health"  # opened and cleared by those who notice, not by a SELECT
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class FindingsResult:
+    """What one reconcile changed; counts only."""
+
+    account: str
+    opened: int
+    changed: int
+    resolved: int
+    open: int  # findings open afterwards
+    queued: int  # alerts that now wait to be sent
+
+
+def reconcile(ledger: Ledger, account: str, settings: Settings, now: datetime) -> FindingsResult:
+    """Make the findings what the ledger says is true now, and queue their alerts in the same transaction.
+
+    :param account: Airflow connection id of the Telnyx account.
+    :param now: our clock.
+    """
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        seen = {item.key: item for item in see(connection, account, settings, now)}
+        known = _known(connection, account, seen)
+        fresh_at = _fresh_at(connection, account, settings)
+        rows: list[dict[str, Any]] = []
+        opened = changed = resolved = 0
+        for key, item in seen.items():
+            new, was = _seen(account, item, known.get(key), now)
+            if new is not None:
+                rows.append(new)
+                opened += was == "opened"
+                changed += was == "changed"
+        for key, row in known.items():
+            if key in seen or row["resolved_at"] is not None:
+                continue
+            gone = _gone(row, settings, now, fresh_at)
+            if gone is not None:
+                rows.append(gone)
+                resolved += gone["resolved_at"] is not None
+        _store(ledger, connection, rows)
+        queued = enqueue(ledger, connection, account, settings, now)
+        still_open = connection.execute(
+            select(findings.c.key).where(findings.c.account == account, findings.c.resolved_at.is_(None))
+        ).all()
+    return FindingsResult(account, opened, changed, resolved, len(still_open), queued)
+
+
+def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[str, Row]:
+    """Return open findings, and resolved ones that are true again."""
+    mine = select(findings).where(findings.c.account == account)
+    query = mine.where(findings.c.resolved_at.is_(None))
+    known = {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+    for batch in chunks((key for key in seen if key not in known), _BATCH):
+        again = connection.execute(mine.where(findings.c.key.in_(batch)))
+        known |= {row["key"]: dict(row) for row in again.mappings()}
+    return known
+
+
+def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
+    """Return as of when the events are known."""
+    feed = get_feed(connection, account, "events")
+    return feed["covered_until"] + settings.settle if feed and feed["covered_until"] else None
+
+
+def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:
+    base = {
+        "account": account,
+        "key": item.key,
+        "kind": item.kind,
+        "subject": item.subject,
+        "order_id": item.order_id,
+        "severity": item.severity,
+        "detail": item.detail,
+        "since": item.since,
+        "absent_since": None,
+        "resolved_at": None,
+    }
+    if row is None or row["resolved_at"] is not None or item.since > row["since"]:
+        turn = 1 if row is None else row["turn"] + 1
+        fresh = {"opened_at": now, "changed_at": None, "turn": turn, "revision": 1}
+        return base | fresh | {"acked_until": None, **_kept(row)}, "opened"
+    told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
+    if _told(item.detail) != _told(row["detail"]) or item.severity != row["severity"]:
+        return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
+    if row["absent_since"] is None and item.since == row["since"] and item.detail == row["detail"]:
+        return None, "same"
+    return base | told | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
+
+
+def _told(detail: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in detail.items() if name not in QUIET}
+
+
+def _kept(row: Row | None) -> dict[str, Any]:
+    """Keep what people wrote: it stays with the subject, whatever its turn."""
+    return {name: row[name] if row is not None else None for name in ("owner", "note", "muted_until")}
+
+
+def _gone(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
+    """Return the row of a finding that is no longer true, or None while nothing about it changes."""
+    absent = row["absent_since"]
+    if row["kind"] == HEALTH:
+        over = absent is not None and now - absent >= settings.resolve_hold
+        return row | {"resolved_at": now} if over else None
+    if absent is None and settings.resolve_hold:
+        return row | {"absent_since": now}
+    absent = absent or now
+    over = not settings.resolve_hold or (
+        now - absent >= settings.resolve_hold and fresh_at is not None and fresh_at >= absent
+    )
+    return row | {"absent_since": absent, "resolved_at": now} if over else None
+
+
+def _store(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]]) -> None:
+    names = [column.name for column in findings.columns if not column.primary_key]
+    for batch in chunks(rows, _BATCH):
+        ledger.upsert(connection, findings, batch, change={name: excluded(name) for name in names})
+
+
+def open_findings(connection: Connection, account: str, kind: str | None = None) -> list[Row]:
+    """Return what is true now, the most severe and oldest first."""
+    query = select(findings).where(findings.c.account == account, findings.c.resolved_at.is_(None))
+    if kind is not None:
+        query = query.where(findings.c.kind == kind)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    order = {"critical": 0, "high": 1, "low": 2}
+    return sorted(rows, key=lambda row: (order.get(row["severity"], 3), row["since"], row["key"]))

@@ -1,0 +1,108 @@
+"""What the history of an order says about it now: its status, since when, and which exception this is.
+
+Statuses have no rank: an order may go back from any status to any other, so only time decides, and the whole (short)
+history of an order is folded again whenever something about it is new. So it does not matter in which order events,
+late events and readings of the order itself come in, nor how often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+EXCEPTION = "exception"
+Codes = tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One status told about an order: by an event, or by the order itself."""
+
+    status: str
+    at: datetime
+    codes: Codes | None = None  # None: not told (the payload was pruned)
+    seen_by: str = "event"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What GET /porting_orders last said, and since when it says so."""
+
+    status: str
+    since: datetime  # the order's updated_at when it was first read in this status
+    updated_at: datetime
+    codes: Codes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an order stands."""
+
+    status: str
+    since: datetime  # start of the unbroken run of this status
+    episode: int  # runs of `exception` so far
+    codes: Codes | None
+    came_from: str | None
+    seen_by: str
+
+
+def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | None:
+    """Fold an order's history; None when nothing is known.
+
+    :param changes: what its events say, in any order.
+    :param reading: what the order itself says; counts only where it is not older than the newest event.
+    """
+    history = sorted(changes, key=lambda change: change.at)
+    if reading is not None:
+        history = _with_reading(history, reading)
+    current: Standing | None = None
+    for change in history:
+        if current is not None and current.status == change.status:
+            codes = change.codes if change.codes is not None else current.codes
+            current = Standing(
+                current.status, current.since, current.episode, codes, current.came_from, current.seen_by
+            )
+            continue
+        episode = (current.episode if current else 0) + (change.status == EXCEPTION)
+        came_from = current.status if current else None
+        current = Standing(change.status, change.at, episode, change.codes, came_from, change.seen_by)
+    return current
+
+
+def _with_reading(history: list[Change], reading: Reading) -> list[Change]:
+    last = history[-1] if history else None
+    if last is None:
+        return [Change(reading.status, reading.since, reading.codes, "order")]
+    if _coarse(reading.updated_at, last.at) < _coarse(last.at, reading.updated_at):
+        return history
+    if last.status == reading.status:
+        return [*history[:-1], Change(last.status, last.at, reading.codes)]
+    since = reading.since if reading.since > last.at else max(reading.updated_at, last.at)
+    return [*history, Change(reading.status, since, reading.codes, "order")]
+
+
+def _coarse(value: datetime, other: datetime) -> datetime:
+    """Cut a time to the coarser precision of two: an order writes milliseconds where its event has microseconds."""
+    unit = max(_unit(value), _unit(other))
+    return value.replace(microsecond=value.microsecond - value.microsecond % unit)
+
+
+def _unit(value: datetime) -> int:
+    if value.microsecond == 0:
+        return 1_000_000
+    return 1_000 if value.microsecond % 1_000 == 0 else 1
+
+
+def episode_after(now: Standing, before: tuple[str | None, datetime | None, int]) -> int:
+    """Keep the count of exceptions from going back: one known only from the order leaves no event behind.
+
+    :param before: status, since and episode as they stood.
+    """
+    _, since, episode = before
+    if now.status == EXCEPTION and episode and since is not None and now.since > since:
+        return max(now.episode, episode + 1)
+    return max(now.episode, episode)
