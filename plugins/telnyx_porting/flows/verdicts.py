@@ -35,6 +35,8 @@ class VerdictsResult:
     account: str
     verdicts: dict[str, int] = field(default_factory=dict)
     unresolved: int = 0
+    newly_missed: int = 0
+    held_back: str | None = None
 
 
 def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
@@ -42,7 +44,7 @@ def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> V
     match(ledger, account)
     with ledger.write() as connection:
         _charge_dead_claims(connection, account, settings, now)
-    decide(ledger, account, settings, now)
+    decision = decide(ledger, account, settings, now)
     reached: Counter[str] = Counter()
     unresolved = 0
     with ledger.write() as connection:
@@ -60,7 +62,7 @@ def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> V
                 republishes.c.event_id == row["event_id"],
             )
             connection.execute(update(republishes).where(same).values(state=state, settled_at=now, detail=detail))
-    return VerdictsResult(account, dict(reached), unresolved)
+    return VerdictsResult(account, dict(reached), unresolved, decision.newly_missed, decision.held_back)
 
 
 def charge(connection: Connection, row: Any, sent_at: datetime) -> None:

@@ -1,0 +1,32 @@
+"""Read the Port In Events API into the ledger, for every account."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from telnyx_porting import settings
+from telnyx_porting.operators.assets import SCANNED
+from telnyx_porting.operators.porting import TelnyxScanPortingEventsOperator
+from telnyx_porting.operators.retries import telnyx_task_defaults
+
+knobs = settings.load()
+
+with DAG(
+    dag_id="porting_scan",
+    schedule=knobs.scan_every,
+    catchup=False,
+    max_active_runs=1,
+    tags=["telnyx", "porting"],
+    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=30)),
+    doc_md="""
+### Read port-in events into the ledger
+Reads the window since the last sealed one (plus an overlap) and seals it once it is **proved complete**: the counts before
+the first and after the last page are equal, and equal the distinct ids. A window that could not be proved stays open with
+its reason. When rows changed, the asset `telnyx_porting_events` wakes the other DAGs.
+""",
+) as dag:
+    TelnyxScanPortingEventsOperator.partial(
+        task_id="scan", outlets=[SCANNED], map_index_template="{{ task.telnyx_conn_id }}"
+    ).expand(telnyx_conn_id=list(knobs.accounts))

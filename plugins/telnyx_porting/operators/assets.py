@@ -1,0 +1,11 @@
+"""The assets of the port-in watch. Their events are wake-ups with counts only; every consumer also runs on a schedule."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, AssetAlias
+
+EVENTS = Asset(name="telnyx_porting_events", uri="telnyx://porting/events")
+"""Rows of the ledger's events changed."""
+
+SCANNED = AssetAlias("telnyx_porting_scan")
+"""Outlet of a scan: it emits :data:`EVENTS` only when rows changed."""

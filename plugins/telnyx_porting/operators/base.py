@@ -1,0 +1,57 @@
+"""What every operator that uses the ledger shares: its account, its settings, its ledger and its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from telnyx_porting import settings
+from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.telnyx import TelnyxHook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+
+class PortingLedgerOperator(BaseOperator):
+    """Base of the operators that read or write the ledger of one account.
+
+    :param telnyx_conn_id: Airflow connection of type ``telnyx``; it names the account everywhere. (templated)
+    :param ledger_conn_id: Airflow connection of the ledger.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id",)
+
+    def __init__(
+        self,
+        *,
+        telnyx_conn_id: str = TelnyxHook.default_conn_name,
+        ledger_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.telnyx_conn_id = telnyx_conn_id
+        self.ledger_conn_id = ledger_conn_id
+
+    def settings(self) -> Settings:
+        """Return the account's settings.
+
+        :raises SettingsError: the first setting that is invalid, in one sentence.
+        """
+        return settings.load(self.telnyx_conn_id).require_valid()
+
+    def ledger(self) -> Ledger:
+        """Return the ledger, upgraded or checked."""
+        return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()
+
+    def client(self) -> TelnyxClient:
+        """Return a client that leaves room for other software on the same Telnyx account."""
+        knobs = self.settings()
+        return TelnyxHook(self.telnyx_conn_id).get_client(
+            requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free
+        )
