@@ -1,0 +1,76 @@
+"""Arguments as they arrive: rendered templates, XComs, strings. Checked before the first request."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from telnyx_porting.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def as_time(field: str, value: datetime | str | None) -> datetime | None:
+    """
+    Read a time; a template without a value renders as an empty text or ``None``.
+
+    :param field: name of the argument, for the error
+    :param value: a datetime with a zone, or its ISO 8601 text
+    :raises SettingsError: when it is no time, or has no zone
+    """
+    if value is None or value in ("", "None"):
+        return None
+    expected = "an ISO 8601 time with a zone, such as 2026-10-01T00:00:00Z"
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise SettingsError(field, value, expected) from None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise SettingsError(field, value, expected)
+    return moment.astimezone(UTC)
+
+
+def as_text(value: str | None) -> str | None:
+    """Read an optional text; a template without a value renders as an empty text or ``None``."""
+    return None if value is None or value.strip() in ("", "None") else value.strip()
+
+
+def as_id(field: str, value: Any) -> str:
+    """
+    Read one id.
+
+    :param field: name of the argument, for the error
+    :param value: a UUID or its text
+    :raises SettingsError: when it is none
+    """
+    text = str(value).strip().lower()
+    if isinstance(value, (str, UUID)) and _CANONICAL.fullmatch(text):
+        return text
+    raise SettingsError(field, value, "a UUID such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e")
+
+
+def as_ids(field: str, value: Any) -> list[str]:
+    """
+    Read a list of ids, each once, in the order given.
+
+    :param field: name of the argument, for the error
+    :param value: ids; facts with an ``id`` as the list operator returns them; or a text with ids, as a template
+        renders a list
+    :raises SettingsError: naming the first value that is no id
+    """
+    given: Iterable[Any]
+    if value is None:
+        given = []
+    elif isinstance(value, str):
+        given = [part for part in re.split(r"[\s,\[\]()'\"]+", value) if part]
+    elif isinstance(value, dict) or not hasattr(value, "__iter__"):
+        raise SettingsError(field, value, "a list of event ids")
+    else:
+        given = value
+    ids = (as_id(field, item.get("id") if isinstance(item, dict) else item) for item in given)
+    return list(dict.fromkeys(ids))

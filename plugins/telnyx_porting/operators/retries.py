@@ -1,0 +1,61 @@
+"""When a task that talks to Telnyx is worth another try, and the defaults of such tasks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from telnyx_porting.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    SettingsError,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+POOL = "telnyx_api"
+_FOR_GOOD = (AuthenticationError, PermissionDeniedError, InvalidRequestError, NotFoundError, SettingsError)
+
+
+class TelnyxRetryPolicy(RetryPolicy):
+    """
+    Fail at once on what another try cannot change; wait as long as Telnyx asks after a 429.
+
+    A refused key, a forbidden or invalid request, an unknown id and an impossible argument fail the task at the first
+    try. Anything else follows the task's ``retries`` and ``retry_delay``.
+    """
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        if isinstance(exception, _FOR_GOOD):
+            return RetryDecision.fail(reason=str(exception))
+        if isinstance(exception, RateLimitedError) and exception.retry_after:
+            return RetryDecision.retry(
+                delay=timedelta(seconds=exception.retry_after), reason="Telnyx asks to wait (429)"
+            )
+        return RetryDecision.default()
+
+
+def telnyx_task_defaults(**overrides: Any) -> dict[str, Any]:
+    """
+    Return ``default_args`` for tasks that call Telnyx: the pool, retries with back-off, a time limit.
+
+    :param overrides: arguments to add or replace
+    """
+    return {
+        "pool": POOL,
+        "retries": 3,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=10),
+        "retry_policy": TelnyxRetryPolicy(),
+        "execution_timeout": timedelta(minutes=30),
+        **overrides,
+    }

@@ -1,0 +1,166 @@
+"""The watcher: an Airflow asset that is updated when Telnyx has new port-in events. Needs no ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from telnyx_porting.hooks.inputs import as_time
+from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.triggers.polling import pause_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telnyx_porting.client import AsyncTelnyxClient
+
+CURSOR = "telnyx_porting_events:created_at"
+PERSISTED_AFTER = 5.0  # seconds until an event that left here is surely in Airflow's database
+MAX_IDS = 500  # ids in one event, which Airflow logs and stores whole
+
+
+class TelnyxPortingEventsTrigger(BaseEventTrigger):
+    """
+    Tell an asset about new port-in events, for ``AssetWatcher``.
+
+    ::
+
+        events = Asset(
+            "port_in_events",
+            watchers=[
+                AssetWatcher(
+                    name="telnyx",
+                    trigger=TelnyxPortingEventsTrigger(asset_name="port_in_events", telnyx_conn_id="telnyx_default"),
+                )
+            ],
+        )
+
+    One event per poll that found something: ``{"count", "event_ids", "since", "until"}`` (several when there are more
+    than 500). The cursor is kept in the asset's state, one poll behind, and each poll looks ``overlap`` back: after a
+    restart events may be told twice, none is left out that became visible within the overlap. The first start begins
+    at its own time. Treat an event as a wake-up: Airflow may put several into one run. Polls that fail are logged
+    and followed by longer pauses; nothing is raised, because Airflow restarts a watcher that raises every 2 s.
+
+    :param asset_name: name of the watched asset, whose state keeps the cursor
+    :param telnyx_conn_id: connection of type ``telnyx``
+    :param event_type: tell only about this type
+    :param poll_interval: seconds between polls
+    :param overlap: seconds that each poll looks back behind the cursor
+    """
+
+    def __init__(
+        self,
+        *,
+        asset_name: str,
+        telnyx_conn_id: str = TelnyxHook.default_conn_name,
+        event_type: str | None = None,
+        poll_interval: float = 60.0,
+        overlap: float = 300.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.asset_name = asset_name
+        self.telnyx_conn_id = telnyx_conn_id
+        self.event_type = event_type
+        self.poll_interval = poll_interval
+        self.overlap = overlap
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Say how to build this trigger again."""
+        return (
+            "telnyx_porting.triggers.porting.TelnyxPortingEventsTrigger",
+            {
+                "asset_name": self.asset_name,
+                "telnyx_conn_id": self.telnyx_conn_id,
+                "event_type": self.event_type,
+                "poll_interval": self.poll_interval,
+                "overlap": self.overlap,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll for ever."""
+        watch = _Watch(self)
+        failures = 0
+        while True:
+            try:
+                async with TelnyxHook(self.telnyx_conn_id).aclient() as client:
+                    while True:
+                        for event in await watch.poll(client):
+                            yield TriggerEvent(event)
+                        failures = 0
+                        await asyncio.sleep(self.poll_interval)
+            except Exception as error:  # a watcher that raises is restarted every 2 s, without end
+                failures += 1
+                self.log.warning("Poll failed (%d in a row): %s", failures, error)
+            await asyncio.sleep(pause_after(failures, self.poll_interval))
+
+    async def load_cursor(self) -> datetime | None:
+        """Read the cursor from the asset's state; None when there is none yet."""
+        if self.asset_state_store is None:
+            return None
+        stored = await self.asset_state_store[Asset.ref(name=self.asset_name)].aget(CURSOR)
+        return as_time("cursor", stored) if isinstance(stored, str) else None
+
+    async def save_cursor(self, cursor: datetime) -> None:
+        """Write the cursor to the asset's state."""
+        if self.asset_state_store is not None:
+            await self.asset_state_store[Asset.ref(name=self.asset_name)].aset(CURSOR, cursor.isoformat())
+
+
+class _Watch:
+    """The memory of one run: where it is, what it has told, and which cursors are not yet safe to keep."""
+
+    def __init__(self, trigger: TelnyxPortingEventsTrigger) -> None:
+        self._trigger = trigger
+        self._overlap = timedelta(seconds=trigger.overlap)
+        self._cursor: datetime | None = None
+        self._told: dict[str, datetime] = {}
+        self._unsafe: list[tuple[float, datetime]] = []
+
+    async def poll(self, client: AsyncTelnyxClient) -> list[dict[str, Any]]:
+        """Look once; return what to tell."""
+        if self._cursor is None:
+            self._cursor = await self._trigger.load_cursor() or await self._begin(client)
+        await self._keep_what_is_safe()
+        since, until = self._cursor - self._overlap, datetime.now(UTC)
+        fresh: list[str] = []
+        windows = client.iter_proved_windows(
+            created_at_gte=since, created_at_lte=until, event_type=self._trigger.event_type
+        )
+        async with aclosing(windows) as proved:
+            async for window in proved:
+                fresh.extend(event.id for event in window.events if event.id not in self._told)
+        self._told = {each: told for each, told in self._told.items() if told >= since}
+        self._told.update(dict.fromkeys(fresh, until))
+        self._cursor = max(self._cursor, self._not_after_provider(client, until))
+        self._unsafe.append((time.monotonic(), self._cursor))
+        parts = [fresh[start : start + MAX_IDS] for start in range(0, len(fresh), MAX_IDS)]
+        about = {"since": since.isoformat(), "until": until.isoformat()}
+        return [{"count": len(part), "event_ids": part, **about} for part in parts]
+
+    async def _begin(self, client: AsyncTelnyxClient) -> datetime:
+        """Begin now, and keep that at once: else a restart before the first event would leave out the time between."""
+        now = datetime.now(UTC)
+        await client.count_porting_events(created_at_gte=now)  # the answer brings the provider's clock
+        cursor = self._not_after_provider(client, now)
+        await self._trigger.save_cursor(cursor)
+        return cursor
+
+    async def _keep_what_is_safe(self) -> None:
+        """Keep the newest cursor whose events have left for the database long enough ago."""
+        limit = time.monotonic() - PERSISTED_AFTER
+        safe = [cursor for told_at, cursor in self._unsafe if told_at <= limit]
+        if safe:
+            await self._trigger.save_cursor(safe[-1])
+            del self._unsafe[: len(safe)]
+
+    @staticmethod
+    def _not_after_provider(client: AsyncTelnyxClient, moment: datetime) -> datetime:
+        """Hold a time of our clock back to the provider's: what that one writes next must not lie behind the cursor."""
+        return min(moment, moment + (client.clock_offset or timedelta(0)))

@@ -1,0 +1,161 @@
+"""The plugin and the provider load once and cleanly, however the package came to the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+PLUGINS = ROOT / "plugins"
+OURS = ("airflow_provider_telnyx_porting-", "_airflow_provider_telnyx_porting", "telnyx_porting")
+
+PROBE = """
+import json, sys
+
+import http, logging, types
+before = {"http": http.__file__, "logging": logging.__file__, "types": types.__file__}
+
+from airflow.sdk import plugins_manager as sdk
+from airflow.sdk.execution_time.macros import datetime as _  # what a task imports anyway
+sdk_plugins, sdk_errors = sdk._get_plugins()
+fastapi_in_tasks = "fastapi" in sys.modules
+
+from airflow import plugins_manager as core
+core.ensure_plugins_loaded()
+info = core.get_plugin_info()
+
+from airflow.providers_manager import ProvidersManager
+hook = ProvidersManager().hooks.get("telnyx")
+
+folder = sys.argv[1]
+print(json.dumps({
+    "sdk": [p.name for p in sdk_plugins],
+    "sdk_errors": sdk_errors,
+    "core": [p["name"] for p in info],
+    "core_errors": core.get_import_errors(),
+    "fastapi_in_tasks": fastapi_in_tasks,
+    "standard": {name: sys.modules[name].__file__ for name in before} == before,
+    "bare": sorted(
+        name for name, module in list(sys.modules.items())
+        if (getattr(module, "__file__", None) or "").startswith(folder) and not name.startswith("telnyx_porting")
+    ),
+    "hook": hook and hook.hook_class_name,
+    "package": __import__("telnyx_porting").__file__,
+}))
+"""
+
+
+def probe(python: Path | str, plugins: Path, home: Path) -> dict[str, Any]:
+    home.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
+        "AIRFLOW__CORE__LAZY_DISCOVER_PROVIDERS": "False",
+    }
+    done = subprocess.run(
+        [str(python), "-c", PROBE, str(plugins)],
+        env=environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def environment_without_us(folder: Path) -> Path:
+    """Make a virtual environment with everything this one has, but not the package."""
+    venv.create(folder, with_pip=False)
+    target = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not entry.name.startswith(OURS):
+            (target / entry.name).symlink_to(entry)
+    return folder / "bin" / "python"
+
+
+def assert_loaded_once(found: dict[str, Any]) -> None:
+    assert found["sdk"] == ["telnyx_porting"]
+    assert found["core"].count("telnyx_porting") == 1
+    assert found["sdk_errors"] == {}
+    assert found["core_errors"] == {}
+    assert found["bare"] == []
+    assert found["standard"]
+    assert not found["fastapi_in_tasks"], "every task would pay for importing FastAPI"
+
+
+def test_editable_install(tmp_path: Path) -> None:
+    """What `make install` gives: the distribution is installed and the plugins folder is ours too."""
+    found = probe(sys.executable, PLUGINS, tmp_path / "home")
+    assert_loaded_once(found)
+    assert found["hook"] == "telnyx_porting.hooks.telnyx.TelnyxHook"
+
+
+def test_wheel(tmp_path: Path) -> None:
+    """A built wheel in a fresh environment: the entry points alone bring plugin and connection type."""
+    uv = Path(sys.executable).parent / "uv"
+    subprocess.run(
+        [uv, "build", "--quiet", "--wheel", "--offline", "--no-build-isolation", "--python", sys.executable]
+        + ["--out-dir", tmp_path, ROOT],
+        check=True,
+        timeout=100,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    python = environment_without_us(tmp_path / "venv")
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel],
+        check=True,
+        timeout=100,
+    )
+    found = probe(python, tmp_path / "nothing", tmp_path / "home")
+    assert_loaded_once(found)
+    assert found["hook"] == "telnyx_porting.hooks.telnyx.TelnyxHook"
+    package = Path(found["package"]).parent
+    assert package.is_relative_to(tmp_path)
+    assert (package / "py.typed").is_file()
+    assert list(package.glob("ledger/migrations/**/*.py")), "the ledger cannot be set up without its migrations"
+
+
+def test_bare_mount(tmp_path: Path) -> None:
+    """Only plugins/ is mounted: the shim brings the plugin; the connection form needs an installation."""
+    mount = tmp_path / "plugins"
+    shutil.copytree(PLUGINS, mount, ignore=shutil.ignore_patterns("__pycache__"))
+    found = probe(environment_without_us(tmp_path / "venv"), mount, tmp_path / "home")
+    assert_loaded_once(found)
+    assert found["hook"] is None
+    assert Path(found["package"]).is_relative_to(mount)
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        pytest.param("telnyx_porting.operators.porting", "fastapi", id="operators-no-fastapi"),
+        pytest.param("telnyx_porting.sensors.porting", "fastapi", id="sensors-no-fastapi"),
+        pytest.param("telnyx_porting.triggers.porting", "fastapi", id="triggers-no-fastapi"),
+        pytest.param("telnyx_porting.client", "airflow", id="client-no-airflow"),
+        pytest.param("telnyx_porting.web.receiver", "airflow", id="receiver-no-airflow"),
+        pytest.param("include.sandbox", "telnyx_porting", id="sandbox-nothing-of-ours"),
+    ],
+)
+def test_import_stays_light(module: str, forbidden: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not there")
+    code = f"import sys, {module}; print({forbidden!r} in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout.split() == ["False"]

@@ -1,0 +1,27 @@
+"""The rooms and the arrows between them (the contracts stand in pyproject.toml)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).parent / "lint-imports"
+    return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, text=True, timeout=100)
+
+
+def test_arrows_point_down() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_dags_are_thin(path: Path) -> None:
+    """Schedule, params and wiring; whatever needs more belongs into an operator or a flow."""
+    assert len(path.read_text().splitlines()) <= 60
