@@ -1,4 +1,4 @@
-"""A small watched account for tests of findings and alerts: what Telnyx says goes in, what people are told comes out."""
+"""A small watched account for tests: what Telnyx says goes in, what people are told comes out."""
 
 from __future__ import annotations
 
