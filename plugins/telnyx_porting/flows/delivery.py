@@ -95,16 +95,11 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
         still_open = and_(events.c.account == account, _open())
         became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
-        connection.execute(
-            update(events)
-            .where(still_open)
-            .values(
-                delivery=state,
-                due_at=_due(settings),
-                cause=case((state == "missed", _cause()), else_=None),
-                arrived_at=case((state == "arrived", _arrived_at(record)), else_=None),
-            )
-        )
+        decided: dict[str, Any] = {"delivery": state, "due_at": _due(settings)}
+        decided["cause"] = case((state == "missed", _cause()), else_=None)
+        if record is not None:
+            decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
+        connection.execute(update(events).where(still_open).values(**decided))
         counts = _open_counts(connection, account)
     if held_back:
         log.warning("account %s: %s", account, held_back)
@@ -178,9 +173,7 @@ def _arrived(record: Record | None) -> ColumnElement[bool]:
     )
 
 
-def _arrived_at(record: Record | None) -> Any:
-    if record is None:
-        return None
+def _arrived_at(record: Record) -> Any:
     first = func.min(deliveries.c.signed_at, type_=Instant())
     stored = func.min(deliveries.c.stored_at, type_=Instant())
     return select(func.coalesce(first, stored)).where(*_proof(record)).correlate(events).scalar_subquery()

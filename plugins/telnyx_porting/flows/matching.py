@@ -171,7 +171,8 @@ def assign(candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]]) -> Iterable
 
 def _fits(candidate: Row[Any], row: Row[Any]) -> bool:
     """A messaging state carries no time of its own; it is told apart by nearness only."""
-    return row.type == "porting_order.messaging_changed" or same_instant(candidate.natural_at, row.natural_at)
+    timeless = row.natural_at is None or row.type == "porting_order.messaging_changed"
+    return timeless or same_instant(candidate.natural_at, row.natural_at)
 
 
 def _one_each(candidates: Sequence[Row[Any]], by_webhook: dict[str, list[Row[Any]]]) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""Receipts: what the receiver has verified becomes a `deliveries` row, and its feed says since when it can be relied on.
+"""Receipts: what the receiver has verified becomes a `deliveries` row, and its feed says since when it counts.
 
-A receipt's identity is (account, signed timestamp, sha256 of the body): the same pair again is a replay and adds nothing,
-the same body under a newly signed timestamp is a new delivery. Nothing of the body is kept but what matches it to an event.
+A receipt's identity is (account, signed timestamp, sha256 of the body): the same pair again is a replay and adds
+nothing, the same body under a newly signed timestamp is a new delivery. Of the body nothing is kept but what matches
+it to an event.
 
-Rights a database role needs for this, and for nothing else: ``SELECT`` on the version table, ``SELECT, INSERT`` on
-deliveries, ``SELECT, INSERT, UPDATE`` on feeds (the heartbeat is an update).
+A database role needs for this ``SELECT, INSERT`` on deliveries, ``SELECT, INSERT, UPDATE`` on feeds (the heartbeat is
+an update), ``SELECT`` on the version table, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func
+from sqlalchemy import case, func, select, text
 
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.ledger.engine import Ledger, excluded
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 SOURCE = "receiver"
 OUTAGE = timedelta(minutes=1)  # a longer gap between two heartbeats is written down as an outage
-_LONGEST = 300  # characters; longer than any id of Telnyx, short enough for an index on every database
+_LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
 
 
 def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now: datetime) -> dict[str, Any]:
-    """Turn a verified webhook into its `deliveries` row; an object of unknown shape is a row that matches nothing.
+    """Turn a verified webhook into its `deliveries` row; one of unknown shape becomes a row that matches nothing.
 
     :param signed_at: the signature's timestamp, the provider's clock.
     :param path: where it came in; the destination when the webhook does not name one.
@@ -93,8 +94,8 @@ def store_receipts(
 ) -> None:
     """Store receipts and the heartbeat of every account in one transaction.
 
-    A gap of more than a minute since the last heartbeat becomes the feed's last outage: down, frozen or without its
-    database, in all of them a webhook was not accepted.
+    A gap of more than a minute since the last heartbeat is kept as the feed's last outage: whether the receiver was
+    down, frozen or without its database, no webhook was accepted.
 
     :param accounts: the accounts this receiver answers for.
     :param receipts: rows of :func:`read_receipt`.
@@ -120,21 +121,31 @@ def store_receipts(
         for account in accounts
     ]
     gap = feeds.c.heartbeat < excluded("heartbeat") - microseconds(OUTAGE)
+    change = {
+        "heartbeat": excluded("heartbeat"),
+        "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
+        "proved_at": func.coalesce(feeds.c.proved_at, excluded("proved_at")),
+        "refused": case(
+            (excluded("covers_from").is_not(None), excluded("refused")),
+            else_=feeds.c.refused + excluded("refused"),
+        ),
+        "down_since": case((gap, feeds.c.heartbeat), else_=feeds.c.down_since),
+        "down_until": case((gap, excluded("heartbeat")), else_=feeds.c.down_until),
+    }
     with ledger.write() as connection:
+        if not ledger.is_sqlite:
+            connection.execute(text("SET LOCAL synchronous_commit = on"))  # whatever the server's default is
         ledger.upsert(connection, deliveries, receipts)
-        ledger.upsert(
-            connection,
-            feeds,
-            beats,
-            change={
-                "heartbeat": excluded("heartbeat"),
-                "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
-                "proved_at": func.coalesce(feeds.c.proved_at, excluded("proved_at")),
-                "refused": case(
-                    (excluded("covers_from").is_not(None), excluded("refused")),
-                    else_=feeds.c.refused + excluded("refused"),
-                ),
-                "down_since": case((gap, feeds.c.heartbeat), else_=feeds.c.down_since),
-                "down_until": case((gap, excluded("heartbeat")), else_=feeds.c.down_until),
-            },
-        )
+        ledger.upsert(connection, feeds, beats, change)
+
+
+def reading_ages(ledger: Ledger, accounts: Iterable[str], now: datetime) -> dict[str, float | None]:
+    """Return how long ago each account's newest sealed window ends, in seconds; None where there is none.
+
+    :raises LedgerError: the ledger cannot be read.
+    """
+    query = select(feeds.c.account, feeds.c.covered_until).where(feeds.c.source == "events")
+    with ledger.read() as connection:
+        until = {row.account: row.covered_until for row in connection.execute(query)}
+    ends = {account: until.get(account) for account in accounts}
+    return {account: None if end is None else (now - end).total_seconds() for account, end in ends.items()}

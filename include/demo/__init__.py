@@ -1,0 +1,1 @@
+"""The demo: everything on one laptop, once through the whole loop, checked against the simulator's truth."""

@@ -1,0 +1,141 @@
+"""The one rule for "did it arrive?", as a table, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from telnyx_porting.flows.delivery import decide
+from telnyx_porting.flows.matching import match
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.settings import load
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+
+SETTINGS = load(environ={"TELNYX_PORTING_CONSUMER_OF_RECORD": "receiver"})
+YOUNG, DUE = timedelta(minutes=5), timedelta(hours=1)
+FEEDS: dict[str, dict[str, Any]] = {
+    "covers": {},
+    "stale": {"covers_from": NOW - timedelta(minutes=30)},  # it began after the event was due
+    "never_proved": {"proved_at": None},
+}
+
+
+def expected(delivery: str, age: timedelta, feed: str, kind: str) -> str:
+    """Say in words of the design what must come out."""
+    proved = feed in ("covers", "stale")
+    if delivery == "delivered" and proved:
+        return "arrived"
+    if kind == "email_only":
+        return "not_expected"
+    if kind == "not_generated":
+        return "pending"
+    if age == YOUNG or not proved:
+        return "pending"
+    if feed == "stale":
+        return "undetermined"
+    return "missed"
+
+
+def test_every_combination(ledger: Ledger) -> None:
+    """{delivery} x {age} x {coverage} x {type} decides as the design says; each in an account of its own."""
+    combinations = product(
+        ["no_row", "failed", "delivered", "delivered_elsewhere"],
+        [YOUNG, DUE],
+        ["covers", "stale", "absent", "never_proved"],
+        ["webhook", "email_only", "not_generated"],
+    )
+    wrong = []
+    for delivery, age, feed, kind in combinations:
+        account = f"{delivery} {age} {feed} {kind}"
+        row = _decide_one(ledger, account, delivery, age, feed, kind)
+        cause = ("failed" if delivery == "failed" else "no_trace") if row.delivery == "missed" else None
+        due = kind != "not_generated"
+        got = (row.delivery, row.cause, row.due_at is not None)
+        if got != (wanted := (expected(delivery, age, feed, kind), cause, due)):
+            wrong.append(f"{account}: {got}, expected {wanted}")
+    assert wrong == []
+
+
+def _decide_one(ledger: Ledger, account: str, delivery: str, age: timedelta, feed: str, kind: str) -> Any:
+    for _ in range(3):  # others that arrived: the storm guard is not what this test is about
+        before = NOW - timedelta(hours=2)
+        add_event(ledger, account=account, delivery="arrived", arrived_at=NOW, created_at=before)
+    if feed != "absent":
+        add_feed(ledger, account=account, **FEEDS[feed])
+    add_feed(ledger, "deliveries", account=account)
+    given = {"email_only": {"has_webhook": False}, "not_generated": {"payload_status": "created"}}.get(kind, {})
+    event = add_event(ledger, account=account, created_at=NOW - age, **given)
+    if delivery != "no_row":
+        source = "receiver" if delivery == "delivered" else "deliveries"
+        add_delivery(ledger, account=account, source=source, webhook_id=event, ok=delivery != "failed")
+    match(ledger, account)
+    decide(ledger, account, SETTINGS, NOW)
+    return event_row(ledger, event, account)
+
+
+def test_most_of_a_window_without_a_trace_decides_nothing(ledger: Ledger) -> None:
+    """A feed that does not carry port-ins must not look like a disaster; the reason is told."""
+    add_feed(ledger)
+    silent = [add_event(ledger) for _ in range(6)]
+    for _ in range(5):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)
+    result = decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert result.held_back is not None
+    assert "6 of 11" in result.held_back
+    assert {event_row(ledger, event).delivery for event in silent} == {"pending"}
+    add_event(ledger, delivery="arrived", arrived_at=NOW)
+    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is None
+    assert {event_row(ledger, event).delivery for event in silent} == {"missed"}
+
+
+def test_refused_signatures_hold_back(ledger: Ledger) -> None:
+    """A wrong key at the receiver looks like an outage; it is one of ours, and nothing is resent into it."""
+    add_feed(ledger, refused=3)
+    for _ in range(5):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)
+    event = add_event(ledger)
+    assert decide(ledger, ACCOUNT, SETTINGS, NOW).newly_missed == 0
+    assert event_row(ledger, event).delivery == "pending"
+
+
+def test_a_split_needs_as_many_webhooks_as_numbers(ledger: Ledger) -> None:
+    """Two of three webhooks are not an arrival; the same one twice is not two."""
+    add_feed(ledger)
+    for _ in range(3):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)
+    event = add_event(ledger, type="porting_order.split", copies=3, natural_key="split:a:b", natural_at=None)
+    common = {"type": "porting_order.split", "natural_key": "split:a:b"}
+    for webhook in ("w1", "w2", "w2"):
+        add_delivery(ledger, webhook_id=webhook, **common)
+    match(ledger, ACCOUNT)
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, event).delivery == "missed"
+    add_delivery(ledger, webhook_id="w3", **common)
+    match(ledger, ACCOUNT)
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, event).delivery == "arrived"
+
+
+def test_an_event_read_after_its_webhook_finds_it(ledger: Ledger) -> None:
+    """The webhook is usually here first; the event must find it whenever the scan brings it."""
+    add_feed(ledger)
+    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
+    key = f"status_changed:{order}:submitted:{at:%Y-%m-%dT%H:%M:%S}"
+    add_delivery(ledger, natural_key=key, natural_at=f"{at:%Y-%m-%dT%H:%M:%S}Z")
+    match(ledger, ACCOUNT)
+    event = add_event(ledger, order_id=order, created_at=at)
+    match(ledger, ACCOUNT)
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, event).delivery == "arrived"
+
+
+def test_arrived_is_for_ever_and_history_is_never_missed(ledger: Ledger) -> None:
+    """What came before the watch began is undetermined: a first look plans nothing."""
+    add_feed(ledger)
+    add_feed(ledger, "events", watch_from=NOW - timedelta(minutes=10))
+    for _ in range(3):
+        add_event(ledger, delivery="arrived", arrived_at=OLD, created_at=OLD)
+    old = add_event(ledger)
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, old).delivery == "undetermined"
