@@ -1,0 +1,284 @@
+"""
+How fast an account may be asked. One pacer per account and process, whatever loops and threads its clients live in.
+
+It learns from what Telnyx says on every answer (``x-ratelimit-limit``, ``-remaining``, ``-reset``: seconds or an
+epoch, G-RATE and G-REQ) and on a 429 (``Retry-After``: seconds or a date). It never sleeps itself: it says how long
+to wait, and the caller asks again. What it knows is a guess about a window that others may use too, so the last word
+is always the next answer's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from telnyx_porting.models import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EPOCH_FROM = 1e9
+"""A reset above this is an epoch, below it seconds to wait."""
+SHORT_WINDOW = 3.0
+"""Seconds. In windows this short a reset in whole seconds says nothing; the limit is read as a rate."""
+HEADROOM = 0.98
+"""Share of a learned rate that is used: our clock and theirs cut windows differently."""
+SLOW_BELOW = 0.2
+"""Share of a window's allowance below which requests are spread over the rest of the window."""
+CATCH_UP = 0.05
+"""Seconds a timer may be late before the time lost is lost for good."""
+
+_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)")
+
+
+class Clock:
+    """Time and waiting; tests pass one of their own."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+SYSTEM_CLOCK = Clock()
+
+
+def leading_number(text: str | None) -> float | None:
+    """Read the number a header starts with; what follows (``40, 40;w=1``) is not ours to understand."""
+    match = _NUMBER.match(text) if text else None
+    return float(match[1]) if match else None
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Read an HTTP date as UTC; anything else reads as None."""
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """
+    Read how long a 429 asks us to wait: ``Retry-After`` first, else the window's reset.
+
+    :param headers: the answer's headers, case-insensitive
+    :param now: our clock, seconds since the epoch
+    """
+    text = headers.get("retry-after")
+    seconds = leading_number(text)
+    if seconds is not None:
+        return seconds
+    until = http_date(text)
+    if until is not None:
+        said_at = http_date(headers.get("date"))
+        return max(0.0, until.timestamp() - (said_at.timestamp() if said_at else now))
+    return _reset_seconds(headers, now)
+
+
+def _reset_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    reset = leading_number(headers.get("x-ratelimit-reset"))
+    if reset is None or reset < EPOCH_FROM:
+        return reset
+    # An epoch is on their clock. Ours is finer than their Date, but only if the two agree.
+    said_at = http_date(headers.get("date"))
+    if said_at is not None and abs(said_at.timestamp() - now) > 2:
+        now = said_at.timestamp()
+    return max(0.0, reset - now)
+
+
+@dataclass(slots=True)
+class _Train:
+    """Departures at a steady interval: a late one is caught up with, an idle time is not."""
+
+    next_at: float = 0.0
+
+    def wait(self, now: float) -> float:
+        return self.next_at - now
+
+    def depart(self, now: float, interval: float) -> None:
+        on_time = now - self.next_at <= CATCH_UP
+        self.next_at = (self.next_at if on_time else now) + interval
+
+
+class Pacer:
+    """
+    Grants requests of one account, one at a time.
+
+    :param clock: time source
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._fixed: dict[float, _Train] = {}
+        self._learned = _Train()
+        self._blocked_until = 0.0
+        self._refusals = 0
+        self._granted = 0
+        self._heard = 0
+        self._limit: float | None = None
+        self._remaining: float | None = None
+        self._at_start = 0.0
+        self._reset_at: float | None = None
+        self._period = 0.0
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the last answer said; None when no answer said anything."""
+        with self._lock:
+            if self._limit is None and self._remaining is None:
+                return None
+            reset_at = None
+            if self._reset_at is not None:
+                left = self._reset_at - self._clock.monotonic()
+                reset_at = datetime.fromtimestamp(self._clock.time(), UTC) + timedelta(seconds=left)
+            limit, remaining = self._limit, self._remaining
+            return RateLimit(
+                limit=None if limit is None else int(limit),
+                remaining=None if remaining is None else int(remaining),
+                reset_at=reset_at,
+            )
+
+    def ask(self, per_second: float | None, keep_free: float) -> tuple[float, int]:
+        """
+        Ask for one request.
+
+        :param per_second: the caller's own fixed ceiling
+        :param keep_free: share of the provider's remaining limit never taken (0 to 0.9)
+        :return: ``(0, ticket)`` when granted, else ``(seconds to wait before asking again, 0)``
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            wait = self._blocked_until - now
+            fixed = None
+            if per_second is not None:
+                fixed = self._fixed.setdefault(per_second, _Train(now))
+                wait = max(wait, fixed.wait(now))
+            learned_wait, interval = self._learned_pace(now, keep_free)
+            wait = max(wait, learned_wait)
+            if wait > 0:
+                return wait, 0
+            if fixed is not None and per_second is not None:
+                fixed.depart(now, 1 / per_second)
+            self._learned.depart(now, interval)
+            self._granted += 1
+            return 0.0, self._granted
+
+    def _learned_pace(self, now: float, keep_free: float) -> tuple[float, float]:
+        """Say how long to wait for what the headers said, and how far apart requests should be now."""
+        if self._remaining is None or self._reset_at is None:
+            return 0.0, 0.0
+        if now >= self._reset_at:
+            self._open_window(now)
+        left = self._remaining - (self._granted - self._heard)
+        if self._limit and self._period <= SHORT_WINDOW:
+            if keep_free and left <= keep_free * self._limit:
+                return self._reset_at - now, 0.0
+            interval = self._period / (self._limit * (1 - keep_free) * HEADROOM)
+            return self._learned.wait(now), interval
+        allowance = self._at_start * (1 - keep_free)
+        left -= self._at_start * keep_free
+        if left < 1:
+            return self._reset_at - now, 0.0
+        if left > allowance * SLOW_BELOW:
+            return 0.0, 0.0
+        return self._learned.wait(now), (self._reset_at - now) / left
+
+    def _open_window(self, now: float) -> None:
+        """Assume a fresh window after the reset: the next answer will correct it."""
+        if self._limit is None:
+            self._remaining = self._reset_at = None
+            return
+        self._remaining = self._at_start = self._limit
+        self._heard = self._granted
+        self._reset_at = now + max(self._period, 1.0)
+
+    def give_back(self) -> None:
+        """Return a grant whose request was never sent."""
+        with self._lock:
+            if self._remaining is not None:
+                self._remaining += 1
+
+    def heard(self, ticket: int, headers: Mapping[str, str]) -> None:
+        """
+        Learn from an answer.
+
+        :param ticket: of the request; an answer to an older request than the last one heard is old news
+        :param headers: case-insensitive
+        """
+        limit = leading_number(headers.get("x-ratelimit-limit"))
+        remaining = leading_number(headers.get("x-ratelimit-remaining"))
+        reset = _reset_seconds(headers, self._clock.time())
+        with self._lock:
+            if ticket < self._heard or remaining is None:
+                return
+            now = self._clock.monotonic()
+            self._heard = ticket
+            if limit != self._limit:
+                self._period = 0.0
+            self._limit = limit
+            if reset is not None:
+                self._period = max(self._period, float(round(reset)), 1.0)
+                fresh = self._reset_at is None or now + reset > self._reset_at + self._period / 2
+                self._reset_at = now + reset
+                if fresh:
+                    self._at_start = remaining + 1
+            self._remaining = remaining
+            self._at_start = max(self._at_start, remaining)
+
+    def accepted(self) -> None:
+        """Note an answer other than 429."""
+        self._refusals = 0
+
+    def refused(self, retry_after: float | None) -> float:
+        """
+        Note a 429: nobody asks until it is over.
+
+        :param retry_after: seconds, as the answer says
+        :return: seconds until requests may go again
+        """
+        with self._lock:
+            self._refusals += 1
+            wait = min(30.0, 2.0 ** (self._refusals - 1)) if retry_after is None else retry_after
+            self._blocked_until = max(self._blocked_until, self._clock.monotonic() + wait)
+            return wait
+
+
+_PACERS: dict[tuple[str, str, int], Pacer] = {}
+_PACERS_LOCK = threading.Lock()
+
+
+def pacer_for(base_url: str, api_key: str, clock: Clock) -> Pacer:
+    """Return this process's pacer of an account; the key itself is not kept."""
+    account = (base_url, hashlib.sha256(api_key.encode()).hexdigest(), id(clock))
+    with _PACERS_LOCK:
+        return _PACERS.setdefault(account, Pacer(clock))
+
+
+def _after_fork() -> None:
+    # A lock may have been held by a thread that does not exist in the child.
+    global _PACERS_LOCK
+    _PACERS_LOCK = threading.Lock()
+    _PACERS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
