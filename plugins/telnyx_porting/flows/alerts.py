@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import and_, or_, select
 
-from telnyx_porting.flows.alerts_outbox import enqueue
+from telnyx_porting.flows.alerts_outbox import enqueue, update_rows
 from telnyx_porting.flows.alerts_text import entry, headline
 from telnyx_porting.flows.channels import Channel, Message, channels_of
 from telnyx_porting.flows.feeds import get_feed, touch_feed
@@ -93,7 +93,7 @@ def _claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> _Ba
     mine = and_(alerts.c.account == account, alerts.c.channel == channel.name)
     due = and_(mine, alerts.c.next_at.is_not(None), alerts.c.next_at <= now)
     with ledger.write() as connection:
-        ledger.lock(connection, f"alerts:{account}")
+        ledger.lock(connection, f"findings:{account}")
         query = select(alerts).where(due).order_by(alerts.c.next_at, alerts.c.key).limit(1)
         first = connection.execute(query).mappings().one_or_none()
         if first is None:
@@ -111,14 +111,8 @@ def _claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> _Ba
             select(alerts).where(members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.turn).limit(size)
         )
         taken = [dict(row) for row in rows.mappings()]
-        _update(connection, taken, batch=batch, next_at=now + LEASE)
+        update_rows(connection, account, channel.name, taken, batch=batch, next_at=now + LEASE)
     return _Batch(batch, action, taken)
-
-
-def _update(connection: Connection, rows: list[dict[str, Any]], **values: Any) -> None:
-    for row in rows:
-        key = [alerts.c[name] == row[name] for name in ("account", "key", "turn", "channel")]
-        connection.execute(update(alerts).where(*key).values(**values))
 
 
 def _render(ledger: Ledger, account: str, channel: Channel, batch: _Batch) -> Message:
@@ -148,19 +142,14 @@ def _mark(ledger: Ledger, account: str, channel: Channel, batch: _Batch, now: da
     """Write down that a message went out; what changed meanwhile stays queued."""
     final = batch.action == "resolved"
     with ledger.write() as connection:
-        ledger.lock(connection, f"alerts:{account}")
-        for row in batch.rows:
-            mine = (
-                alerts.c.account == account,
-                alerts.c.key == row["key"],
-                alerts.c.turn == row["turn"],
-                alerts.c.channel == channel.name,
-                alerts.c.batch == batch.id,
-            )
-            said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": row["revision"]}
+        ledger.lock(connection, f"findings:{account}")
+        for revision in {row["revision"] for row in batch.rows}:
+            rows = [row for row in batch.rows if row["revision"] == revision]
+            said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
             status = {"status": "resolved" if final else "sent", "next_at": None}
-            connection.execute(update(alerts).where(*mine, alerts.c.action == batch.action).values(**said, **status))
-            connection.execute(update(alerts).where(*mine, alerts.c.action != batch.action).values(**said))
+            mine, same = alerts.c.batch == batch.id, alerts.c.action == batch.action
+            update_rows(connection, account, channel.name, rows, mine, ~same, **said)
+            update_rows(connection, account, channel.name, rows, mine, same, **said, **status)
         met = get_feed(connection, account, f"channel:{channel.name}")
         touch_feed(ledger, connection, account, f"channel:{channel.name}", checked_at=now, error=None, refused=0)
     if met is not None and met["error"] is not None:
@@ -173,10 +162,10 @@ def _failed(ledger: Ledger, account: str, channel: Channel, batch: _Batch, now: 
     log.warning("channel %s took no message: %s", channel.name, reason)
     source = f"channel:{channel.name}"
     with ledger.write() as connection:
-        ledger.lock(connection, f"alerts:{account}")
+        ledger.lock(connection, f"findings:{account}")
         met = get_feed(connection, account, source)
         failures = (met["refused"] if met else 0) + 1
         pause = min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
         touch_feed(ledger, connection, account, source, error=reason, refused=failures)
-        _update(connection, batch.rows, next_at=now + pause, error=reason)
+        update_rows(connection, account, channel.name, batch.rows, next_at=now + pause, error=reason)
     health(ledger, account, source, f"alert channel {channel.name} takes no messages: {reason}", "high", now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_, update
 
 from telnyx_porting.flows.channels import Channel, channels_of
 from telnyx_porting.flows.chunks import chunks
@@ -19,7 +19,7 @@ from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.tables import alerts, findings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
@@ -160,23 +160,29 @@ def _follow(
         .join(findings, and_(findings.c.account == alerts.c.account, findings.c.key == alerts.c.key))
         .where(alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.status.in_(LIVE))
     )
-    for row in connection.execute(query).mappings().all():
+    alike: dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]] = {}
+    for row in connection.execute(query).mappings():
         over = row["current_turn"] > row["turn"] or row["resolved_at"] is not None
-        if over:
-            values = _over(channel, row, look, last_sent)
-        else:
-            values = _changed(channel, row, look, last_sent)
+        values = (_over if over else _changed)(channel, row, look, last_sent)
         if values:
-            connection.execute(
-                update(alerts)
-                .where(
-                    alerts.c.account == account,
-                    alerts.c.key == row["key"],
-                    alerts.c.turn == row["turn"],
-                    alerts.c.channel == channel.name,
-                )
-                .values(**values)
-            )
+            alike.setdefault(tuple(sorted(values.items())), []).append(row)
+    for same, rows in alike.items():
+        update_rows(connection, account, channel.name, rows, **dict(same))
+
+
+def update_rows(
+    connection: Connection,
+    account: str,
+    channel: str,
+    rows: Sequence[Mapping[Any, Any]],
+    *conditions: ColumnElement[bool],
+    **values: Any,
+) -> None:
+    """Write the same values into some rows of one channel."""
+    for batch in chunks(rows, 200):
+        these = tuple_(alerts.c.key, alerts.c.turn).in_([(row["key"], row["turn"]) for row in batch])
+        mine = (alerts.c.account == account, alerts.c.channel == channel)
+        connection.execute(update(alerts).where(*mine, these, *conditions).values(**values))
 
 
 def _over(channel: Channel, row: Mapping[Any, Any], look: _Look, last_sent: dict[str, datetime]) -> dict[str, Any]:
