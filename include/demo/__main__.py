@@ -28,6 +28,7 @@ ACCOUNT = "telnyx_default"
 LIVE_SECONDS = 15
 DAGS = ("porting_scan", "porting_stuck_events", "porting_exception_alerts", "porting_missed_notifications")
 KNOBS = {  # minutes become seconds, and the loop may run by itself: right for a simulator, not for you
+    "first_look_days": "31",
     "settle": "1s",
     "grace": "4s",
     "confirm_within": "8s",

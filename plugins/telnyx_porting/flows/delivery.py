@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, distinct, exists, 
 
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import deliveries, events
-from telnyx_porting.ledger.types import Instant, microseconds
+from telnyx_porting.ledger.types import Instant, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def _rule(
     begin = max((t for t in (watch_from, record.covers_from if record else None) if t), default=None)
     undetermined: list[ColumnElement[bool]] = [_ambiguous()]
     if begin is not None:
-        undetermined.append(due < _instant(begin))
-    covered = due <= _instant(record.covered_until) if record else literal(False)
+        undetermined.append(due < instant(begin))
+    covered = due <= instant(record.covered_until) if record else literal(False)
     return case(
         (_arrived(record), "arrived"),
         (~_has_webhook(), "not_expected"),
@@ -209,9 +209,9 @@ def _held_back(
     came_due = and_(
         events.c.account == account,
         _has_webhook(),
-        events.c.created_at >= _instant(begin - timedelta(days=1)),
-        due >= _instant(begin),
-        due <= _instant(record.covered_until),
+        events.c.created_at >= instant(begin - timedelta(days=1)),
+        due >= instant(begin),
+        due <= instant(record.covered_until),
     )
     silent = and_(came_due, _open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
     total = connection.execute(select(func.count()).where(came_due)).scalar_one()
@@ -232,7 +232,3 @@ def _watch_from(connection: Connection, account: str) -> datetime | None:
 def _open_counts(connection: Connection, account: str) -> dict[str, int]:
     query = select(events.c.delivery, func.count()).where(events.c.account == account, _open())
     return dict(connection.execute(query.group_by(events.c.delivery)).all())
-
-
-def _instant(value: datetime) -> ColumnElement[Any]:
-    return literal(value, Instant())

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import events, feeds, plans, republishes
+from telnyx_porting.ledger.types import instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -187,7 +188,8 @@ def approve(ledger: Ledger, account: str, plan_id: str, plan_hash: str, by: str,
             .where(plans.c.account == account, plans.c.id == plan_id, plans.c.hash == plan_hash)
             .where(plans.c.closed_at.is_(None), plans.c.expires_at > now)
             .values(
-                approved_at=func.coalesce(plans.c.approved_at, now), approved_by=func.coalesce(plans.c.approved_by, by)
+                approved_at=func.coalesce(plans.c.approved_at, instant(now)),
+                approved_by=func.coalesce(plans.c.approved_by, by),
             )
         )
         if changed.rowcount != 1:

@@ -22,6 +22,7 @@ from telnyx_porting.errors import LedgerError, NotFoundError, TelnyxPortingError
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.store import CHUNK, Stored, store_events
 from telnyx_porting.ledger.tables import events, feeds, windows
+from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent
 
 if TYPE_CHECKING:
@@ -185,17 +186,18 @@ class _Reading:
     def _seal(self, connection: Any, part: ProvedWindow) -> None:
         provider_now = part.as_of or self.now
         end = min(part.until, self.now - self.settings.settle, provider_now - self.settings.settle)
-        if end < part.since:
+        since = part.since or end
+        if end < since:
             return
         mine = (feeds.c.account == self.account, feeds.c.source == SOURCE, feeds.c.token == self.token)
-        connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= part.since)
+        connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= since)
         moved = connection.execute(
             update(feeds)
             .where(*mine, connected)
             .values(
-                covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, end), end),
-                covers_from=func.coalesce(feeds.c.covers_from, part.since),
-                proved_at=func.coalesce(feeds.c.proved_at, self.now),
+                covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, instant(end)), instant(end)),
+                covers_from=func.coalesce(feeds.c.covers_from, instant(since)),
+                proved_at=func.coalesce(feeds.c.proved_at, instant(self.now)),
                 error=None,
             )
         )

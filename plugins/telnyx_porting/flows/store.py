@@ -11,11 +11,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, case, literal, or_, select
+from sqlalchemy import Connection, and_, case, or_, select
 from sqlalchemy.exc import DataError
 
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import events
+from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import MessagingChangedEvent, NewCommentEvent, PortingEvent, SplitEvent, StatusChangedEvent
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _forwards(ledger: Ledger, now: datetime) -> dict[str, Any]:
         "updated_at": ledger.greatest(events.c.updated_at, excluded("updated_at")),
         "payload_status": case((not_back, excluded("payload_status")), else_=events.c.payload_status),
         "completed_seen_at": case(
-            (and_(generated, events.c.completed_seen_at.is_(None)), _instant(now)), else_=events.c.completed_seen_at
+            (and_(generated, events.c.completed_seen_at.is_(None)), instant(now)), else_=events.c.completed_seen_at
         ),
         "methods": forward("methods"),
         "has_webhook": excluded("has_webhook"),
@@ -160,7 +161,3 @@ def _forwards(ledger: Ledger, now: datetime) -> dict[str, Any]:
             else_=events.c.payload,
         ),
     }
-
-
-def _instant(now: datetime) -> Any:
-    return literal(now, events.c.completed_seen_at.type)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Text
+from sqlalchemy import BigInteger, BindParameter, Dialect, Text, literal
 from sqlalchemy.types import TypeDecorator
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +40,11 @@ class Instant(TypeDecorator[datetime]):
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Let plain integers (durations in microseconds) take part in arithmetic."""
         return BigInteger() if isinstance(value, int) else self
+
+
+def instant(value: datetime) -> BindParameter[datetime]:
+    """SQL: a time as the ledger writes it, for use inside functions, which know no column's type."""
+    return literal(value, Instant())
 
 
 class Lossless(TypeDecorator[str]):
