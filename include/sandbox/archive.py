@@ -177,7 +177,8 @@ class Archive:
         if step.kind == "comment":
             user_type, _, body = step.value.partition("|")
             comment_id = self._ids.packed("comment", index)
-            return payloads.new_comment(order, comment_id, body, None, user_type, occurred_us)
+            who = self._ids.named(f"commenter {user_type}")
+            return payloads.new_comment(order, comment_id, body, who, user_type, occurred_us)
         if step.kind == "messaging":
             order.messaging_status = step.value
             return payloads.messaging_changed(order)

@@ -42,6 +42,13 @@ class WorldClock:
         if frozen is not None:
             self.frozen = frozen
 
+    def set_skew(self, skew_us: int) -> None:
+        """Let the provider's clock be wrong; a running world goes with it."""
+        now, change = self.now_us(), skew_us - self.skew_us
+        self.skew_us = skew_us
+        if change:
+            self.set(now_us=now if self.frozen else now + change)
+
     def wall_seconds_until(self, us: int) -> float | None:
         """Give the real seconds until the world reaches a time; None when it never will as things stand."""
         left = us - self.now_us()

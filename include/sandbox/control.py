@@ -80,7 +80,7 @@ async def switches(request: Request) -> Response:
         world.switches.set((await Body.read(request)).all())
     elif request.method == "DELETE":
         world.switches.reset()
-    world.clock.skew_us = int(world.switches.clock_skew_seconds * SECOND)
+    world.clock.set_skew(int(world.switches.clock_skew_seconds * SECOND))
     sandbox.clock_changed()
     return answer(world.switches.as_dict())
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 MAX_PAGE_SIZE = 250
 _DEFAULT_PAGE_SIZE = 20
+#: The largest integer every JSON reader takes.
+_MAX_INTEGER = 2**53 - 1
 
 
 class Query:
@@ -82,10 +84,10 @@ class Query:
         value = self._params.get(name)
         if value is None:
             return default
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value, re.ASCII):
+        if not re.fullmatch(r"[+-]?[0-9]{1,400}", value, re.ASCII):
             raise bad_filter(name, f"{value!r} is no integer", "10026", "Invalid parameter type")
-        if int(value) < 1:
-            raise bad_filter(name, f"{value} is below 1", "10033", "Value outside of range")
+        if not 1 <= int(value) <= _MAX_INTEGER:
+            raise bad_filter(name, f"{value} is below 1 or too large", "10033", "Value outside of range")
         return int(value)
 
 

@@ -13,7 +13,7 @@ DAY = 24 * HOUR
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 
 
@@ -40,7 +40,7 @@ def parse(text: str) -> int:
     if not _RFC3339.fullmatch(text):
         raise ValueError(text)
     try:
-        moment = datetime.fromisoformat(text.upper().replace(" ", "T", 1))
+        moment = datetime.fromisoformat(text.upper())
         return (moment - _EPOCH_UTC) // timedelta(microseconds=1)
     except OverflowError as error:
         raise ValueError(text) from error
