@@ -70,6 +70,8 @@ class Demo:
             self.processes.start("airflow", command, self.env)
             self.processes.wait_for("the simulator", self._sandbox_answers, 60)
             self.ledger.upgrade()
+            # as in the published samples: a webhook's id is not its event's
+            self.sandbox.post("/switches", json={"webhook_id": "unrelated"}).raise_for_status()
             key = self.sandbox.get("/public-key").json()["public_key"]
             ports = ("--port", str(self.ports.receiver), "--counters-port", str(self.ports.counters))
             self._python("receiver", "telnyx_porting.web.receiver", "--key", f"{ACCOUNT}={key}", *ports)

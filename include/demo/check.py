@@ -75,8 +75,8 @@ def _found(connection: Connection, account: str) -> dict[str, frozenset[str]]:
     def ids(column: Any, *conditions: Any) -> frozenset[str]:
         return frozenset(connection.execute(select(column).where(*conditions)).scalars())
 
-    def count(table: Any) -> frozenset[str]:
-        query = select(func.count()).select_from(table).where(table.c.account == account)
+    def count(table: Any, *conditions: Any) -> frozenset[str]:
+        query = select(func.count()).select_from(table).where(table.c.account == account, *conditions)
         return frozenset([str(connection.execute(query).scalar_one())])
 
     mine, sent = events.c.account == account, republishes.c.account == account
@@ -88,7 +88,7 @@ def _found(connection: Connection, account: str) -> dict[str, frozenset[str]]:
     planned = ids(republishes.c.event_id, sent)
     return {
         "events": count(events),
-        "orders": count(tables.orders),
+        "orders": count(tables.orders, tables.orders.c.status != "deleted"),
         "stuck": ids(findings.c.subject, *is_open, findings.c.kind == "stuck"),
         "exceptions": frozenset(_exception(row.order_id, row.detail) for row in open_exceptions),
         "missed": left_alone | planned,

@@ -116,6 +116,8 @@ def _rule(
     due = _due(settings)
     begin = max((t for t in (watch_from, record.covers_from if record else None) if t), default=None)
     undetermined: list[ColumnElement[bool]] = [_ambiguous()]
+    if record is not None and record.source != "deliveries":
+        undetermined.append(_indistinct(record))
     if begin is not None:
         undetermined.append(due < instant(begin))
     covered = due <= instant(record.covered_until) if record else literal(False)
@@ -163,8 +165,13 @@ def _arrived(record: Record | None) -> ColumnElement[bool]:
         return literal(False)
     before = or_(events.c.last_sent_at.is_(None), deliveries.c.signed_at < events.c.last_sent_at)
 
+    # The provider's records tell webhooks apart by themselves; elsewhere only the webhook's id does.
+    told_apart = (
+        func.substr(deliveries.c.source_id, 1, 36) if record.source == "deliveries" else deliveries.c.webhook_id
+    )
+
     def webhooks(*when: ColumnElement[bool]) -> Any:
-        query = select(func.count(distinct(deliveries.c.webhook_id))).where(*_proof(record), *when)
+        query = select(func.count(distinct(told_apart))).where(*_proof(record), *when)
         return query.correlate(events).scalar_subquery()
 
     return case(
@@ -186,6 +193,12 @@ def _ambiguous() -> ColumnElement[bool]:
         deliveries.c.matched == "ambiguous",
     )
     return exists().where(unclear).correlate(events)
+
+
+def _indistinct(record: Record) -> ColumnElement[bool]:
+    """Several webhooks are promised and all carry the event's own id: how many came cannot be told."""
+    same_id = exists().where(*_proof(record), deliveries.c.webhook_id == events.c.id).correlate(events)
+    return and_(events.c.copies > 1, same_id)
 
 
 def _cause() -> ColumnElement[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 FIRST_WAVES = (1, 10)  # then the rest
+UNCLEAR = ("porting_order.split", "porting_order.messaging_changed")  # webhooks that are hard to tell apart
 LARGEST = 5_000  # ids in one plan; what is left comes with the next one
 REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
 CONSENTS = ("arrived", "email_only", "given_up", "superseded", "deleted", "undetermined")
@@ -277,7 +278,7 @@ def _missed(connection: Connection, account: str, settings: Settings, now: datet
         ),
     )
     query = (
-        select(events.c.id, events.c.order_id, events.c.created_at, superseded().label("superseded"))
+        select(events.c.id, events.c.type, events.c.order_id, events.c.created_at, superseded().label("superseded"))
         .where(events.c.account == account, events.c.delivery == "missed")
         .where(events.c.sends < settings.republish_budget, rested)
         .where(events.c.type != "porting_order.deleted", ~superseded(), ~_unresolved())
@@ -329,14 +330,10 @@ def _needs(row: RowMapping) -> set[str]:
 
 
 def _rows(account: str, plan_id: str, chosen: Sequence[RowMapping], *, forced: bool) -> list[dict[str, Any]]:
-    """Positions in event-time order; the canary is the first event that opens its order's turn and is not superseded."""
-    seen: set[str | None] = set()
-    canary = chosen[0]["id"]
-    for row in chosen:
-        if row["order_id"] not in seen and not row["superseded"]:
-            canary = row["id"]
-            break
-        seen.add(row["order_id"])
+    """Order by event time, but for the canary: the first event of its order whose arrival can be told for sure."""
+    first_of_order = {row["order_id"]: row for row in reversed(chosen)}.values()
+    clear = [row for row in first_of_order if row["type"] not in UNCLEAR and not row["superseded"]]
+    canary = min(clear or chosen, key=lambda row: (row["created_at"], row["id"]))["id"]
     ordered = sorted(chosen, key=lambda row: row["id"] != canary)  # stable: the rest keeps its time order
     result = []
     for position, row in enumerate(ordered):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SOURCE = "events"
 MAX_OVERLAP = timedelta(days=7)
-REREAD_AT_ONCE = 200  # events without payload looked at per scan; the rest wait for the next one
+REREAD_AT_ONCE = 50  # events without payload looked at per scan; those not looked at for longest come first
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
     try:
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
             reading.take(part)
-        reading.stored += _reread(ledger, account, client, settings, now, since)
+        reading.stored += _reread(ledger, account, client, now, since)
     except TelnyxPortingError as error:
         reading.close(window_id, client.requests_made - asked_before, reason=str(error))
         raise
@@ -231,23 +231,20 @@ class _Reading:
                 touch_feed(self.ledger, connection, self.account, SOURCE, **feed_values)
 
 
-def _reread(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime, since: datetime
-) -> Stored:
+def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, since: datetime) -> Stored:
     """Look again at events still without a payload that this scan's window did not cover."""
-    due = events.c.reread_at.is_(None) | (events.c.reread_at <= now)
     waiting = (
         select(events.c.id, events.c.created_at)
         .where(events.c.account == account, events.c.payload_status != "completed", events.c.created_at < since)
-        .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), due)
-        .order_by(events.c.created_at)
+        .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
+        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
         .limit(REREAD_AT_ONCE)
     )
     with ledger.read() as connection:
         rows = connection.execute(waiting).all()
         if not rows:
             return Stored()
-        first, last = rows[0].created_at, rows[-1].created_at
+        first, last = min(row.created_at for row in rows), max(row.created_at for row in rows)
         between = select(func.count()).where(
             events.c.account == account, events.c.created_at >= first, events.c.created_at <= last
         )
@@ -262,10 +259,8 @@ def _reread(
         with ledger.write() as connection:
             total += store_events(ledger, connection, account, found[start : start + CHUNK], now)
     with ledger.write() as connection:
-        for row in rows:  # the older, the more rarely: a tenth of its age
-            later = now + max(settings.scan_every, (now - row.created_at) / 10)
-            same = (events.c.account == account, events.c.id == row.id)
-            connection.execute(update(events).where(*same).values(reread_at=later))
+        looked_at = events.c.id.in_([row.id for row in rows])
+        connection.execute(update(events).where(events.c.account == account, looked_at).values(reread_at=now))
     return total
 
 

@@ -134,6 +134,8 @@ def _verdict(
             return "unknown", ARRIVED_OTHERWISE
         return None
     if row["settled_at"] is None and row["due_at"] <= record.covered_until:
+        if fresh and row["delivery"] == "undetermined":
+            return "unknown", "something arrived, but its webhooks cannot be told apart"
         if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
             return "not_arrived", "no new delivery of this repeat was seen"
         return "not_arrived", None
