@@ -52,9 +52,8 @@ async def list_events(request: Request) -> Response:
         return [render.event(one, switches) for one in found]
 
     answer = pages.page(number, size, total, fetch, switches)
-    if switches.list_growth == "on":
-        order = next(iter(world.orders()), None) or lifecycle.create_order(world)
-        lifecycle.comment(world, order, "Something new.", user_type="system")
+    if switches.list_growth != "off":
+        _grow(world, view.slice((number - 1) * size, (number - 1) * size + 1))
     return answer
 
 
@@ -93,6 +92,16 @@ def _find(world: World, request: Request) -> Event:
     if event is None:
         raise plain(404, "There is no porting event with this id")
     return event
+
+
+def _grow(world: World, first_of_page: list[Event]) -> None:
+    """Make an event; where rows turn up late, one that belongs before the page just read."""
+    order = next(iter(world.orders()), None) or lifecycle.create_order(world)
+    event = lifecycle.comment(world, order, "Something new.", user_type="system")
+    if world.switches.list_growth == "behind" and first_of_page:
+        world.timeline.remove(event.id)
+        event.created_us = first_of_page[0].created_us - 1
+        world.timeline.add(event)
 
 
 def _bounds(since: int | None, until: int | None, how: str) -> tuple[int | None, int | None]:

@@ -97,21 +97,28 @@ def _listing(rows: Callable[[World], list[Json]], *, filtered: bool) -> Callable
         world: World = request.app.state.world
         query = Query(request.query_params, _PAGES + (_FILTER_NAMES if filtered else ()))
         number, size = query.page(world.switches.page_size_over_max)
-        found = rows(world)
-        if filtered:
-            found = [row for row in found if all(_fits(row, query, name) for name in _FILTERS)]
+        wanted = _wanted(query) if filtered else {}
+        found = [row for row in rows(world) if all(_fits(row, name, value) for name, value in wanted.items())]
         return pages.page(number, size, len(found), lambda start, stop: found[start:stop], world.switches)
 
     return answer
 
 
-def _fits(row: Json, query: Query, name: str) -> bool:
-    values = _FILTERS[name]
-    parameter = f"filter[{name}][eq]"
-    wanted = query.one_of(parameter, values) if values else query.text(parameter)
+def _wanted(query: Query) -> dict[str, str]:
+    """Read the filters that are asked for."""
+    found = {}
+    for name, values in _FILTERS.items():
+        parameter = f"filter[{name}][eq]"
+        value = query.one_of(parameter, values) if values else query.text(parameter)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _fits(row: Json, name: str, value: str) -> bool:
     field = "notification_channel_id" if name == "notification_channel" else name
     # a filter on something the record does not have leaves it in
-    return wanted is None or field not in row or row[field] == wanted
+    return field not in row or row[field] == value
 
 
 routes = [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def application(sandbox: Sandbox) -> ASGIApp:
     """Make the application behind /sandbox/."""
     app = Starlette(
-        routes=[Mount("/sandbox", routes=[*_ROUTES, *control_world.routes, *control_inbox.routes])],
+        routes=[Mount("/sandbox", routes=[*routes, *control_world.routes, *control_inbox.routes])],
         exception_handlers={
             BadBody: refuse, BadFault: refuse, BadSwitch: refuse, ImpossibleMove: refuse, ValueError: refuse,
             HTTPException: refuse,
@@ -230,7 +230,7 @@ async def settle(request: Request) -> Response:
     return await state(request)
 
 
-_ROUTES = [
+routes = [
     Route("/state", state, methods=["GET"]),
     Route("/truth", tell_truth, methods=["GET"]),
     Route("/switches", switches, methods=["GET", "POST", "DELETE"]),

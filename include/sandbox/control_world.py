@@ -98,7 +98,7 @@ async def one_event(request: Request) -> Response:
         raise HTTPException(404, "there is no such event")
     if request.method == "POST":
         world.complete(event)
-    elif request.method == "DELETE" and not world.timeline.remove(event_id):
+    elif request.method == "DELETE" and not world.timeline.remove(event.id):
         raise HTTPException(409, "this event is computed and cannot be removed")
     return answer(_event(world, event))
 

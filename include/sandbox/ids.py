@@ -41,7 +41,11 @@ class Ids:
 
     def unpack(self, kind: str, text: str) -> int | None:
         """Give the index a UUID carries, None when it is not one of :meth:`packed`."""
-        index = ((int(text[:8], 16) - self._mix(kind)) * _ODD_INVERSE) & _MASK
+        try:
+            scrambled = int(text[:8], 16)
+        except ValueError:
+            return None
+        index = ((scrambled - self._mix(kind)) * _ODD_INVERSE) & _MASK
         return index if self.packed(kind, index) == text.lower() else None
 
     def _mix(self, kind: str) -> int:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _STATUS_ERRORS = {400: 75400, 404: 75404, 500: 75500}
 _TIMED_OUT, _NO_NAME, _NO_CONNECTION, _BAD_CERTIFICATE = 75000, 75001, 75002, 75003
 _BODY_KEPT = 10_000
+#: Webhooks POSTed at the same time.
+_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -57,13 +59,15 @@ class Postman:
         self.posted = 0
         self.succeeded = 0
         self.refused = 0
+        # the deadline is for the destination, not for waiting behind other webhooks
+        self._hands = asyncio.Semaphore(_AT_ONCE)
         self._held: list[Parcel] = []
         self._on_idle = on_idle
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: dict[tuple[str, int, int], str] = {}
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=None, follow_redirects=False,
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=20),
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=20),
             headers={"User-Agent": "telnyx-webhooks", "Accept": "*/*"},
         )
         world.notify = self.notify
@@ -171,7 +175,8 @@ class Postman:
                 await asyncio.sleep(delay_s)
             delays = self.rules.retry_delays_s
             for number in range(len(delays) + 1):
-                attempt = await self._attempt(parcel, number)
+                async with self._hands:
+                    attempt = await self._attempt(parcel, number)
                 parcel.delivery.attempts.append(attempt)
                 self.world.deliveries.setdefault(parcel.delivery.id, parcel.delivery)
                 if attempt.ok:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -94,7 +95,11 @@ class Sandbox:
         """Let the world's time pass."""
         while True:
             self._wake.clear()
-            self.world.run_due()
+            try:
+                self.world.run_due()
+            except Exception:
+                self.world.phase = "broken"
+                traceback.print_exc()
             if self.world.phase == "ending" and not self.postman.in_flight:
                 self.world.clock.set(frozen=True)
                 self.world.phase = "frozen"

@@ -17,7 +17,7 @@ CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "list_meta": (("full", "no_totals", "absent"), "what lists say about themselves"),
     "page_size_over_max": (("refused", "capped"), "page[size] above 250"),
     "page_past_end": (("empty", "refused"), "page[number] behind the last page"),
-    "list_growth": (("off", "on"), "every page of events read makes a new event"),
+    "list_growth": (("off", "on", "behind"), "every page of events read makes a new event; behind = created before it"),
     "malformed_id": (("not_found", "unprocessable"), "a path id that is no UUID"),
     "deleted_created_at": (("top", "payload"), "where a deleted event keeps its times"),
     "unknown_values": (("none", "some"), "new status, exception code and event type turn up"),

@@ -102,9 +102,10 @@ def page_past_end(eyes: Eyes) -> tuple[int, Any]:
     return response.status_code, response.json().get("data")
 
 
-def totals_of_two_reads(eyes: Eyes) -> list[int]:
-    eyes.insert(NOON)
-    return [eyes.get("/porting/events")["meta"]["total_results"] for _ in range(2)]
+def two_pages_of_one(eyes: Eyes) -> tuple[list[int], int]:
+    made = eyes.insert(NOON, NOON + timedelta(hours=1))
+    pages = [eyes.get("/porting/events", **{"page[size]": 1, "page[number]": n}) for n in (1, 2)]
+    return [made.index(page["data"][0]["id"]) for page in pages], pages[1]["meta"]["total_results"]
 
 
 def status_of_a_malformed_id(eyes: Eyes) -> int:

@@ -36,7 +36,9 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
     "totals_cap": (looks.totals, {None: (3, 3, 1), 2: (2, 2, 1)}),
     "page_size_over_max": (looks.page_of_300, {"refused": (422, None), "capped": (200, 250)}),
     "page_past_end": (looks.page_past_end, {"empty": (200, []), "refused": (422, None)}),
-    "list_growth": (looks.totals_of_two_reads, {"off": [1, 1], "on": [1, 2]}),
+    "list_growth": (
+        looks.two_pages_of_one, {"off": ([0, 1], 2), "on": ([0, 1], 3), "behind": ([0, 0], 3)},
+    ),
     "malformed_id": (looks.status_of_a_malformed_id, {"not_found": 404, "unprocessable": 422}),
     "event_retention_days": (looks.age_in_days_of_what_is_kept, {None: ([1, 40], 200), 30: ([1], 404)}),
     "deleted_created_at": (looks.places_of_created_at, {"top": (True, False), "payload": (False, True)}),
