@@ -238,7 +238,7 @@ class RateLimitedError(StatusError):
     """
     429: too many requests.
 
-    :param retry_after: seconds to wait, from Retry-After or the rate-limit headers; None when not sent
+    :param retry_after: seconds to wait before asking again
     """
 
     not_processed = True
@@ -288,8 +288,7 @@ class IncompleteListing(ContractError):
         end = until.isoformat() if until else "now"
         counted = "an unknown number" if expected is None else str(expected)
         super().__init__(
-            f"incomplete listing of {start} to {end}: "
-            f"the provider counts {counted}, {got} distinct read: {reason}",
+            f"incomplete listing of {start} to {end}: the provider counts {counted}, {got} distinct read: {reason}",
             **about,  # type: ignore[arg-type]
         )
         self.since = since

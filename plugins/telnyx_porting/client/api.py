@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from telnyx_porting.client.answers import read_one, read_page
+from telnyx_porting.client.checks import (
+    MAX_PAGE_SIZE,
+    check_number,
+    check_page_size,
+    checked_choice,
+    checked_range,
+    checked_time,
+    checked_uuid,
+)
+from telnyx_porting.client.news import News
 from telnyx_porting.client.pacer import SYSTEM_CLOCK, Clock
-from telnyx_porting.client.paging import Listing, Page, Window
-from telnyx_porting.client.transport import Slot, Transport, decode_json
+from telnyx_porting.client.paging import Listing
+from telnyx_porting.client.queries import OLDEST_FIRST, ORDER_SORTS, bounds, delivery_filters, event_filters
+from telnyx_porting.client.transport import Transport
 from telnyx_porting.errors import EnvelopeError, SettingsError
 from telnyx_porting.models import (
-    EVENT_TYPES,
     PortingEvent,
     PortingOrder,
     RateLimit,
@@ -29,30 +42,20 @@ from telnyx_porting.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from types import TracebackType
 
     import httpx
 
-    from telnyx_porting.client.transport import Answer
+    from telnyx_porting.client.lanes import Slot
+    from telnyx_porting.client.windows import Page
 
 T = TypeVar("T")
 
 PUBLIC_API = "https://api.telnyx.com/v2"
-MAX_PAGE_SIZE = 250
 EVENTS_PATH = "/porting/events"
 ORDERS_PATH = "/porting_orders"
 DELIVERIES_PATH = "/webhook_deliveries"
-
-OrderSort = Literal[
-    "created_at",
-    "-created_at",
-    "activation_settings.foc_datetime_requested",
-    "-activation_settings.foc_datetime_requested",
-]
-_ORDER_SORTS = OrderSort.__args__  # type: ignore[attr-defined]
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class ProvedWindow:
     :param since: start, None when the caller gave none
     :param until: end; an event at this very time is in here only if this is the last window of the listing
     :param events: oldest first; events without any ``created_at`` last
-    :param count: how many the provider counts in the window; equal to what was read, or there is no window
+    :param count: how many the provider counts in the window: as many as were read, or there is no window
     :param requests: requests it took
     :param as_of: the provider's ``Date`` as the proving reading began; what was recorded later may be missing
     """
@@ -130,6 +133,7 @@ class AsyncTelnyxClient:
             clock=clock,
         )
         self._clock = clock
+        self._news = News()
         self.base_url = self._transport.base_url
         self.key_fingerprint = hashlib.sha256(api_key.encode()).hexdigest()
 
@@ -163,7 +167,7 @@ class AsyncTelnyxClient:
         """Requests written so far, retries included."""
         return self._transport.requests_made
 
-    # -- events ----------------------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------------------------------
 
     async def iter_proved_windows(
         self,
@@ -172,7 +176,7 @@ class AsyncTelnyxClient:
         event_type: str | None = None,
         porting_order_id: str | None = None,
         page_size: int = MAX_PAGE_SIZE,
-    ) -> AsyncIterator[ProvedWindow]:
+    ) -> AsyncGenerator[ProvedWindow, None]:
         """
         Yield windows that tile the time asked for, oldest first, each of them complete.
 
@@ -185,25 +189,19 @@ class AsyncTelnyxClient:
         :raises SettingsError: when an argument is impossible
         :raises TelnyxError: when Telnyx cannot be read
         """
-        filters = _event_filters(event_type, porting_order_id)
-        since, until = _window("created_at", created_at_gte, created_at_lte)
+        filters = event_filters(event_type, porting_order_id)
+        since, until = checked_range("created_at", created_at_gte, created_at_lte)
+        until = until or max(self._now(), since or self._now())
         listing = self._listing(
-            EVENTS_PATH, parse_event, _event_id, _event_time, page_size, filters, "filter[created_at]"
+            EVENTS_PATH, parse_event, page_size, filters, id_of=_id, time_of=_created_at, bounded_by="created_at"
         )
-        end = until or datetime.fromtimestamp(self._clock.time(), UTC)
-        windows = listing.windows(since, end)
-        try:
+        async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
-                yield ProvedWindow(
-                    window.since,
-                    window.until or end,
-                    window.rows,
-                    len(window.rows),
-                    window.requests,
-                    window.as_of,
-                )
-        finally:
-            await windows.aclose()  # type: ignore[attr-defined]
+                rows = window.rows
+                self._news.look_at(rows)
+                yield ProvedWindow(window.since, window.until or until, rows, len(rows), window.requests, window.as_of)
+                # What the caller has is not kept here while the next window is read.
+                del window, rows
 
     async def iter_porting_events(
         self,
@@ -212,19 +210,18 @@ class AsyncTelnyxClient:
         event_type: str | None = None,
         porting_order_id: str | None = None,
         page_size: int = MAX_PAGE_SIZE,
-    ) -> AsyncIterator[PortingEvent]:
+    ) -> AsyncGenerator[PortingEvent, None]:
         """
         Yield all events of a stretch of time, oldest first; see :meth:`iter_proved_windows`.
 
         :raises IncompleteListing: instead of leaving one out
         """
         windows = self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
-        try:
+        async with aclosing(windows):
             async for window in windows:
                 for event in window.events:
                     yield event
-        finally:
-            await windows.aclose()  # type: ignore[attr-defined]
+                del window
 
     async def count_porting_events(
         self,
@@ -240,13 +237,12 @@ class AsyncTelnyxClient:
 
         :raises EnvelopeError: when the answer holds no count
         """
-        filters = _event_filters(event_type, porting_order_id)
-        since, until = _window("created_at", created_at_gte, created_at_lte)
-        filters |= _bounds("filter[created_at]", since, until)
+        filters = event_filters(event_type, porting_order_id)
+        filters |= bounds("created_at", *checked_range("created_at", created_at_gte, created_at_lte))
         answer = await self._transport.get(EVENTS_PATH, {**filters, "page[number]": "1", "page[size]": "1"})
-        total = _page(answer, EVENTS_PATH, parse_event).total
+        total = read_page(answer, parse_event).total
         if total is None:
-            raise EnvelopeError("the answer holds no meta.total_results", path=EVENTS_PATH, status=answer.status)
+            raise EnvelopeError("the answer holds no meta.total_results", **answer.about)
         return total
 
     async def get_porting_event(self, event_id: str) -> PortingEvent:
@@ -255,13 +251,15 @@ class AsyncTelnyxClient:
 
         :raises NotFoundError: when the account has no such event
         """
-        return await self._get_one(f"{EVENTS_PATH}/{_uuid('event_id', event_id)}", parse_event)
+        event = await self._get_one(EVENTS_PATH, "event_id", event_id, parse_event)
+        self._news.look_at([event])
+        return event
 
     async def reserve_slot(self) -> Slot:
         """
         Wait until the pace lets one request go, and hold the right to it: use it at once or release it.
 
-        :raises RateLimitedError: when the account is blocked for longer than 90 s
+        :raises RateLimitedError: when the provider's limit lets none go for 90 s
         """
         return await self._transport.reserve()
 
@@ -272,26 +270,25 @@ class AsyncTelnyxClient:
         Have the notification of an event sent again, to whatever is subscribed now, e-mail included.
 
         With a slot the request is written at once and never tried again. Without one the pace is waited for here, and
-        the request is tried again only after a 429 or a failed connect. There is no idempotency key in this API.
+        the request is tried again only after a 429 or a failed connect. This API has no idempotency key.
 
         :param event_id: UUID of the event
-        :param slot: from :meth:`reserve_slot`
+        :param slot: from :meth:`reserve_slot`; used or released in any case
         :param send_by: our clock; past it nothing is sent
         :raises NotFoundError: and other refusals: nothing was sent
         :raises TelnyxError: with ``not_processed`` true when it certainly had no effect; otherwise that is unknown
         """
         try:
-            path = f"{EVENTS_PATH}/{_uuid('event_id', event_id)}/republish"
-            if send_by is not None:
-                _aware("send_by", send_by)
+            path = f"{EVENTS_PATH}/{checked_uuid('event_id', event_id)}/republish"
+            send_by = checked_time("send_by", send_by)
         except SettingsError:
             if slot is not None:
                 slot.release()
             raise
-        answer = await self._transport.post_once(path, slot=slot, send_by=send_by)
+        answer = await self._transport.post(path, slot=slot, send_by=send_by)
         return RepublishReceipt(answer.date, answer.request_id)
 
-    # -- orders ----------------------------------------------------------------------------------------------
+    # -- orders --------------------------------------------------------------------------------------------------------
 
     async def get_porting_order(self, porting_order_id: str) -> PortingOrder:
         """
@@ -299,48 +296,46 @@ class AsyncTelnyxClient:
 
         :raises NotFoundError: when the account has no such order
         """
-        path = f"{ORDERS_PATH}/{_uuid('porting_order_id', porting_order_id)}"
-        return await self._get_one(path, parse_order, {"include_phone_numbers": "false"})
+        params = {"include_phone_numbers": "false"}
+        return await self._get_one(ORDERS_PATH, "porting_order_id", porting_order_id, parse_order, params)
 
     async def iter_porting_orders(
-        self, sort: OrderSort = "created_at", page_size: int = MAX_PAGE_SIZE, limit: int | None = None
-    ) -> AsyncIterator[PortingOrder]:
+        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+    ) -> AsyncGenerator[PortingOrder, None]:
         """
         Yield all orders, or the first few, without their numbers.
 
-        :param sort: as Telnyx's ``sort[value]``
+        :param sort: as Telnyx's ``sort[value]``: ``created_at``, ``-created_at`` and the same of the requested FOC date
         :param page_size: 1 to 250
-        :param limit: stop after this many, without proof that the list is complete
+        :param limit: stop after this many (at most a page), without proof that the list is complete
         :raises IncompleteListing: instead of leaving one out
         """
-        async for batch in self.order_batches(sort, page_size, limit):
-            for order in batch:
-                yield order
+        async with aclosing(self.order_batches(sort, page_size, limit)) as batches:
+            async for batch in batches:
+                for order in batch:
+                    yield order
 
     async def order_batches(
-        self, sort: OrderSort = "created_at", page_size: int = MAX_PAGE_SIZE, limit: int | None = None
-    ) -> AsyncIterator[list[PortingOrder]]:
+        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+    ) -> AsyncGenerator[list[PortingOrder], None]:
         """Yield the orders of :meth:`iter_porting_orders` in lists."""
-        if sort not in _ORDER_SORTS:
-            raise SettingsError("sort", sort, "one of " + ", ".join(_ORDER_SORTS))
-        filters = {"sort[value]": sort, "include_phone_numbers": "false"}
-        listing = self._listing(ORDERS_PATH, parse_order, _order_id, None, page_size, filters, "")
+        filters = {"sort[value]": checked_choice("sort", sort, ORDER_SORTS), "include_phone_numbers": "false"}
+        listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=_id)
         if limit is not None:
-            page = await listing.ask(1, min(page_size, max(limit, 1)), None, None, 0)
-            if limit <= len(page.rows) or (page.total is not None and page.total <= len(page.rows)):
-                yield page.rows[:limit]
-                return
-        async for rows in _rows(listing.windows(None, None)):
-            yield rows if limit is None else rows[:limit]
+            check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
+            yield (await listing.ask(1, page_size, None, None, 0.0)).rows[:limit]
+            return
+        async with aclosing(listing.windows(None, None)) as windows:
+            async for window in windows:
+                yield window.rows
 
     async def list_exception_types(self) -> dict[str, str]:
         """Fetch Telnyx's descriptions of exception codes; the set is open, the texts are for people."""
-        path = f"{ORDERS_PATH}/exception_types"
-        answer = await self._transport.get(path)
-        page = _page(answer, path, lambda raw: (raw.get("code"), raw.get("description")))
-        return {code: text if isinstance(text, str) else "" for code, text in page.rows if isinstance(code, str)}
+        answer = await self._transport.get(f"{ORDERS_PATH}/exception_types")
+        pairs = read_page(answer, lambda raw: (raw.get("code"), raw.get("description"))).rows
+        return {code: text if isinstance(text, str) else "" for code, text in pairs if isinstance(code, str)}
 
-    # -- webhook deliveries ----------------------------------------------------------------------------------
+    # -- webhook deliveries --------------------------------------------------------------------------------------------
 
     async def iter_webhook_deliveries(
         self,
@@ -352,17 +347,18 @@ class AsyncTelnyxClient:
         finished_at_gte: datetime | None = None,
         finished_at_lte: datetime | None = None,
         page_size: int = MAX_PAGE_SIZE,
-    ) -> AsyncIterator[WebhookDelivery]:
+    ) -> AsyncGenerator[WebhookDelivery, None]:
         """
         Yield Telnyx's records of delivering webhooks; whether port-ins are recorded there is undocumented.
 
         :param event_types: any of these types
         :param status: ``delivered`` or ``failed``
         :param webhook_contains: text to be found in the webhook
-        :param started_at_gte: earliest start of delivery, with a zone; likewise the others
+        :param started_at_gte: earliest start of delivery, with a zone; the other times likewise
+        :param page_size: 1 to 250
         :raises IncompleteListing: instead of leaving one out
         """
-        async for batch in self.delivery_batches(
+        batches = self.delivery_batches(
             event_types,
             status,
             webhook_contains,
@@ -371,9 +367,11 @@ class AsyncTelnyxClient:
             finished_at_gte,
             finished_at_lte,
             page_size,
-        ):
-            for delivery in batch:
-                yield delivery
+        )
+        async with aclosing(batches):
+            async for batch in batches:
+                for delivery in batch:
+                    yield delivery
 
     async def delivery_batches(
         self,
@@ -385,24 +383,30 @@ class AsyncTelnyxClient:
         finished_at_gte: datetime | None = None,
         finished_at_lte: datetime | None = None,
         page_size: int = MAX_PAGE_SIZE,
-    ) -> AsyncIterator[list[WebhookDelivery]]:
+    ) -> AsyncGenerator[list[WebhookDelivery], None]:
         """Yield the records of :meth:`iter_webhook_deliveries` in lists."""
-        started = _window("started_at", started_at_gte, started_at_lte)
-        finished = _window("finished_at", finished_at_gte, finished_at_lte)
-        filters = _delivery_filters(event_types, status, webhook_contains)
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
-        if any(finished) and not any(started):
-            name, (since, until), time_of = "filter[finished_at]", finished, _finished_at
-        else:
-            name, (since, until), time_of = "filter[started_at]", started, _started_at
-            if any(finished):
-                # The other range is only a filter: asked for a little wider, and checked below.
-                low, high = finished
-                wide = timedelta(seconds=2)
-                filters |= _bounds("filter[finished_at]", low and low - wide, high and high + wide)
-        listing = self._listing(DELIVERIES_PATH, parse_delivery, _delivery_id, time_of, page_size, filters, name)
-        async for rows in _rows(listing.windows(since, until or now)):
-            yield [row for row in rows if _between(row.finished_at, *finished)]
+        started = checked_range("started_at", started_at_gte, started_at_lte)
+        finished = checked_range("finished_at", finished_at_gte, finished_at_lte)
+        filters = delivery_filters(event_types, status, webhook_contains)
+        by_end = any(finished) and not any(started)
+        if any(finished) and not by_end:
+            # Only one range can split the list; the other is asked for a little wider, and checked below.
+            low, high = finished
+            wide = timedelta(seconds=2)
+            filters |= bounds("finished_at", low and low - wide, high and high + wide)
+        since, until = finished if by_end else started
+        listing = self._listing(
+            DELIVERIES_PATH,
+            parse_delivery,
+            page_size,
+            filters,
+            id_of=_id,
+            time_of=_finished_at if by_end else _started_at,
+            bounded_by="finished_at" if by_end else "started_at",
+        )
+        async with aclosing(listing.windows(since, until or max(self._now(), since or self._now()))) as windows:
+            async for window in windows:
+                yield [row for row in window.rows if _between(row.finished_at, *finished)]
 
     async def get_webhook_delivery(self, delivery_id: str) -> WebhookDelivery:
         """
@@ -410,9 +414,9 @@ class AsyncTelnyxClient:
 
         :raises NotFoundError: when the account has no such record
         """
-        return await self._get_one(f"{DELIVERIES_PATH}/{_uuid('delivery_id', delivery_id)}", parse_delivery)
+        return await self._get_one(DELIVERIES_PATH, "delivery_id", delivery_id, parse_delivery)
 
-    # -- notification settings -------------------------------------------------------------------------------
+    # -- notification settings -----------------------------------------------------------------------------------------
 
     async def notification_subscriptions(self) -> list[Subscription]:
         """
@@ -421,136 +425,75 @@ class AsyncTelnyxClient:
         The API's name of that notification is undocumented; it is matched by its words. An order's own
         ``webhook_url`` is a second path and not in here.
         """
-        events = await self._all("/notification_events")
-        wanted = {e.get("id") for e in events if _is_port_in(e.get("name"))}
-        conditions = await self._all("/notification_event_conditions")
-        ids = [c.get("id") for c in conditions if c.get("notification_event_id") in wanted]
+        wanted = {row["id"] for row in await self._all("/notification_events") if _is_port_in(row.get("name"))}
+        conditions = await self._all("/notification_event_conditions") if wanted else []
         settings: list[dict[str, Any]] = []
-        for condition in ids:
-            filters = {"filter[notification_event_condition_id][eq]": str(condition)}
+        for condition in [row["id"] for row in conditions if row.get("notification_event_id") in wanted]:
+            filters = {"filter[notification_event_condition_id][eq]": condition}
             found = await self._all("/notification_settings", filters)
-            settings += [s for s in found if s.get("notification_event_condition_id") in (None, condition)]
-        if not settings:
-            return []
-        channels = {c.get("id"): c for c in await self._all("/notification_channels")}
+            settings += [row for row in found if row.get("notification_event_condition_id") in (None, condition)]
+        channels = {row["id"]: row for row in await self._all("/notification_channels")} if settings else {}
         return [_subscription(setting, channels) for setting in settings]
 
-    # -- shared ----------------------------------------------------------------------------------------------
+    # -- shared --------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
 
     async def _get_one(
-        self, path: str, parse: Callable[[dict[str, Any]], T], params: Mapping[str, str] | None = None
+        self,
+        path: str,
+        field: str,
+        value: str,
+        parse: Callable[[dict[str, Any]], T],
+        params: Mapping[str, str] | None = None,
     ) -> T:
-        answer = await self._transport.get(path, params)
-        document = decode_json(answer, path)
-        data = document.get("data") if isinstance(document, dict) else None
-        about: dict[str, Any] = {"path": path, "status": answer.status, "request_id": answer.request_id}
-        if not isinstance(data, dict):
-            raise EnvelopeError("the answer holds no object data", **about)
-        try:
-            return parse(data)
-        except ValueError as error:
-            raise EnvelopeError(f"data is {error}", **about) from None
+        return read_one(await self._transport.get(f"{path}/{checked_uuid(field, value)}", params), parse)
 
     async def _all(self, path: str, filters: dict[str, str] | None = None) -> list[dict[str, Any]]:
         """Read a small list whole."""
-        listing = self._listing(path, _with_id, lambda row: str(row["id"]), None, MAX_PAGE_SIZE, filters or {}, "")
-        return [row async for rows in _rows(listing.windows(None, None)) for row in rows]
+        listing = self._listing(path, _with_id, MAX_PAGE_SIZE, filters or {}, id_of=lambda row: row["id"])
+        async with aclosing(listing.windows(None, None)) as windows:
+            return [row async for window in windows for row in window.rows]
 
     def _listing(
         self,
         path: str,
         parse: Callable[[dict[str, Any]], T],
-        id_of: Callable[[T], str],
-        time_of: Callable[[T], datetime | None] | None,
         page_size: int,
         filters: dict[str, str],
-        bounds: str,
+        *,
+        id_of: Callable[[T], str],
+        time_of: Callable[[T], datetime | None] | None = None,
+        bounded_by: str = "",
     ) -> Listing[T]:
-        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise SettingsError("page_size", page_size, f"a whole number from 1 to {MAX_PAGE_SIZE}")
-
-        async def ask(number: int, size: int, since: datetime | None, until: datetime | None, rank: int) -> Page[T]:
-            params = {**filters, **_bounds(bounds, since, until)}
-            params |= {"page[number]": str(number), "page[size]": str(size)}
-            return _page(await self._transport.get(path, params, rank=rank), path, parse)
-
+        check_page_size(page_size)
+        ask = partial(self._ask, path, parse, filters, bounded_by)
         return Listing(ask, id_of=id_of, time_of=time_of, page_size=page_size, clock=self._clock, path=path)
 
-
-# -- reading answers -----------------------------------------------------------------------------------------
-
-
-def _page(answer: Answer, path: str, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
-    """Read a list's envelope; ``meta`` may be missing in part or whole."""
-    document = decode_json(answer, path)
-    about: dict[str, Any] = {"path": path, "status": answer.status, "request_id": answer.request_id}
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, list):
-        raise EnvelopeError("the answer holds no list data", **about)
-    try:
-        rows = [parse(raw) for raw in data]
-    except (ValueError, AttributeError, TypeError):
-        raise _bad_row(data, parse, about) from None
-    meta = document.get("meta")
-    if not isinstance(meta, dict):
-        meta = {}
-    return Page(
-        rows,
-        total=_count(meta.get("total_results")),
-        pages=_count(meta.get("total_pages")),
-        size=_count(meta.get("page_size")),
-        date=answer.date,
-    )
+    async def _ask(
+        self,
+        path: str,
+        parse: Callable[[dict[str, Any]], T],
+        filters: dict[str, str],
+        bounded_by: str,
+        number: int,
+        size: int,
+        since: datetime | None,
+        until: datetime | None,
+        rank: float,
+    ) -> Page[T]:
+        params = {**filters, **bounds(bounded_by, since, until)}
+        params |= {"page[number]": str(number), "page[size]": str(size)}
+        return read_page(await self._transport.get(path, params, rank=rank), parse)
 
 
-def _bad_row(data: list[Any], parse: Callable[[dict[str, Any]], T], about: dict[str, Any]) -> EnvelopeError:
-    """Say which row it was; looked for only when there is one."""
-    for position, raw in enumerate(data):
-        if not isinstance(raw, dict):
-            return EnvelopeError(f"data[{position}] is no object", **about)
-        try:
-            parse(raw)
-        except ValueError as error:
-            return EnvelopeError(f"data[{position}] is {error}", **about)
-    return EnvelopeError("data cannot be read", **about)
+def _id(row: PortingEvent | PortingOrder | WebhookDelivery) -> str:
+    return row.id
 
 
-def _count(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        return None
-    return value
-
-
-async def _rows(windows: AsyncIterator[Window[T]]) -> AsyncIterator[list[T]]:
-    try:
-        async for window in windows:
-            yield window.rows
-    finally:
-        await windows.aclose()  # type: ignore[attr-defined]
-
-
-def _with_id(raw: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(raw.get("id"), str):
-        raise ValueError("a row without id")
-    return raw
-
-
-def _event_id(event: PortingEvent) -> str:
-    return event.id
-
-
-def _event_time(event: PortingEvent) -> datetime | None:
+def _created_at(event: PortingEvent) -> datetime | None:
     return event.created_at
-
-
-def _order_id(order: PortingOrder) -> str:
-    return order.id
-
-
-def _delivery_id(delivery: WebhookDelivery) -> str:
-    return delivery.id
 
 
 def _started_at(delivery: WebhookDelivery) -> datetime | None:
@@ -561,78 +504,25 @@ def _finished_at(delivery: WebhookDelivery) -> datetime | None:
     return delivery.finished_at
 
 
-def _is_port_in(name: object) -> bool:
-    words = re.sub(r"[^a-z]+", " ", name.lower()) if isinstance(name, str) else ""
-    return re.search(r"\bport ?ins?\b", words) is not None
-
-
-def _subscription(setting: dict[str, Any], channels: Mapping[Any, dict[str, Any]]) -> Subscription:
-    channel = channels.get(setting.get("notification_channel_id"), {})
-    values = (channel.get("channel_type_id"), channel.get("channel_destination"), setting.get("status"))
-    return Subscription(*(value if isinstance(value, str) else None for value in values))
-
-
-# -- checking and writing arguments --------------------------------------------------------------------------
-
-
-def _uuid(field: str, value: str) -> str:
-    """Check an id before it enters a path."""
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise SettingsError(field, value, "a UUID such as 5796a670-482c-490e-8d97-82bfcdc83011")
-    return value
-
-
-def _aware(field: str, value: datetime) -> datetime:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise SettingsError(field, value, "a datetime with a time zone")
-    return value.astimezone(UTC)
-
-
-def _window(field: str, since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
-    since = None if since is None else _aware(f"{field}_gte", since)
-    until = None if until is None else _aware(f"{field}_lte", until)
-    if since is not None and until is not None and since > until:
-        raise SettingsError(f"{field}_gte", since.isoformat(), f"not later than {field}_lte, {until.isoformat()}")
-    return since, until
-
-
-def _event_filters(event_type: str | None, porting_order_id: str | None) -> dict[str, str]:
-    filters: dict[str, str] = {}
-    if event_type is not None:
-        if event_type not in EVENT_TYPES:
-            raise SettingsError("event_type", event_type, "one of " + ", ".join(sorted(EVENT_TYPES)))
-        filters["filter[type]"] = event_type
-    if porting_order_id is not None:
-        filters["filter[porting_order_id]"] = _uuid("porting_order_id", porting_order_id)
-    return filters
-
-
-def _delivery_filters(event_types: Iterable[str], status: str | None, webhook_contains: str | None) -> dict[str, str]:
-    filters: dict[str, str] = {}
-    if isinstance(event_types, str):
-        raise SettingsError("event_types", event_types, "a list of event types")
-    if types := sorted(set(event_types)):
-        filters["filter[event_type]"] = ",".join(types)
-    if status is not None:
-        if status not in ("delivered", "failed"):
-            raise SettingsError("status", status, "delivered or failed")
-        filters["filter[status][eq]"] = status
-    if webhook_contains:
-        filters["filter[webhook][contains]"] = webhook_contains
-    return filters
-
-
-def _bounds(name: str, since: datetime | None, until: datetime | None) -> dict[str, str]:
-    bounds = {f"{name}[gte]": since, f"{name}[lte]": until}
-    return {key: _written(moment) for key, moment in bounds.items() if moment is not None}
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _between(moment: datetime | None, low: datetime | None, high: datetime | None) -> bool:
     """Check a time against a range; an unknown time is kept, since the provider found it in range."""
     if moment is None:
         return True
     return (low is None or moment >= low) and (high is None or moment <= high)
+
+
+def _with_id(raw: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(raw.get("id"), str):
+        raise ValueError("a row without id")
+    return raw
+
+
+def _is_port_in(name: object) -> bool:
+    words = re.sub(r"[^a-z]+", " ", name.lower()) if isinstance(name, str) else ""
+    return re.search(r"\bport ?ins?\b", words) is not None
+
+
+def _subscription(setting: dict[str, Any], channels: Mapping[str, dict[str, Any]]) -> Subscription:
+    channel = channels.get(str(setting.get("notification_channel_id")), {})
+    values = (channel.get("channel_type_id"), channel.get("channel_destination"), setting.get("status"))
+    return Subscription(*(value if isinstance(value, str) else None for value in values))

@@ -35,6 +35,10 @@ SLOW_BELOW = 0.2
 """Share of a window's allowance below which requests are spread over the rest of the window."""
 CATCH_UP = 0.05
 """Seconds a timer may be late before the time lost is lost for good."""
+FORGIVEN_AFTER = 5.0
+"""Seconds without a 429 after which the next one is the first again."""
+LONGEST_BLOCK = 3600.0
+"""Seconds; a longer wait is asked about again."""
 
 _NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)")
 
@@ -97,6 +101,8 @@ def _reset_seconds(headers: Mapping[str, str], now: float) -> float | None:
     reset = leading_number(headers.get("x-ratelimit-reset"))
     if reset is None or reset < EPOCH_FROM:
         return reset
+    if reset > 100 * EPOCH_FROM:
+        reset /= 1000
     # An epoch is on their clock. Ours is finer than their Date, but only if the two agree.
     said_at = http_date(headers.get("date"))
     if said_at is not None and abs(said_at.timestamp() - now) > 2:
@@ -118,6 +124,21 @@ class _Train:
         self.next_at = (self.next_at if on_time else now) + interval
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """
+    The pacer's answer.
+
+    :param ticket: the request's number when it may go, else 0
+    :param wait: else seconds to wait before asking again
+    :param by_provider: whether the provider's limit is why, and not the caller's own
+    """
+
+    ticket: int = 0
+    wait: float = 0.0
+    by_provider: bool = False
+
+
 class Pacer:
     """
     Grants requests of one account, one at a time.
@@ -132,6 +153,7 @@ class Pacer:
         self._learned = _Train()
         self._blocked_until = 0.0
         self._refusals = 0
+        self._refused_up_to = 0
         self._granted = 0
         self._heard = 0
         self._limit: float | None = None
@@ -157,30 +179,27 @@ class Pacer:
                 reset_at=reset_at,
             )
 
-    def ask(self, per_second: float | None, keep_free: float) -> tuple[float, int]:
+    def ask(self, per_second: float | None, keep_free: float) -> Grant:
         """
         Ask for one request.
 
         :param per_second: the caller's own fixed ceiling
         :param keep_free: share of the provider's remaining limit never taken (0 to 0.9)
-        :return: ``(0, ticket)`` when granted, else ``(seconds to wait before asking again, 0)``
         """
         with self._lock:
             now = self._clock.monotonic()
-            wait = self._blocked_until - now
-            fixed = None
+            learned_wait, interval = self._learned_pace(now, keep_free)
+            by_provider = max(self._blocked_until - now, learned_wait)
+            if by_provider > 0:
+                return Grant(wait=by_provider, by_provider=True)
             if per_second is not None:
                 fixed = self._fixed.setdefault(per_second, _Train(now))
-                wait = max(wait, fixed.wait(now))
-            learned_wait, interval = self._learned_pace(now, keep_free)
-            wait = max(wait, learned_wait)
-            if wait > 0:
-                return wait, 0
-            if fixed is not None and per_second is not None:
+                if (wait := fixed.wait(now)) > 0:
+                    return Grant(wait=wait)
                 fixed.depart(now, 1 / per_second)
             self._learned.depart(now, interval)
             self._granted += 1
-            return 0.0, self._granted
+            return Grant(ticket=self._granted)
 
     def _learned_pace(self, now: float, keep_free: float) -> tuple[float, float]:
         """Say how long to wait for what the headers said, and how far apart requests should be now."""
@@ -244,31 +263,34 @@ class Pacer:
             self._remaining = remaining
             self._at_start = max(self._at_start, remaining)
 
-    def accepted(self) -> None:
-        """Note an answer other than 429."""
-        self._refusals = 0
-
-    def refused(self, retry_after: float | None) -> float:
+    def refused(self, ticket: int, retry_after: float | None) -> float:
         """
         Note a 429: nobody asks until it is over.
 
+        :param ticket: of the request; requests that were under way together count as one refusal
         :param retry_after: seconds, as the answer says
         :return: seconds until requests may go again
         """
         with self._lock:
-            self._refusals += 1
-            wait = min(30.0, 2.0 ** (self._refusals - 1)) if retry_after is None else retry_after
-            self._blocked_until = max(self._blocked_until, self._clock.monotonic() + wait)
-            return wait
+            now = self._clock.monotonic()
+            if ticket > self._refused_up_to:
+                # Calm since the last refusal, or refused again right after it?
+                again = now - self._blocked_until < FORGIVEN_AFTER
+                self._refusals = self._refusals + 1 if again else 1
+                self._refused_up_to = self._granted
+            least = min(30.0, 0.1 * 2.0 ** (self._refusals - 1))
+            wait = 10 * least if retry_after is None else max(retry_after, least)
+            self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_BLOCK))
+            return self._blocked_until - now
 
 
-_PACERS: dict[tuple[str, str, int], Pacer] = {}
+_PACERS: dict[tuple[str, str, Clock], Pacer] = {}
 _PACERS_LOCK = threading.Lock()
 
 
 def pacer_for(base_url: str, api_key: str, clock: Clock) -> Pacer:
     """Return this process's pacer of an account; the key itself is not kept."""
-    account = (base_url, hashlib.sha256(api_key.encode()).hexdigest(), id(clock))
+    account = (base_url, hashlib.sha256(api_key.encode()).hexdigest(), clock)
     with _PACERS_LOCK:
         return _PACERS.setdefault(account, Pacer(clock))
 

@@ -17,25 +17,21 @@ from telnyx_porting.client.api import PUBLIC_API, AsyncTelnyxClient
 from telnyx_porting.client.pacer import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
     from datetime import datetime, timedelta
     from types import TracebackType
 
     import httpx
     from anyio.from_thread import BlockingPortal
 
-    from telnyx_porting.client.api import OrderSort, ProvedWindow, RepublishReceipt
+    from telnyx_porting.client.api import ProvedWindow, RepublishReceipt
+    from telnyx_porting.client.lanes import Slot
     from telnyx_porting.client.pacer import Clock
-    from telnyx_porting.client.transport import Slot
     from telnyx_porting.models import PortingEvent, PortingOrder, RateLimit, Subscription, WebhookDelivery
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="SyncVerbs")
-
-
-async def _close(iterator: AsyncIterator[Any]) -> None:
-    await iterator.aclose()  # type: ignore[attr-defined]
 
 
 class SyncVerbs:
@@ -47,35 +43,47 @@ class SyncVerbs:
 
     _make_client: Callable[[], AsyncTelnyxClient]
     _client: AsyncTelnyxClient | None = None
-    _portal: BlockingPortal
-    _open: ExitStack
     _last: AsyncTelnyxClient | None = None
+    _calls = 0
 
     def __enter__(self: S) -> S:
         if self._client is not None:
-            raise RuntimeError("this client is open already; one `with` block at a time")
+            raise RuntimeError("this client is open already: one `with` block at a time")
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
         client = self._make_client()
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
             stack.enter_context(self._portal.wrap_async_context_manager(client))
             self._open = stack.pop_all()
         self._client = self._last = client
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _stop(self) -> None:
         self._client = None
         self._open.close()
 
     @contextmanager
     def _session(self) -> Iterator[AsyncTelnyxClient]:
-        """Use the open session, or open one for a single call."""
-        if self._client is not None:
+        """Use the open session, or one that lives for the calls and listings under way outside of any block."""
+        if self._client is not None and not self._calls:
             yield self._client
             return
-        with self:
-            yield self._client  # type: ignore[misc]
+        if self._client is None:
+            self._start()
+        self._calls += 1
+        try:
+            yield self._known()
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._stop()
 
     def _call(
         self,
@@ -89,7 +97,7 @@ class SyncVerbs:
 
     def _each(
         self,
-        verb: Callable[Concatenate[AsyncTelnyxClient, P], AsyncIterator[R]],
+        verb: Callable[Concatenate[AsyncTelnyxClient, P], AsyncGenerator[R, None]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Iterator[R]:
@@ -106,7 +114,7 @@ class SyncVerbs:
                     del item
             finally:
                 if self._client is client:
-                    portal.call(_close, iterator)
+                    portal.call(iterator.aclose)
 
     # -- what the client knows -------------------------------------------------------------------------------
 
@@ -200,7 +208,7 @@ class SyncVerbs:
         return self._call(AsyncTelnyxClient.get_porting_order, porting_order_id)
 
     def iter_porting_orders(
-        self, sort: OrderSort = "created_at", page_size: int = 250, limit: int | None = None
+        self, sort: str = "created_at", page_size: int = 250, limit: int | None = None
     ) -> Iterator[PortingOrder]:
         """See :meth:`AsyncTelnyxClient.iter_porting_orders`."""
         for batch in self._each(AsyncTelnyxClient.order_batches, sort, page_size, limit):

@@ -1,0 +1,198 @@
+"""Reading answers: errors from anything that is not 2xx, and the two envelopes of what is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from telnyx_porting.client.pacer import retry_after_seconds
+from telnyx_porting.client.windows import Page
+from telnyx_porting.errors import (
+    AuthenticationError,
+    EnvelopeError,
+    InvalidRequestError,
+    NotFoundError,
+    NotJsonError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    StatusError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A 2xx answer.
+
+    :param path: what was asked for, without query
+    :param headers: case-insensitive
+    :param date: its ``Date``, None when not sent
+    """
+
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    date: datetime | None
+
+    @property
+    def request_id(self) -> str | None:
+        """Telnyx's id of the request."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What an error about this answer says."""
+        return {"path": self.path, "status": self.status, "request_id": self.request_id}
+
+
+def status_error(
+    method: str, path: str, status: int, headers: Mapping[str, str], body: bytes, now: float
+) -> StatusError:
+    """
+    Make the error of an answer other than 2xx; its body may be anything.
+
+    Branches on the status alone: Telnyx's codes are reused between products.
+
+    :param now: our clock, seconds since the epoch
+    """
+    code, title, parameter = _said(body)
+    about: dict[str, Any] = {
+        "method": method,
+        "path": path,
+        "status": status,
+        "code": code,
+        "title": title,
+        "request_id": _short(headers.get("x-request-id")),
+    }
+    if status in (400, 422):
+        return InvalidRequestError(f"{status}: the request is refused", parameter=parameter, **about)
+    if status == 429:
+        wait = retry_after_seconds(headers, now)
+        return RateLimitedError("429: too many requests", retry_after=wait, **about)
+    if status >= 500:
+        return ServerError(f"{status}: Telnyx failed", **about)
+    kind = {401: AuthenticationError, 403: PermissionDeniedError, 404: NotFoundError}.get(status)
+    if kind is not None:
+        words = {401: "the API key is not accepted", 403: "the API key may not do this", 404: "not found"}
+        return kind(f"{status}: {words[status]}", **about)
+    if 300 <= status < 400:
+        return StatusError(f"{status}: a redirect, which is not followed", **about)
+    # A 408 or 409 may come after the fact; other refusals do not.
+    not_processed = 400 <= status < 500 and status not in (408, 409)
+    return StatusError(f"{status}: refused", not_processed=not_processed, **about)
+
+
+def _said(body: bytes) -> tuple[str | None, str | None, str | None]:
+    """Read code, title and parameter of ``{"errors": [...]}``; from anything else, nothing."""
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        return None, None, None
+    errors = document.get("errors") if isinstance(document, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, dict):
+        return None, None, None
+    source = first.get("source")
+    source = source if isinstance(source, dict) else {}
+    where = source.get("parameter") or source.get("pointer")
+    return _short(first.get("code")), _short(first.get("title")), _short(where)
+
+
+def _short(value: object) -> str | None:
+    """Keep a word of theirs on one line and short."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    return "".join(character if character.isprintable() else " " for character in value[:120])
+
+
+def decode_json(answer: Answer) -> Any:
+    """
+    Decode a body.
+
+    :raises NotJsonError: when it is empty, truncated or something else
+    """
+    try:
+        return orjson.loads(answer.body)
+    except ValueError:
+        # orjson refuses lone surrogates; JSON allows them, and a comment may hold one.
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            what = "not JSON" if answer.body.strip() else "empty"
+    raise NotJsonError(f"the body is {what}", **answer.about)
+
+
+def read_one(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> T:
+    """
+    Read ``{"data": {...}}``.
+
+    :raises NotJsonError: when it is not JSON
+    :raises EnvelopeError: when it is something else
+    """
+    document = decode_json(answer)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        raise EnvelopeError("the answer holds no object data", **answer.about)
+    try:
+        return parse(data)
+    except ValueError as error:
+        raise EnvelopeError(f"data is {error}", **answer.about) from None
+
+
+def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
+    """
+    Read ``{"data": [...], "meta": {...}}``; ``meta`` may be missing in part or whole.
+
+    :raises NotJsonError: when it is not JSON
+    :raises EnvelopeError: when it is something else, naming the first bad row
+    """
+    document = decode_json(answer)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, list):
+        raise EnvelopeError("the answer holds no list data", **answer.about)
+    try:
+        rows = [parse(raw) for raw in data]
+    except (ValueError, AttributeError):
+        raise _bad_row(data, parse, answer) from None
+    meta = document.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    return Page(
+        rows,
+        total=_count(meta.get("total_results")),
+        pages=_count(meta.get("total_pages")),
+        size=_count(meta.get("page_size")),
+        date=answer.date,
+    )
+
+
+def _bad_row(data: list[Any], parse: Callable[[dict[str, Any]], T], answer: Answer) -> EnvelopeError:
+    """Say which row it was; looked for only when there is one."""
+    for position, raw in enumerate(data):
+        if not isinstance(raw, dict):
+            return EnvelopeError(f"data[{position}] is no object", **answer.about)
+        try:
+            parse(raw)
+        except ValueError as error:
+            return EnvelopeError(f"data[{position}] is {error}", **answer.about)
+    return EnvelopeError("data cannot be read", **answer.about)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**15:
+        return None
+    return value

@@ -1,0 +1,100 @@
+"""What Telnyx sends that was not published when this was written: kept by the models, and said once in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from telnyx_porting.models import StatusChangedEvent, UnknownPortingEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from telnyx_porting.models import PortingEvent
+
+log = logging.getLogger(__name__)
+
+FIELDS = frozenset(
+    {
+        "id",
+        "event_type",
+        "porting_order_id",
+        "available_notification_methods",
+        "payload_status",
+        "payload",
+        "record_type",
+        "created_at",
+        "updated_at",
+    }
+)
+STATUSES = frozenset(
+    {
+        "draft",
+        "in-process",
+        "submitted",
+        "exception",
+        "foc-date-confirmed",
+        "activation-in-progress",
+        "ported",
+        "cancelled",
+        "cancel-pending",
+    }
+)
+CODES = frozenset(
+    {
+        "ACCOUNT_NUMBER_MISMATCH",
+        "AUTH_PERSON_MISMATCH",
+        "BTN_ATN_MISMATCH",
+        "ENTITY_NAME_MISMATCH",
+        "FOC_EXPIRED",
+        "FOC_REJECTED",
+        "LOA_ILLEGIBLE",
+        "LOCATION_MISMATCH",
+        "LSR_PENDING",
+        "MAIN_BTN_PORTING",
+        "OSP_IRRESPONSIVE",
+        "OTHER",
+        "PASSCODE_PIN_INVALID",
+        "PHONE_NUMBER_HAS_SPECIAL_FEATURE",
+        "PHONE_NUMBER_MISMATCH",
+        "PHONE_NUMBER_NOT_PORTABLE",
+        "PORTING_ORDER_SPLIT_REQUIRED",
+        "PORT_TYPE_INCORRECT",
+        "POSTAL_CODE_MISMATCH",
+        "RATE_CENTER_NOT_PORTABLE",
+        "SV_CONFLICT",
+        "SV_UNKNOWN_FAILURE",
+    }
+)
+MOST = 100
+"""Things said per client; a provider gone mad must not fill a log."""
+
+
+class News:
+    """Remembers what was said already."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def look_at(self, events: Iterable[PortingEvent]) -> None:
+        """Say what is new in these events: names of types, statuses, codes and fields, never contents."""
+        for event in events:
+            if not event.raw.keys() <= FIELDS:
+                for name in event.raw.keys() - FIELDS:
+                    self._say("field", name)
+            if isinstance(event, StatusChangedEvent):
+                status = event.status
+                if status not in STATUSES and status is not None:
+                    self._say("status", status)
+                if status == "exception":
+                    for code, _ in event.status_details:
+                        if code not in CODES:
+                            self._say("exception code", code)
+            elif isinstance(event, UnknownPortingEvent):
+                self._say("event type", event.event_type)
+
+    def _say(self, kind: str, name: str) -> None:
+        if (kind, name) in self._said or len(self._said) >= MOST:
+            return
+        self._said.add((kind, name))
+        log.warning("Telnyx sends a %s that is not published: %r (kept as it is)", kind, name[:80])

@@ -1,0 +1,318 @@
+"""
+One window of a list, read until it is proved.
+
+The proof: every page counts the same total, exactly that many distinct ids were read, and the last page, which counts
+once more, was asked for after all others had come and brought the end. Rows never vanish and ids never change, so the
+window then held just these rows when its last page was written. A shift by an insertion, a row given twice or a page
+cut short breaks an equation and costs another reading; rows already seen still count then.
+
+A provider may cap its counts, and its pages with them; such a window looks complete and is not. So a total that is the
+largest ever seen here is believed only when both halves of its window count what was read of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from telnyx_porting.client.windows import SECOND, Window
+from telnyx_porting.errors import IncompleteListing, InvalidRequestError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from telnyx_porting.client.paging import Listing
+    from telnyx_porting.client.windows import Page, Span
+
+T = TypeVar("T")
+
+READINGS = 4
+"""Readings of a window before it is given up."""
+PAUSE = 0.5
+"""Seconds before the second reading, doubled for each further one: a list that grows may settle."""
+UNSPLITTABLE_ROWS = 50_000
+"""Rows read as one window at most, where time cannot split them."""
+UNBOUNDED_ROWS = 1_000_000
+"""The same for lists that are not bounded by time."""
+
+
+class Reading(Generic[T]):
+    """
+    Read one span.
+
+    :param listing: the list
+    :param span: the part of it
+    """
+
+    def __init__(self, listing: Listing[T], span: Span) -> None:
+        self.listing = listing
+        self.span = span
+        self.seen: dict[str, T] = {}
+        self.requests = 0
+        # Of the reading under way:
+        self.totals: set[int] = set()
+        self.as_of: datetime | None = None
+        self.bounds_work = listing.time_of is not None and span.until is not None
+
+    async def read(self) -> Window[T] | list[Span]:
+        """
+        Read until proved.
+
+        :return: the window, or the parts to read instead
+        :raises IncompleteListing: when it can be neither proved nor split
+        """
+        closing: int | None = None
+        for number in range(READINGS):
+            if number:
+                await self.listing.clock.sleep(PAUSE * 2 ** (number - 1))
+            self.totals = set()
+            first, *others = await self._pages(self._first_pages())
+            self.as_of = first.date
+            if first.total is None:
+                return await self._read_uncounted()
+            self._check_bounds(first)
+            self.listing.largest_total = max(self.listing.largest_total, first.total)
+            if first.total > self.listing.split_above and (parts := await self._split_well(first)):
+                return parts
+            self._check_size(first.total)
+            for page in (first, *others):
+                self._take(page)
+            closing, halves_agree = await self._finish(first)
+            if len(self.seen) == closing and self.totals == {closing} and halves_agree:
+                return self._window()
+            if len(self.seen) > closing or not halves_agree:
+                if parts := self._split(len(self.seen), None, None):
+                    return parts
+                self.seen.clear()
+        raise self._incomplete(closing, "counts and rows did not agree, in several readings")
+
+    def _first_pages(self) -> range:
+        """Choose the pages to ask for at once: the first, or as many as are surely there if the guess is right."""
+        return range(1, 1 + max(1, self.span.guess * 4 // 5 // self.listing.page_size))
+
+    async def _finish(self, first: Page[T]) -> tuple[int, bool]:
+        """
+        Read all further pages, the last one last.
+
+        :return: the count given after all other pages had come, and whether the window's halves count the same
+        """
+        total, stride, asked = first.total or 0, len(first.rows), len(self._first_pages())
+        full = min(self.listing.page_size, first.size or self.listing.page_size)
+        if stride == 0 or (asked == 1 and total == stride < full):
+            return total, True
+        last = -(-total // stride)
+        for page in await self._pages(range(asked + 1, last)):
+            self._take(page)
+        halves = asyncio.create_task(self._count_halves(total))
+        try:
+            closing = await self._close(max(last, asked + 1), stride, total)
+            return closing, self._halves_agree(await halves, total)
+        finally:
+            if not halves.done():
+                halves.cancel()
+            await asyncio.gather(halves, return_exceptions=True)
+
+    async def _close(self, number: int, stride: int, total: int) -> int:
+        """Read the last page, and on while there turns out to be more; return the last count given."""
+        while True:
+            page = await self._page(number)
+            if page is None or page.total is None:
+                # This provider refuses pages past the end, or does not count on each: ask for the count alone.
+                counted = await self._count(self.span.ask_since, self.span.ask_until)
+                closing = -1 if counted is None else counted
+            else:
+                closing = page.total
+            if page is None:
+                return closing
+            before = len(self.seen)
+            self._take(page)
+            new = len(self.seen) - before
+            if not new or (len(page.rows) < stride and len(self.seen) >= total):
+                return closing
+            number += 1
+
+    # -- is the total capped? ------------------------------------------------------------------------------------------
+
+    async def _count_halves(self, total: int) -> tuple[datetime, int | None, int | None] | None:
+        listing = self.listing
+        if not self.bounds_work or total <= listing.proved_total or total < listing.largest_total:
+            return None
+        cut = self._quiet_second()
+        if cut is None:
+            return None
+        left = self._count(self.span.ask_since, cut)
+        right = self._count(cut, self.span.ask_until)
+        return cut, *(await asyncio.gather(left, right))
+
+    def _halves_agree(self, halves: tuple[datetime, int | None, int | None] | None, total: int) -> bool:
+        """Compare with what was read; whether rows of the second of the cut are counted left or right is open."""
+        if halves is None or self.listing.time_of is None:
+            return True
+        cut, left, right = halves
+        moments = [self.listing.time_of(row) for row in self.seen.values()]
+        before = sum(1 for moment in moments if moment is not None and moment < cut)
+        after = sum(1 for moment in moments if moment is not None and moment >= cut + SECOND)
+        unsure = len(moments) - before - after
+        if left is not None and not before <= left <= before + unsure:
+            return False
+        if right is not None and not after <= right <= after + unsure:
+            return False
+        self.listing.proved_total = max(self.listing.proved_total, total)
+        return True
+
+    def _quiet_second(self) -> datetime | None:
+        """Find a second to cut at, about in the middle, with few rows in it."""
+        seconds: dict[datetime, int] = {}
+        for moment in self._times(self.seen.values()):
+            second = moment.replace(microsecond=0)
+            seconds[second] = seconds.get(second, 0) + 1
+        ordered = sorted(seconds)
+        middle = ordered[len(ordered) // 4 : len(ordered) * 3 // 4 + 1][:200]
+        cuts = [cut for second in middle for cut in (second + SECOND, second) if ordered[0] < cut <= ordered[-1]]
+        return min(cuts, key=lambda cut: seconds.get(cut, 0), default=None)
+
+    async def _count(self, since: datetime | None, until: datetime | None) -> int | None:
+        self.requests += 1
+        return (await self.listing.ask(1, 1, since, until, self.span.rank)).total
+
+    # -- lists that do not say how long they are ----------------------------------------------------------------------
+
+    async def _read_uncounted(self) -> Window[T] | list[Span]:
+        """Read to an empty page, or the last one announced, twice: the same ids both times are the proof."""
+        previous: set[str] = set()
+        for number in range(READINGS):
+            if number > 1:
+                await self.listing.clock.sleep(PAUSE * 2 ** (number - 2))
+            if (parts := await self._read_to_the_end()) is not None:
+                return parts
+            if number and previous == self.seen.keys():
+                return self._window()
+            previous = set(self.seen)
+        raise self._incomplete(None, "no count is given, and no two readings were equal")
+
+    async def _read_to_the_end(self) -> list[Span] | None:
+        """Read once; parts to read instead when there is too much."""
+        self.seen = {}
+        number = 1
+        while True:
+            page = await self._page(number)
+            if number == 1 and page is not None:
+                self.as_of = page.date
+            if page is None or not page.rows:
+                return None
+            before = len(self.seen)
+            self._take(page)
+            if len(self.seen) > self.listing.split_above and (parts := self._split(0, None, None)):
+                return parts
+            self._check_size(len(self.seen))
+            if page.pages is not None and number >= page.pages:
+                return None
+            if len(self.seen) == before:
+                raise self._incomplete(None, f"page {number} brings nothing new, and no count says it is the last")
+            number += 1
+
+    # -- splitting -----------------------------------------------------------------------------------------------------
+
+    async def _split_well(self, first: Page[T]) -> list[Span]:
+        """
+        Split so that parts are about equal.
+
+        If page 1 is as dense as the whole span, rows are taken as spread evenly; then the parts' pages can be asked
+        for without asking for their counts first. Otherwise the last page shows where the rows may begin and end.
+        """
+        total, span = first.total or 0, self.span
+        times = sorted(self._times(first.rows))
+        if not self.bounds_work or span.until is None or not times:
+            return self._split(total, None, None)
+        rows_per_second = total / max((span.until - span.start).total_seconds(), 1.0)
+        on_page = len(times) / max((times[-1] - times[0]).total_seconds(), 1.0)
+        if rows_per_second / 2 < on_page < rows_per_second * 2:
+            return self._split(total, None, None, even=True)
+        page = await self._page(-(-total // len(first.rows)))
+        times = sorted([*times, *self._times(page.rows if page else ())])
+        return self._split(total, times[0], times[-1])
+
+    def _split(self, total: int, begin: datetime | None, end: datetime | None, *, even: bool = False) -> list[Span]:
+        """Split for so many rows between two times; an empty list where time cannot."""
+        span = self.span
+        if not self.bounds_work or span.until is None:
+            return []
+        parts = max(2, -(-total // self.listing.rows_per_window))
+        guess = total // parts if even else 0
+        return span.split(parts, begin or span.start, end or span.until, guess)
+
+    def _check_bounds(self, first: Page[T]) -> None:
+        """Look whether the provider honours the bounds; if not, time splits nothing."""
+        if not self.bounds_work or self.span.honoured_by(self._times(first.rows)):
+            return
+        self.bounds_work = False
+        if self.span.part:
+            raise self._incomplete(first.total, "the provider answers with rows outside the bounds asked for")
+
+    # -- small things --------------------------------------------------------------------------------------------------
+
+    async def _page(self, number: int) -> Page[T] | None:
+        """Ask for a page; None where the provider refuses one past the end."""
+        self.requests += 1
+        span, listing = self.span, self.listing
+        try:
+            return await listing.ask(number, listing.page_size, span.ask_since, span.ask_until, span.rank)
+        except (InvalidRequestError, NotFoundError):
+            if number == 1:
+                raise
+            return None
+
+    async def _pages(self, numbers: Iterable[int]) -> list[Page[T]]:
+        """Ask for pages together; those past the end are left out. The first error ends them all."""
+        tasks = [asyncio.create_task(self._page(number)) for number in numbers]
+        try:
+            return [page for page in await asyncio.gather(*tasks) if page is not None]
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    def _take(self, page: Page[T]) -> None:
+        if page.total is not None:
+            self.totals.add(page.total)
+        id_of, seen = self.listing.id_of, self.seen
+        for row in page.rows:
+            seen[id_of(row)] = row
+
+    def _times(self, rows: Iterable[T]) -> list[datetime]:
+        time_of = self.listing.time_of
+        return [] if time_of is None else [moment for row in rows if (moment := time_of(row)) is not None]
+
+    def _check_size(self, total: int) -> None:
+        most = UNBOUNDED_ROWS if self.listing.time_of is None else UNSPLITTABLE_ROWS
+        if total > most:
+            raise self._incomplete(total, f"more than {most} rows that time does not split")
+
+    def _window(self) -> Window[T]:
+        """Keep what is this span's own, oldest first."""
+        rows = list(self.seen.values())
+        if (time_of := self.listing.time_of) is not None:
+            holds = self.span.holds
+            timed: list[tuple[datetime, str, T]] = []
+            timeless: list[T] = []
+            for row_id, row in self.seen.items():
+                moment = time_of(row)
+                if moment is None:
+                    timeless.append(row)
+                elif holds(moment):
+                    timed.append((moment, row_id, row))
+            timed.sort(key=lambda item: item[:2])
+            rows = [row for _, _, row in timed] + timeless
+        return Window(self.span.since, self.span.until, rows, self.requests, self.as_of)
+
+    def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
+        return IncompleteListing(
+            why,
+            since=self.span.since,
+            until=self.span.until,
+            expected=expected,
+            got=len(self.seen),
+            path=self.listing.path,
+        )

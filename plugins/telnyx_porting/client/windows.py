@@ -1,0 +1,141 @@
+"""What paging is made of: a page, the question for one, a stretch of time, and the window it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+SECOND = timedelta(seconds=1)
+BEFORE_EVERYTHING = datetime(2010, 1, 1, tzinfo=UTC)
+"""Where splitting starts in a stretch without a start; its first part stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """
+    One page as answered.
+
+    :param rows: in the order given
+    :param total: the provider's count of the whole list, None when missing
+    :param pages: its number of pages, None when missing
+    :param size: its page size, None when missing
+    :param date: the answer's ``Date``
+    """
+
+    rows: list[T]
+    total: int | None
+    pages: int | None
+    size: int | None
+    date: datetime | None
+
+
+class Ask(Protocol[T]):
+    """
+    Ask for one page.
+
+    ``since`` and ``until`` go on the wire as they are; among waiting requests the one with the lowest rank goes first.
+    """
+
+    async def __call__(
+        self, number: int, size: int, since: datetime | None, until: datetime | None, rank: float
+    ) -> Page[T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Generic[T]):
+    """
+    A part of a list that is complete.
+
+    :param since: start, None when open
+    :param until: end, None when open; it belongs to the next window unless this is the last
+    :param rows: oldest first; rows without a time last
+    :param requests: requests it took
+    :param as_of: the provider's ``Date`` as the proving reading began, None when not sent
+    """
+
+    since: datetime | None
+    until: datetime | None
+    rows: list[T]
+    requests: int
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """
+    A stretch of time to read.
+
+    :param last: whether its end belongs to it
+    :param part: whether a longer one was split into it
+    :param guess: rows to be expected in it; 0 when there is no telling
+    """
+
+    since: datetime | None
+    until: datetime | None
+    last: bool = True
+    part: bool = False
+    guess: int = 0
+
+    @property
+    def ask_since(self) -> datetime | None:
+        """The start to ask for."""
+        return None if self.since is None else self.since.replace(microsecond=0) - SECOND
+
+    @property
+    def ask_until(self) -> datetime | None:
+        """The end to ask for."""
+        return None if self.until is None else self.until.replace(microsecond=0) + 2 * SECOND
+
+    @property
+    def rank(self) -> float:
+        """Earlier windows go first."""
+        return self.until.timestamp() if self.until else 0.0
+
+    @property
+    def start(self) -> datetime:
+        """A start even where there is none."""
+        return BEFORE_EVERYTHING if self.since is None else self.since
+
+    def honoured_by(self, moments: Iterable[datetime]) -> bool:
+        """Tell whether all these times are within what was asked for, give or take a second."""
+        low = None if self.ask_since is None else self.ask_since - SECOND
+        high = None if self.ask_until is None else self.ask_until + SECOND
+        return all((low is None or low <= m) and (high is None or m <= high) for m in moments)
+
+    def holds(self, moment: datetime) -> bool:
+        """Tell whether a time is in it."""
+        if self.since is not None and moment < self.since:
+            return False
+        if self.until is None:
+            return True
+        return moment <= self.until if self.last else moment < self.until
+
+    def split(self, parts: int, first: datetime, last: datetime, guess: int) -> list[Span]:
+        """
+        Cut it at whole seconds into up to so many parts.
+
+        :param first: where its rows seem to begin
+        :param last: and to end
+        :return: an empty list when there is no second to cut at
+        """
+        if self.until is None:
+            return []
+        first, last = max(first, self.start), min(last, self.until)
+        steps = [first + (last - first) / parts * number for number in range(1, parts)]
+        # Where all rows seem to be in one second there may still be a cut next to it.
+        steps += [first, last + SECOND] if last - first < 2 * SECOND else []
+        cuts = sorted({step.replace(microsecond=0) for step in steps})
+        cuts = [cut for cut in cuts if self.start < cut < self.until]
+        starts, ends = [self.since, *cuts], [*cuts, self.until]
+        if not cuts:
+            return []
+        return [
+            Span(since, until, last=self.last and until is self.until, part=True, guess=guess)
+            for since, until in zip(starts, ends, strict=True)
+        ]
