@@ -16,7 +16,8 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -61,9 +62,107 @@ def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SEVERITIES = ("critical", "high", "low")
+_LIMIT = re.compile(r"([a-z-]+)(?:@([A-Z]{2})?(?:/([a-z_]+))?)?:([0-9]{1,3})([dh])")
+
+
+class Limit(NamedTuple):
+    """How long an order may stay in a status, in working days or working hours."""
+
+    status: str
+    country: str | None
+    number_type: str | None
+    amount: int
+    unit: str  # d: working days, h: working hours
+
+
+class ChannelFilter(BaseModel):
+    """What one channel takes; what is left out, it takes all of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Literal["critical", "high", "low"] = "low"  # the least severe it takes
+    kinds: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()  # patterns for the customer's reference, with * and ?
+
+
+def _limits(value: Any) -> Any:
+    texts = _split(value)
+    if not isinstance(texts, (list, tuple)):
+        return texts
+    limits = []
+    for text in texts:
+        match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
+        if match is None and not isinstance(text, Limit):
+            raise ValueError(
+                f"{text!r} is not like submitted:7d, activation-in-progress:4h or submitted@US/toll_free:9d"
+            )
+        limits.append(Limit(match[1], match[2], match[3], int(match[4]), match[5]) if match else text)
+    return limits
+
+
+def _days(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    days: list[int] = []
+    for part in value.lower().split(","):
+        first, _, last = part.strip().partition("-")
+        if first not in WEEKDAYS or (last or first) not in WEEKDAYS:
+            raise ValueError("weekdays such as mon-fri or mon,tue,sat")
+        start, end = WEEKDAYS.index(first), WEEKDAYS.index(last or first)
+        days += range(start, end + 1) if end >= start else [*range(start, 7), *range(end + 1)]
+    return sorted(set(days))
+
+
+def _hours(value: str) -> str:
+    match = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", value)
+    if match is None or value[6:] <= value[:5]:
+        raise ValueError("hours such as 09:00-17:00 or 00:00-24:00")
+    return value
+
+
+def _clock(value: str) -> str:
+    if value != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("a time such as 08:00, or off")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError("a time zone such as Europe/Vienna") from error
+    return value
+
+
+def _holidays(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        return value
+    from holidays import list_supported_countries  # slow to import
+
+    known = list_supported_countries()
+    for name in value:
+        country, _, part = name.partition("-")
+        if country not in known or (part and part not in known[country]):
+            raise ValueError(f"{name!r} is no country such as US, or part of one such as US-CA")
+    return value
+
+
+def _filters(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('a JSON object such as {"on_call:pagerduty": {"severity": "critical"}}') from None
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
+Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
+Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
+Filters = Annotated[dict[str, ChannelFilter], BeforeValidator(_filters)]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
@@ -90,6 +189,25 @@ class Settings(BaseModel):
     stuck_after: Duration = _field(timedelta(minutes=30), "age at which an event without payload is stuck")
     stuck_high_after: Duration = _field(timedelta(hours=4), "age at which a stuck event becomes severe")
     resolve_hold: Duration = _field(timedelta(minutes=10), "how long a finding must be over before it is resolved")
+    ignore_orders: Names = _field(
+        (), "orders that raise nothing: patterns (* and ?) for id, reference, group reference or support key"
+    )
+    question_after: Duration = _field(timedelta(hours=4), "working time after which an open question is severe")
+    foc_grace: Duration = _field(timedelta(hours=4), "time after the FOC date in which an order may still be ported")
+    foc_risk_days: int = _field(2, "working days before the FOC date in which a problem is critical", ge=0, le=30)
+    overdue_after: Limits = _field(
+        (), "longest stay in a status, added to the defaults: <status>[@<country>][/<number type>]:<n>d or <n>h"
+    )
+    dormant_after_days: int = _field(60, "days without a status change after which an order is only listed", ge=1)
+    draft_warn_days: int = _field(25, "age of a draft from which the digest lists it, in days", ge=1)
+
+    # Working hours
+    business_zone: Annotated[str, AfterValidator(_zone)] = _field("UTC", "time zone of working hours and digest")
+    business_days: Days = _field((0, 1, 2, 3, 4), "working days, such as mon-fri")
+    business_hours: Annotated[str, AfterValidator(_hours)] = _field("09:00-17:00", "working hours, local time")
+    business_holidays: Annotated[Names, AfterValidator(_holidays)] = _field(
+        (), "countries or parts whose public holidays are kept, such as US or US-CA"
+    )
 
     # Alerts
     alert_channels: Channels = _field(
@@ -97,6 +215,18 @@ class Settings(BaseModel):
     )
     group_wait: Duration = _field(timedelta(minutes=2), "how long the first alert of a group waits for others")
     group_interval: Duration = _field(timedelta(minutes=15), "shortest time between two messages of one group")
+    remind_critical: Duration = _field(timedelta(hours=4), "pause between reminders of what is critical; 0: none")
+    remind_high_days: int = _field(1, "working days between reminders of what is severe; 0: none", ge=0, le=30)
+    digest_at: Annotated[str, AfterValidator(_clock)] = _field(
+        "08:00", "when the digest with all that is not urgent goes out on working days; off: tell it like the rest"
+    )
+    alert_details: Literal["ids", "references", "full"] = _field(
+        "references", "what alerts may carry: ids only, references and descriptions, or comments too"
+    )
+    alert_filters: Filters = _field({}, 'what a channel takes: {"<channel>": {"severity": "high", "kinds": [...]}}')
+    alert_templates: str = _field("", "folder with templates that replace ours; empty: none")
+    mail_connection: str = _field("smtp_default", "Airflow connection of the channel mail")
+    mail_to: Names = _field((), "addresses the channel mail writes to")
 
     # Did it arrive?
     consumer_of_record: str = _field(

@@ -61,7 +61,7 @@ def test_first_look_is_one_message_and_old_things_are_only_listed(ledger: Ledger
     watched.cycle()
     assert len(watched.sent) == 1
     assert len(watched.told()) == 60
-    watched.later(days=2)
+    watched.later(hours=2)
     watched.cycle()
     assert len(watched.sent) == 1
 

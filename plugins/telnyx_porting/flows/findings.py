@@ -10,15 +10,18 @@ is a new turn. What is told about it changes inside a turn: a new revision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from telnyx_porting.flows.alerts_outbox import enqueue
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings_select import QUIET, Seen, see
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.findings_see import see
+from telnyx_porting.flows.findings_seen import QUIET, Look, Seen
+from telnyx_porting.flows.findings_watch import DERIVED
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import findings
 
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 Row = dict[str, Any]
-HEALTH = "health"  # opened and cleared by those who notice, not by a SELECT
+HEALTH = "health"  # mostly opened and cleared by those who notice; what the ledger shows is in findings_watch
+SOURCE = "findings"
 _BATCH = 500
 
 
@@ -51,32 +55,49 @@ def reconcile(ledger: Ledger, account: str, settings: Settings, now: datetime) -
     :param account: Airflow connection id of the Telnyx account.
     :param now: our clock.
     """
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        seen = {item.key: item for item in see(connection, account, settings, now)}
-        known = _known(connection, account, seen)
-        fresh_at = _fresh_at(connection, account, settings)
-        rows: list[dict[str, Any]] = []
-        opened = changed = resolved = 0
-        for key, item in seen.items():
-            new, was = _seen(account, item, known.get(key), now)
-            if new is not None:
-                rows.append(new)
-                opened += was == "opened"
-                changed += was == "changed"
-        for key, row in known.items():
-            if key in seen or row["resolved_at"] is not None:
-                continue
-            gone = _gone(row, settings, now, fresh_at)
-            if gone is not None:
-                rows.append(gone)
-                resolved += gone["resolved_at"] is not None
-        _store(ledger, connection, rows)
-        queued = enqueue(ledger, connection, account, settings, now)
-        still_open = connection.execute(
-            select(findings.c.key).where(findings.c.account == account, findings.c.resolved_at.is_(None))
-        ).all()
-    return FindingsResult(account, opened, changed, resolved, len(still_open), queued)
+    while True:
+        with ledger.read() as connection:
+            before = _token(connection, account)
+            seen = see(Look(connection, account, settings, now))
+        with ledger.write() as connection:
+            ledger.lock(connection, f"findings:{account}")
+            if _token(connection, account) == before:
+                result = _apply(ledger, connection, account, settings, now, seen)
+                touch_feed(ledger, connection, account, SOURCE, token=uuid.uuid4().hex, checked_at=now)
+                return result
+        # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
+
+
+def _token(connection: Connection, account: str) -> str | None:
+    feed = get_feed(connection, account, SOURCE)
+    return feed["token"] if feed else None
+
+
+def _apply(
+    ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime, seen: dict[str, Seen]
+) -> FindingsResult:
+    known = _known(connection, account, seen)
+    fresh_at = _fresh_at(connection, account, settings)
+    rows: list[Row] = []
+    opened = changed = resolved = 0
+    for key, item in seen.items():
+        new, was = _seen(account, item, known.get(key), now)
+        if new is not None:
+            rows.append(new)
+            opened += was == "opened"
+            changed += was == "changed"
+    for key, row in known.items():
+        if key in seen or row["resolved_at"] is not None:
+            continue
+        gone = _gone(row, settings, now, fresh_at)
+        if gone is not None:
+            rows.append(gone)
+            resolved += gone["resolved_at"] is not None
+    _store(ledger, connection, rows)
+    queued = enqueue(ledger, connection, account, settings, now)
+    is_open = (findings.c.account == account, findings.c.resolved_at.is_(None))
+    still_open = connection.execute(select(func.count()).where(*is_open)).scalar_one()
+    return FindingsResult(account, opened, changed, resolved, still_open, queued)
 
 
 def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[str, Row]:
@@ -109,10 +130,14 @@ def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dic
         "absent_since": None,
         "resolved_at": None,
     }
-    if row is None or row["resolved_at"] is not None or item.since > row["since"]:
+    anew = row is not None and item.since > row["since"] and item.kind != HEALTH
+    if row is None or row["resolved_at"] is not None or anew:
         turn = 1 if row is None else row["turn"] + 1
         fresh = {"opened_at": now, "changed_at": None, "turn": turn, "revision": 1}
         return base | fresh | {"acked_until": None, **_kept(row)}, "opened"
+    if item.kind == HEALTH:
+        item = replace(item, since=row["since"])
+        base["since"] = row["since"]
     told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
     if _told(item.detail) != _told(row["detail"]) or item.severity != row["severity"]:
         return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
@@ -127,13 +152,15 @@ def _told(detail: dict[str, Any]) -> dict[str, Any]:
 
 def _kept(row: Row | None) -> dict[str, Any]:
     """Keep what people wrote: it stays with the subject, whatever its turn."""
-    return {name: row[name] if row is not None else None for name in ("owner", "note", "muted_until")}
+    return {
+        name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "hands")
+    }
 
 
 def _gone(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
     """Return the row of a finding that is no longer true, or None while nothing about it changes."""
     absent = row["absent_since"]
-    if row["kind"] == HEALTH:
+    if row["kind"] == HEALTH and row["key"] not in DERIVED:
         over = absent is not None and now - absent >= settings.resolve_hold
         return row | {"resolved_at": now} if over else None
     if absent is None and settings.resolve_hold:

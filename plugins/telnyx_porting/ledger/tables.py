@@ -33,7 +33,7 @@ events = Table(
     Column("payload", Json),
     Column("pruned", Boolean, nullable=False, server_default=text("false")),  # payload removed by retention
     Column("first_seen_at", Instant, nullable=False),
-    Column("reread_at", Instant),  # when an event without payload is read again by id; later as it ages
+    Column("reread_at", Instant),  # when an event without payload was last read again
     Column("delivery", Text),  # null = not looked at yet; see flows/delivery.py
     Column("cause", Text),
     Column("due_at", Instant),
@@ -105,9 +105,16 @@ orders = Table(
     Column("api_messaging", Lossless),
     Column("api_messaging_since", Instant),
     Column("seen_by", Text),  # event | order: who told the present status
+    Column("foc_before", Instant),  # the date agreed before the present one; null = it never moved
+    Column("foc_since", Instant),  # the order's updated_at when the present date was first read
+    Column("split_from", Text),  # the order its numbers came from
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
+CLOSED = ("ported", "cancelled", "canceled", "deleted")
+MESSAGING_OPEN = ("pending", "activating", "exception")
+_OPEN = text(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
+Index("porting_orders_open", orders.c.account, postgresql_where=_OPEN, sqlite_where=_OPEN)
 
 feeds = Table(
     "porting_feeds",
@@ -131,6 +138,7 @@ feeds = Table(
     Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
     Column("user_id", Text),
     Column("key_fingerprint", Text),
+    Column("known", Json),  # on `exception_types`: what the provider says about its codes
 )
 
 windows = Table(
@@ -257,7 +265,9 @@ findings = Table(
     Column("revision", Integer, nullable=False, server_default="1"),  # grows when what is told changes inside a turn
     Column("owner", Lossless),
     Column("note", Lossless),
+    Column("acked_at", Instant),
     Column("acked_until", Instant),
+    Column("hands", Json),  # who acknowledged or muted it, and why
     Column("muted_until", Instant),
 )
 Index(

@@ -1,0 +1,31 @@
+"""Orders in exception: of the port itself (people must act), or of its messaging part (Telnyx acts by itself)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from telnyx_porting.flows.findings_seen import Look
+
+FOC_CONFIRMED = "foc-date-confirmed"
+
+
+def exceptions(look: Look) -> Iterator[Seen]:
+    """One per order and part; it began with the first exception since another status."""
+    for order_id, row in look.open_orders.items():
+        if row["status"] == "exception" and row["status_since"]:
+            detail = {
+                "codes": row["codes"] or [],
+                "episode": row["episode"],
+                "came_from": row["came_from"],
+                "seen_by": row["seen_by"],
+            }
+            severity = CRITICAL if row["came_from"] == FOC_CONFIRMED else HIGH
+            yield Seen("exception", order_id, order_id, severity, row["status_since"], detail)
+        if row["messaging_status"] == "exception" and row["messaging_since"]:
+            subject = f"{order_id}/messaging"
+            yield Seen("exception", subject, order_id, LOW, row["messaging_since"], {"messaging": True})

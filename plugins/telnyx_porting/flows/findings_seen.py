@@ -1,0 +1,98 @@
+"""What a SELECT of a finding needs and what it gives: one look at one account, and things that are true in it."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select
+
+from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
+from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, findings, orders
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from telnyx_porting.settings import Settings
+
+CRITICAL, HIGH, LOW = "critical", "high", "low"
+Row = Mapping[Any, Any]
+QUIET = frozenset({"episode", "came_from", "seen_by"})
+"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past."""
+
+_NAMES = ("id", "customer_reference", "customer_group_reference", "support_key")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Something that is true now. A change of `detail`, except of :data:`QUIET`, is worth one more message."""
+
+    kind: str
+    subject: str
+    order_id: str | None
+    severity: str
+    since: datetime  # when it began; a later one is another turn
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The finding's stable key."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at one account, at one moment."""
+
+    connection: Connection
+    account: str
+    settings: Settings
+    now: datetime
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The account's working hours."""
+        return calendar_of(self.settings)
+
+    @cached_property
+    def open_orders(self) -> dict[str, dict[str, Any]]:
+        """Orders that can still need somebody: not drafts, not ignored, not finished (messaging included)."""
+        query = select(orders).where(orders.c.account == self.account, order_is_open())
+        rows = (dict(row) for row in self.connection.execute(query).mappings())
+        return {row["id"]: row for row in rows if row["status"] != "draft" and not self.ignores(row)}
+
+    @cached_property
+    def acknowledged(self) -> dict[str, datetime]:
+        """When people said of a finding, by key, that they know: some kinds are over then."""
+        query = select(findings.c.key, findings.c.acked_at).where(
+            findings.c.account == self.account,
+            findings.c.kind.in_(("question", "foc")),
+            findings.c.acked_at.is_not(None),
+        )
+        return {row.key: row.acked_at for row in self.connection.execute(query)}
+
+    def ignores(self, order: Row) -> bool:
+        """Whether people said that they do not want to hear of this order."""
+        return any(
+            fnmatch.fnmatchcase(str(order[name]), pattern)
+            for pattern in self.settings.ignore_orders
+            for name in _NAMES
+            if order[name] is not None
+        )
+
+
+def fixed(*values: str) -> Any:
+    """Write values into the statement itself, so that a partial index is recognised."""
+    return bindparam(None, list(values), expanding=True, literal_execute=True)
+
+
+def order_is_open() -> ColumnElement[bool]:
+    """Return the condition of the index on open orders."""
+    return or_(
+        orders.c.status.is_(None),
+        orders.c.status.not_in(fixed(*CLOSED)),
+        orders.c.messaging_status.in_(fixed(*MESSAGING_OPEN)),
+    )

@@ -1,0 +1,83 @@
+"""Findings about the watch itself that the ledger shows: nothing sealed, signatures refused, a plan that waits ..."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, func, select
+
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
+from telnyx_porting.ledger.tables import deliveries, plans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from telnyx_porting.flows.findings_seen import Look
+
+DERIVED = frozenset({"health:nothing_sealed", "health:signatures", "health:approval", "health:consumer", "health:rate"})
+NOT_SEALED = timedelta(minutes=30)
+APPROVAL_WAITS = timedelta(hours=1)
+FAILING_FOR = timedelta(minutes=30)
+ENOUGH = 5  # refused signatures, or failed deliveries in a row, that are no accident any more
+
+
+def watch(look: Look) -> Iterator[Seen]:
+    """Yield what is wrong with the watch of this account."""
+    events = get_feed(look.connection, look.account, "events")
+    if events is not None:
+        yield from _not_sealed(look, events)
+        yield from _starved(look, events)
+    receiver = get_feed(look.connection, look.account, "receiver")
+    if receiver is not None and (receiver["refused"] or 0) >= ENOUGH:
+        text = "webhooks are refused because their signature does not fit: the public key may have changed"
+        yield _health("signatures", HIGH, receiver["proved_at"] or receiver["checked_at"] or look.now, text)
+    yield from _approval(look)
+    yield from _consumer(look)
+
+
+def _health(subject: str, severity: str, since: datetime, text: str) -> Seen:
+    return Seen("health", subject, None, severity, since, {"text": text})
+
+
+def _not_sealed(look: Look, feed: Mapping[Any, Any]) -> Iterator[Seen]:
+    last = feed["covered_until"] or feed["watch_from"]
+    pause = max(NOT_SEALED, 3 * look.settings.scan_every) + look.settings.settle
+    if last is not None and look.now - last >= pause:
+        text = "the events could not be read completely for a while: what is wrong now may not be seen"
+        yield _health("nothing_sealed", CRITICAL, last + pause, text)
+
+
+def _starved(look: Look, feed: Mapping[Any, Any]) -> Iterator[Seen]:
+    limit = feed["rate_limit"] or {}
+    total, left = limit.get("limit"), limit.get("remaining")
+    if isinstance(total, int) and isinstance(left, int) and total >= 10 and left * 10 < total:
+        text = "other software uses up nearly all of the rate limit of this Telnyx account; the watch is slow"
+        yield _health("rate", LOW, feed["checked_at"] or look.now, text)
+
+
+def _approval(look: Look) -> Iterator[Seen]:
+    query = select(func.min(plans.c.created_at)).where(
+        plans.c.account == look.account, plans.c.closed_at.is_(None), plans.c.approved_at.is_(None)
+    )
+    oldest = look.connection.execute(query).scalar()
+    if oldest is not None and look.settings.republish_mode != "off" and look.now - oldest >= APPROVAL_WAITS:
+        text = "a plan of missed notifications waits for approval in porting_republish"
+        yield _health("approval", HIGH, oldest + APPROVAL_WAITS, text)
+
+
+def _consumer(look: Look) -> Iterator[Seen]:
+    failed = func.sum(case((deliveries.c.ok, 0), else_=1))
+    query = select(
+        func.count().label("all"), failed.label("failed"), func.min(deliveries.c.stored_at).label("since")
+    ).where(
+        deliveries.c.account == look.account,
+        deliveries.c.source == "deliveries",
+        deliveries.c.signed_at >= look.now - FAILING_FOR,
+    )
+    row = look.connection.execute(query).one()
+    if row.failed is not None and row.all == row.failed and row.all >= ENOUGH:
+        text = "every notification of the last half hour failed at its destination: the consumer seems to be down"
+        yield _health("consumer", CRITICAL, row.since, text)
