@@ -96,7 +96,7 @@ def _find(world: World, request: Request) -> Event:
 
 def _grow(world: World, first_of_page: list[Event]) -> None:
     """Make an event; where rows turn up late, one that belongs before the page just read."""
-    order = next(iter(world.orders()), None) or lifecycle.create_order(world)
+    order = next(iter(world.orders_between(0, 1)), None) or lifecycle.create_order(world)
     event = lifecycle.comment(world, order, "Something new.", user_type="system")
     if world.switches.list_growth == "behind" and first_of_page:
         world.timeline.remove(event.id)

@@ -37,8 +37,11 @@ class Archive:
         self._start_us = until_us - self._step_us * events
         self._width = max(1, events * _LIFE // (span_us * STEPS))
         self._cohort = self._width * STEPS
-        full, rest = divmod(events, self._cohort)
-        self.order_count = full * self._width + min(rest, self._width)
+        # the first events of the first cohort lie before the history, so that the last cohort is half through at
+        # its end; every order keeps at least its last event
+        self._skip = min((self._cohort * 55 // 100 - events) % self._cohort, self._cohort - self._width)
+        full, rest = divmod(events + self._skip, self._cohort)
+        self.order_count = full * self._width + min(rest, self._width) if events else 0
         self._by_type: dict[str, array[int]] = {}
 
     # events, by position in time
@@ -63,7 +66,7 @@ class Archive:
     def positions_of_order(self, order_id: str) -> list[int]:
         """List the positions of one order's events."""
         number = self._order_number(order_id)
-        return [] if number is None else self._order_positions(number)
+        return [] if number is None else [p for p in self._order_positions(number) if p >= 0]
 
     def find_event(self, event_id: str) -> Event | None:
         """Find an event by its id."""
@@ -118,7 +121,7 @@ class Archive:
     def order_created_us(self, number: int) -> int:
         """Give the creation time of an order; grows with the number."""
         cohort, lane = divmod(number, self._width)
-        return self.created_us(cohort * self._cohort + lane) - 2 * HOUR
+        return self.created_us(cohort * self._cohort + lane - self._skip) - 2 * HOUR
 
     def stuck_events(self) -> list[str]:
         """List the events with a webhook that never got their payload."""
@@ -133,13 +136,13 @@ class Archive:
         if _story(number) is not FORGOTTEN_DRAFT:
             return False
         cohort, lane = divmod(number, self._width)
-        return cohort * self._cohort + lane + (STEPS - 1) * self._width < self.count
+        return cohort * self._cohort + lane + (STEPS - 1) * self._width - self._skip < self.count
 
     def _stuck(self, index: int, created_us: int) -> bool:
         return index % _STUCK_EVERY == 13 and created_us >= self._until_us - _STUCK_SPAN
 
     def _place(self, index: int) -> tuple[int, int]:
-        cohort, rest = divmod(index, self._cohort)
+        cohort, rest = divmod(index + self._skip, self._cohort)
         step, lane = divmod(rest, self._width)
         return cohort * self._width + lane, step
 
@@ -153,7 +156,7 @@ class Archive:
 
     def _order_positions(self, number: int) -> list[int]:
         cohort, lane = divmod(number, self._width)
-        first = cohort * self._cohort + lane
+        first = cohort * self._cohort + lane - self._skip
         return [p for p in range(first, first + self._cohort, self._width) if p < self.count]
 
     def _blank_order(self, number: int) -> Order:

@@ -136,7 +136,7 @@ def server(app: Sandbox) -> uvicorn.Server:
     """Make the server; it runs on a socket of :func:`bind`."""
     return uvicorn.Server(uvicorn.Config(
         app, log_level="warning", access_log=False, date_header=False, server_header=False,
-        timeout_graceful_shutdown=1, ws="none",
+        timeout_graceful_shutdown=1, timeout_keep_alive=75, ws="none",
     ))
 
 
