@@ -1,0 +1,74 @@
+"""Every DAG, as Airflow's processor sees it: with nothing configured, and with everything configured wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from telnyx_porting.settings import Settings
+from tests.conftest import ROOT
+
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+SCHEDULED = {"porting_scan", "porting_stuck_events", "porting_exception_alerts", "porting_missed_notifications"}
+LOOK = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder=sys.argv[1])
+facts = {dag.dag_id: {"doc": bool(dag.doc_md), "tags": sorted(dag.tags), "catchup": dag.catchup,
+         "max_active_runs": dag.max_active_runs, "scheduled": dag.timetable.can_be_scheduled,
+         "owners": sorted({task.owner for task in dag.tasks}),
+         "endless": sorted(t.task_id for t in dag.tasks if t.execution_timeout is None)}
+         for dag in bag.dags.values()}
+print("FACTS" + json.dumps({"errors": bag.import_errors, "dags": facts}))
+"""
+
+
+def look(environ: dict[str, str]) -> dict[str, object]:
+    """Parse all DAGs in a fresh process and return what came out."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TELNYX_PORTING_")}
+    command = [sys.executable, "-c", LOOK, str(ROOT / "dags")]
+    run = subprocess.run(command, env=env | environ, capture_output=True, text=True, timeout=120, check=False)
+    line = next((line for line in run.stdout.splitlines() if line.startswith("FACTS")), None)
+    assert line is not None, run.stderr[-2000:]
+    return json.loads(line.removeprefix("FACTS"))
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, object]:
+    """What the DAGs look like on a machine without any connection or setting."""
+    return look({})
+
+
+def test_dags_parse_without_any_connection_or_setting(plain: dict[str, object]) -> None:
+    assert plain["errors"] == {}
+    assert set(plain["dags"]) == {path.stem for path in DAG_FILES}
+
+
+def test_a_dag_says_what_it_does_and_who_looks_after_it(plain: dict[str, object]) -> None:
+    for dag_id, facts in plain["dags"].items():
+        assert facts["doc"], dag_id
+        assert facts["tags"] == ["porting", "telnyx"], dag_id
+        assert facts["owners"] == ["porting"], dag_id
+        assert facts["catchup"] is False, dag_id
+        assert set(facts["endless"]) <= {"approve"}, f"{dag_id}: {facts['endless']} may run for ever"
+    for dag_id in SCHEDULED:
+        assert plain["dags"][dag_id]["scheduled"], dag_id
+        assert plain["dags"][dag_id]["max_active_runs"] == 1, dag_id
+
+
+def test_invalid_settings_never_stop_a_dag_from_parsing(plain: dict[str, object]) -> None:
+    """Each setting wrong at once: the same DAGs, with their defaults; the first task tells (see test_bad_input)."""
+    wrong = {f"TELNYX_PORTING_{name.upper()}": "]wrong[" for name in Settings.model_fields if name != "accounts"}
+    assert look(wrong | {"TELNYX_PORTING_ACCOUNT_SETTINGS": "{"}) == plain
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_dag_file_is_wiring_only(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 90, f"{path.name}: move logic into an operator or flow"
+    assert "def execute" not in text
