@@ -40,6 +40,7 @@ events = Table(
     Column("arrived_at", Instant),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("last_sent_at", Instant),
+    Column("last_sent_date", Instant),  # the same moment on the provider's clock
     Column("projected", Text),  # the payload_status at which the order's row last took this event in; null = never
     Index("porting_events_created", "account", "created_at", "id"),
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
@@ -138,7 +139,8 @@ feeds = Table(
     Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
     Column("user_id", Text),
     Column("key_fingerprint", Text),
-    Column("known", Json),  # on `exception_types`: what the provider says about its codes
+    Column("known", Json),  # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations
+    Column("clock_offset", Integer),  # on `events`: the provider's clock minus ours, in milliseconds
 )
 
 windows = Table(
@@ -165,6 +167,7 @@ deliveries = Table(
     _account(),
     Column("source", Text, primary_key=True),
     Column("source_id", Text, primary_key=True),
+    Column("record_id", Text),  # on `deliveries`: the provider's record this attempt belongs to
     Column("event_id", Text),  # the one event this proves, once matched
     Column("matched", Text),  # null = not looked at | id | key | none | ambiguous
     Column("webhook_id", Lossless),
@@ -180,6 +183,14 @@ deliveries = Table(
     Column("error_code", Text),
     Index("porting_deliveries_event", "account", "event_id"),
     Index("porting_deliveries_key", "account", "natural_key"),
+    Index("porting_deliveries_order", "account", "order_id"),
+)
+Index(
+    "porting_deliveries_unmatched",
+    deliveries.c.account,
+    deliveries.c.webhook_id,
+    postgresql_where=text("matched = 'none'"),
+    sqlite_where=text("matched = 'none'"),
 )
 Index(
     "porting_deliveries_new",
@@ -223,7 +234,7 @@ republishes = Table(
     Column("plan_id", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),
     Column("position", Integer, nullable=False),
-    Column("wave", Integer, nullable=False),
+    Column("wave", Integer, nullable=False),  # 1: the canary, 2: ten more, 3: the rest; final once it is sent
     Column("state", Text, nullable=False),  # see flows/republish.py
     Column("forced", Boolean, nullable=False, server_default=text("false")),  # a person named it, whatever its state
     Column("n", Integer),  # which send of the event this is
