@@ -14,10 +14,27 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Telnyx port-in watch",
         "description": "Watch Telnyx port-ins: stuck events, orders in exception, missed notifications.",
         "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://developers.telnyx.com/docs/numbers/porting",
+                "tags": ["service"],
+            }
+        ],
+        **{
+            room: [{"integration-name": _INTEGRATION, "python-modules": [module]}]
+            for room, module in {
+                "hooks": "telnyx_porting.hooks.telnyx",
+                "operators": "telnyx_porting.operators.porting",
+                "sensors": "telnyx_porting.sensors.porting",
+                "triggers": "telnyx_porting.triggers.porting",
+            }.items()
+        },
         "connection-types": [_CONNECTION_TYPE],
     }
 
 
+_INTEGRATION = "Telnyx porting"
 _CONNECTION_TYPE: dict[str, Any] = {
     "connection-type": "telnyx",
     "hook-name": "Telnyx",

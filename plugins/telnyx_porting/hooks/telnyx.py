@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
-from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
+from telnyx_porting.client import AsyncTelnyxClient, SyncVerbs, TelnyxClient
 from telnyx_porting.errors import (
     AuthenticationError,
     ConnectError,
@@ -23,95 +23,26 @@ from telnyx_porting.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from airflow.sdk import Connection
 
 PUBLIC_API = "https://api.telnyx.com/v2"
 EXTRAS = ("timeout", "max_concurrency", "requests_per_second", "allow_insecure_http")
+TEST_WITHIN = 20.0  # seconds that the test of a connection may take, tries again included
+
+Client = TypeVar("Client", AsyncTelnyxClient, TelnyxClient)
 
 
-@dataclass(frozen=True)
-class ClientOptions:
-    """What a connection says, checked. The key stays out of ``repr``."""
-
-    api_key: str
-    base_url: str
-    timeout: float
-    max_concurrency: int
-    requests_per_second: float | None
-    allow_insecure_http: bool
-
-    def __repr__(self) -> str:
-        return f"ClientOptions(base_url={self.base_url!r}, api_key=***)"
-
-    @classmethod
-    def of(cls, connection: Connection, extra: dict[str, Any]) -> ClientOptions:
-        """
-        Read a connection; nothing but the fields named here ever reaches the client.
-
-        :param connection: type ``telnyx``, key in the password
-        :param extra: its extra, decoded
-        :raises SettingsError: naming the connection's field, its value and what would be right
-        """
-        name = f"connection {connection.conn_id}"
-        if unknown := sorted(set(extra) - set(EXTRAS)):
-            raise SettingsError(f"{name}: extra", unknown[0], "only " + ", ".join(EXTRAS) + " are known")
-        if not (key := (connection.password or "").strip()):
-            raise SettingsError(f"{name}: password", "", "the Telnyx API key (v2) belongs into this field")
-        return cls(
-            api_key=key,
-            base_url=_base_url(name, connection.host, connection.port),
-            timeout=_number(name, extra, "timeout", float, 30.0),
-            max_concurrency=_number(name, extra, "max_concurrency", int, 8),
-            requests_per_second=_number(name, extra, "requests_per_second", float, None),
-            allow_insecure_http=_flag(name, extra, "allow_insecure_http"),
-        )
-
-
-def _base_url(name: str, host: str | None, port: int | None) -> str:
-    """Build the API's base URL; a host alone is enough, and a port inside the URL wins over the port field."""
-    if not host:
-        return PUBLIC_API
-    parts = urlsplit(host if "://" in host else f"https://{host}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise SettingsError(f"{name}: host", host, f"a base URL such as {PUBLIC_API}, or empty for it")
-    try:
-        given = parts.port
-    except ValueError:
-        raise SettingsError(f"{name}: host", host, "a base URL with a port from 1 to 65535") from None
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    shown = "" if given or not port or port == usual else f":{port}"
-    return f"{parts.scheme}://{parts.netloc}{shown}{parts.path.rstrip('/') or '/v2'}"
-
-
-def _number(name: str, extra: dict[str, Any], field: str, kind: type[int | float], default: float | None) -> Any:
-    value = extra.get(field)
-    if value is None or value == "":
-        return default
-    try:
-        number = kind(str(value))
-    except ValueError:
-        number = 0
-    if not 0 < number < 1_000_000:
-        expected = "a whole number of at least 1" if kind is int else "a number greater than 0"
-        raise SettingsError(f"{name}: extra {field}", value, expected)
-    return number
-
-
-def _flag(name: str, extra: dict[str, Any], field: str) -> bool:
-    value = extra.get(field)
-    if value in (None, ""):
-        return False
-    words = {"true": True, "false": False}
-    if (flag := words.get(str(value).lower())) is None:
-        raise SettingsError(f"{name}: extra {field}", value, "true or false")
-    return flag
-
-
-class TelnyxHook(BaseHook):
+class TelnyxHook(SyncVerbs, BaseHook):
     """
-    Talk to Telnyx's porting API through an Airflow connection.
+    Talk to Telnyx's porting API through an Airflow connection. Has the verbs of ``TelnyxClient``.
+
+    ::
+
+        with TelnyxHook() as telnyx:
+            for event in telnyx.iter_porting_events(created_at_gte=yesterday):
+                ...
 
     The connection is read when the first call needs it, and once: a hook may be made anywhere. Its key is the
     connection's password; host (default: the public API), port and the extras ``timeout``, ``max_concurrency``,
@@ -128,62 +59,122 @@ class TelnyxHook(BaseHook):
     def __init__(self, telnyx_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.telnyx_conn_id = telnyx_conn_id
+        self._make_client = lambda: self._build(AsyncTelnyxClient)
 
     @cached_property
-    def options(self) -> ClientOptions:
+    def arguments(self) -> dict[str, Any]:
         """
-        The connection, read and checked. Not from an event loop: there, ``aclient()`` reads it.
+        What the connection says, as a client takes it. Not from an event loop: there, ``aclient()`` reads it.
 
         :raises SettingsError: when a field of it is impossible
         """
         connection = self.get_connection(self.telnyx_conn_id)
-        return ClientOptions.of(connection, connection.extra_dejson)
+        return _arguments(connection, connection.extra_dejson)
 
     def get_client(self, *, requests_per_second: float | None = None, keep_free: float = 0.0) -> TelnyxClient:
         """
         Make a client for a ``with`` block.
 
-        :param requests_per_second: ceiling for background work; the connection's own, if set, is a ceiling too
-        :param keep_free: share of the provider's remaining limit left to other software, 0 to 0.9
+        :param requests_per_second: a ceiling below the connection's own
+        :param keep_free: share of the rate limit, as Telnyx reports it, to leave to others
         """
-        rates = [rate for rate in (requests_per_second, self.options.requests_per_second) if rate]
-        limits = {"requests_per_second": min(rates, default=None), "keep_free": keep_free}
-        return TelnyxClient(**vars(self.options) | limits)
+        return self._build(TelnyxClient, ceiling=requests_per_second, keep_free=keep_free)
 
     get_conn = get_client
 
     @asynccontextmanager
     async def aclient(self) -> AsyncIterator[AsyncTelnyxClient]:
         """Open an asynchronous client, as triggers need it."""
-        if "options" not in self.__dict__:
+        if "arguments" not in self.__dict__:
             # Fills the slot of the cached property, whose own way would block the event loop.
             connection = await self.aget_connection(self.telnyx_conn_id)
-            self.__dict__["options"] = ClientOptions.of(connection, await connection.aextra_dejson())
-        async with AsyncTelnyxClient(**self._arguments()) as client:
+            self.__dict__["arguments"] = _arguments(connection, await connection.aextra_dejson())
+        async with self._build(AsyncTelnyxClient) as client:
             yield client
 
-    def _arguments(self, ceiling: float | None = None) -> dict[str, Any]:
-        rates = [rate for rate in (ceiling, self.options.requests_per_second) if rate is not None]
-        return {**vars(self.options), "requests_per_second": min(rates, default=None)}
+    def _build(self, kind: Callable[..., Client], *, ceiling: float | None = None, keep_free: float = 0.0) -> Client:
+        rates = [rate for rate in (ceiling, self.arguments["requests_per_second"]) if rate is not None]
+        changed = {"requests_per_second": min(rates, default=None), "keep_free": keep_free}
+        try:
+            return kind(**{**self.arguments, **changed})
+        except SettingsError as error:
+            field = f"connection {self.telnyx_conn_id}: {error.field}"
+            raise SettingsError(field, error.value, error.expected) from None
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap GET that needs what the product needs: the right to read port-in events."""
+
+        async def count() -> tuple[str, int]:
+            async with self.aclient() as client, asyncio.timeout(TEST_WITHIN):
+                return client.base_url, await client.count_porting_events()
+
         try:
-            with self.get_client() as client:
-                events = client.count_porting_events()
-        except TelnyxPortingError as error:
+            _ = self.arguments
+            base_url, events = asyncio.run(count())
+        except (TelnyxPortingError, TimeoutError) as error:
             return False, _in_words(error)
-        return True, f"Telnyx answers at {self.options.base_url}: {events} port-in events."
+        return True, f"Telnyx answers at {base_url}: {events} port-in events."
 
 
-def _in_words(error: TelnyxPortingError) -> str:
+def _arguments(connection: Connection, extra: dict[str, Any]) -> dict[str, Any]:
+    """Read a connection; nothing but the fields named here ever reaches the client, which checks their values."""
+    name = f"connection {connection.conn_id}"
+    if unknown := sorted(set(extra) - set(EXTRAS)):
+        raise SettingsError(f"{name}: extra", unknown[0], "only " + ", ".join(EXTRAS) + " are known")
+    if not (key := (connection.password or "").strip()):
+        raise SettingsError(f"{name}: password", "", "the Telnyx API key (v2) belongs into this field")
+    timeout = _number(name, extra, "timeout", float)
+    max_concurrency = _number(name, extra, "max_concurrency", int)
+    return {
+        "api_key": key,
+        "base_url": _base_url(name, connection.host, connection.port),
+        "timeout": 30.0 if timeout is None else timeout,
+        "max_concurrency": 8 if max_concurrency is None else max_concurrency,
+        "requests_per_second": _number(name, extra, "requests_per_second", float),
+        "allow_insecure_http": _flag(name, extra, "allow_insecure_http"),
+    }
+
+
+def _base_url(name: str, host: str | None, port: int | None) -> str:
+    """Build the API's base URL; a host alone is enough, and a port inside the URL wins over the port field."""
+    if not host:
+        return PUBLIC_API
+    try:
+        parts = urlsplit(host if "://" in host else f"https://{host}")
+        given = parts.port
+    except ValueError:
+        raise SettingsError(f"{name}: host", host, f"a base URL such as {PUBLIC_API}, or empty for it") from None
+    shown = "" if given or not port or port == {"http": 80, "https": 443}.get(parts.scheme) else f":{port}"
+    return parts._replace(netloc=parts.netloc + shown, path=parts.path.rstrip("/") or "/v2").geturl()
+
+
+def _number(name: str, extra: dict[str, Any], field: str, kind: type[int | float]) -> float | None:
+    value = extra.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        return kind(str(value))
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{name}: extra {field}", value, expected) from None
+
+
+def _flag(name: str, extra: dict[str, Any], field: str) -> bool:
+    value = extra.get(field)
+    flags = {"": False, "none": False, "true": True, "false": False}
+    if (flag := flags.get(str(value).lower())) is None:
+        raise SettingsError(f"{name}: extra {field}", value, "true or false")
+    return flag
+
+
+def _in_words(error: Exception) -> str:
     """Say what a person can do about it."""
     if isinstance(error, AuthenticationError):
         return "401: Telnyx does not accept this API key. Put a valid v2 key into the field API key (password)."
     if isinstance(error, PermissionDeniedError):
         return "403: Telnyx knows this API key but does not let it read port-in events. Check its account and rights."
-    if isinstance(error, RequestTimeout):
-        return f"No answer in time. Check host, proxy and firewall, or raise the extra timeout. ({error})"
+    if isinstance(error, (RequestTimeout, TimeoutError)):
+        return f"No answer in time. Check host, proxy and firewall, or raise the extra timeout. {error}".strip()
     if isinstance(error, ConnectError):
         causes = list(_causes(error))
         if any(isinstance(cause, ssl.SSLError) for cause in causes):

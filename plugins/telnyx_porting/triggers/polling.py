@@ -96,7 +96,7 @@ class PollingTrigger(BaseTrigger):
     def look_now(self) -> dict[str, Any] | None:
         """Poll once from a worker, which has no event loop."""
         hook = TelnyxHook(self.telnyx_conn_id)
-        _ = hook.options  # read here: on the event loop it would block
+        _ = hook.arguments  # read here: on the event loop it would block
 
         async def once() -> dict[str, Any] | None:
             async with hook.aclient() as client:
