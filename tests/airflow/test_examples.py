@@ -31,6 +31,21 @@ def load(name: str) -> Any:
     return dag
 
 
+def run(name: str, **arguments: Any) -> Any:
+    """Run a DAG to its end in this process, as ``airflow dags test`` does."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    bag = DagBag(dag_folder=str(ROOT / "dags" / "examples" / f"{name}.py"), bundle_name="examples")
+    with create_session() as session:
+        session.merge(DagBundleModel(name="examples"))
+    sync_bag_to_db(bag, "examples", None)
+    finished = bag.dags[name].test(**arguments)
+    assert finished.state == "success"
+    return finished
+
+
 def test_there_are_three() -> None:
     assert len(EXAMPLES) == 3
 
@@ -56,8 +71,7 @@ def test_events_to_storage(
     monkeypatch.setenv("EVENTS_FOLDER", tmp_path.as_uri())
     sandbox.clock(now="2026-10-01T12:00:00Z", frozen=True)
     made = sandbox.act(sandbox.order(), "comment")
-    run = load("telnyx_events_to_storage").test(run_after=datetime(2026, 10, 2, 0, 15, tzinfo=UTC))
-    assert run.state == "success"
+    run("telnyx_events_to_storage", run_after=datetime(2026, 10, 2, 0, 15, tzinfo=UTC))
     (line,) = (tmp_path / "2026-10-01.jsonl").read_text().splitlines()
     assert json.loads(line)["id"] == made[0]["id"]
 
@@ -65,9 +79,8 @@ def test_events_to_storage(
 def test_resend_order(sandbox: RunningSandbox, conn_id: str, airflow_db: Path) -> None:
     order = sandbox.order(status="submitted")
     sandbox.act(order, "status", value="foc-date-confirmed")
-    run = load("telnyx_resend_order").test(run_conf={"order": order})
-    assert run.state == "success"
-    told = run.get_task_instance("resend").xcom_pull(task_ids="resend")
+    finished = run("telnyx_resend_order", run_conf={"order": order})
+    told = finished.get_task_instance("resend").xcom_pull(task_ids="resend")
     asked = [call["event_id"] for call in sandbox.republishes()]
     assert told["counts"] == {"accepted": len(asked)}
     assert sorted(told["outcomes"]) == sorted(asked)
