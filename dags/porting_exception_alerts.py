@@ -38,7 +38,7 @@ Channels: `TELNYX_PORTING_ALERT_CHANNELS`. None configured: findings are kept, n
         find = TelnyxReconcilePortingFindingsOperator(
             task_id="find", telnyx_conn_id=telnyx_conn_id, trigger_rule="all_done"
         )
-        tell = TelnyxSendPortingAlertsOperator(task_id="tell", telnyx_conn_id=telnyx_conn_id)
+        tell = TelnyxSendPortingAlertsOperator(task_id="tell", telnyx_conn_id=telnyx_conn_id, pool=POOL)
         orders >> find >> tell
 
     look.expand(telnyx_conn_id=list(knobs.accounts))

@@ -11,7 +11,7 @@ from telnyx_porting.operators.alerts import (
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
 )
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.retries import POOL, telnyx_task_defaults
 
 knobs = settings.load()
 
@@ -37,7 +37,7 @@ Nothing to do here. When an alert names an event for hours, ask Telnyx support a
     def look(telnyx_conn_id: str) -> None:
         """Look at one account."""
         find = TelnyxReconcilePortingFindingsOperator(task_id="find", telnyx_conn_id=telnyx_conn_id)
-        tell = TelnyxSendPortingAlertsOperator(task_id="tell", telnyx_conn_id=telnyx_conn_id)
+        tell = TelnyxSendPortingAlertsOperator(task_id="tell", telnyx_conn_id=telnyx_conn_id, pool=POOL)
         find >> tell
 
     look.expand(telnyx_conn_id=list(knobs.accounts))

@@ -81,15 +81,13 @@ def test_nothing_is_told_before_the_first_scan_is_done_except_that_the_watch_is_
 
 
 def test_storm_is_told_in_groups_and_each_finding_resolves_once(watched: Watched) -> None:
-    for order in range(1000):
-        watched.status(order, "exception")
+    watched.statuses(range(1000), "exception")
     watched.cycle()
     assert len(watched.sent) == 10
     assert {name for _, name, _ in watched.told()} == {key(order) for order in range(1000)}
     watched.sent.clear()
     watched.later(minutes=20)
-    for order in range(1000):
-        watched.status(order, "submitted")
+    watched.statuses(range(1000), "submitted")
     watched.cycle()
     watched.cycle()
     assert sorted(watched.told()) == sorted(("resolved", key(order), 1) for order in range(1000))
@@ -136,6 +134,7 @@ def test_failing_channel_stops_no_other_and_catches_up_with_the_same_key(ledger:
     result = watched.cycle()
     assert result.failed == ("desk:json",)
     assert ("firing", key(1), 1) in watched.told("team:json")
+    assert watched.cycle().failed == (), "it is not asked again at once"
     watched.broken.clear()
     watched.later(minutes=2)
     watched.cycle()

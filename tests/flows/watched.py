@@ -53,13 +53,16 @@ class Watched:
 
     # -- what Telnyx says ----------------------------------------------------------------------------------------
 
-    def tell(self, raw: dict[str, Any]) -> str:
-        event = parse_event(raw)
+    def tell(self, *raws: dict[str, Any]) -> str:
+        batch = [parse_event(raw) for raw in raws]
         with self.ledger.write() as connection:
-            store_events(self.ledger, connection, ACCOUNT, [event], self.now)
-        return event.id
+            store_events(self.ledger, connection, ACCOUNT, batch, self.now)
+        return batch[-1].id
 
     def event(self, kind: str, order: int, payload: Any, at: datetime | None = None, **more: Any) -> str:
+        return self.tell(self.raw_event(kind, order, payload, at, **more))
+
+    def raw_event(self, kind: str, order: int, payload: Any, at: datetime | None, **more: Any) -> dict[str, Any]:
         at = at or self.now
         raw = {
             "id": str(uuid.uuid4()),
@@ -72,9 +75,17 @@ class Watched:
             "created_at": write_time(at),
             "updated_at": write_time(at),
         }
-        return self.tell(raw | more)
+        return raw | more
 
     def status(self, order: int, value: str, *codes: str, at: datetime | None = None, **more: Any) -> str:
+        return self.tell(self.raw_status(order, value, *codes, at=at, **more))
+
+    def statuses(self, many: range, value: str) -> None:
+        self.tell(*(self.raw_status(order, value) for order in many))
+
+    def raw_status(
+        self, order: int, value: str, *codes: str, at: datetime | None = None, **more: Any
+    ) -> dict[str, Any]:
         at = at or self.now
         details = [{"code": code, "description": f"about {code}"} for code in codes]
         payload = {
@@ -84,7 +95,7 @@ class Watched:
             "status": {"value": value, "details": details},
             "updated_at": write_time(at),
         }
-        return self.event("status_changed", order, payload, at, **more)
+        return self.raw_event("status_changed", order, payload, at, **more)
 
     def messaging(self, order: int, value: str, at: datetime | None = None) -> str:
         payload = {"id": order_id(order), "messaging": {"messaging_port_status": value}}
@@ -147,5 +158,8 @@ def quick(**more: Any) -> Settings:
         "group_wait": now,
         "group_interval": now,
         "resolve_hold": now,
+        "business_days": "mon-sun",
+        "business_hours": "00:00-24:00",
+        "digest_at": "off",
     }
     return Settings(**(base | more))

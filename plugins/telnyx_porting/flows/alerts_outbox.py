@@ -1,22 +1,26 @@
 """The outbox: one row per finding, turn and channel, and when it has something to say.
 
 :func:`enqueue` is level-triggered like the findings themselves: it compares what each channel was told with what is
-true now, in the transaction that changed the findings, and again before every send. Grouping and pace are decided here,
-as `next_at`.
+true now, in the transaction that changed the findings, and again before every send.
 """
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tuple_, update
 
+from telnyx_porting.flows.alerts_inhibit import is_inhibited
+from telnyx_porting.flows.alerts_pace import DIGEST, Pace
 from telnyx_porting.flows.channels import Channel, channels_of
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.ledger.tables import alerts, findings
+from telnyx_porting.flows.findings_seen import fixed
+from telnyx_porting.ledger.tables import alerts, findings, orders
+from telnyx_porting.settings import SEVERITIES, ChannelFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,19 +28,32 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
-LIVE = ("queued", "sent", "resolving")
 FIRST_LOOK = "first look"
 FIRST_LOOK_LASTS = timedelta(minutes=30)  # then we speak even when the first scan could not prove its window
+_ALL = ChannelFilter()
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Look:
-    """Everything a decision needs besides the finding."""
+class _Outbox:
+    """One channel's outbox, and everything a decision about it needs."""
 
-    settings: Settings
-    now: datetime
+    ledger: Ledger
+    connection: Connection
+    account: str
+    channel: Channel
+    pace: Pace
+    open: dict[str, Row]  # the account's open findings, by key
     baseline_before: datetime | None
     ready: bool  # the first scan is done: what is wrong now is known
+    last: dict[str, datetime]
+
+    @property
+    def now(self) -> datetime:
+        return self.pace.now
+
+    def inhibited(self, finding: Mapping[Any, Any]) -> bool:
+        return is_inhibited(finding, {key: row["severity"] for key, row in self.open.items()})
 
 
 def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime) -> int:
@@ -47,35 +64,33 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     feed = get_feed(connection, account, "events")
     watch_from = feed["watch_from"] if feed else None
     covered = feed["covered_until"] if feed else None
-    look = _Look(
-        settings,
-        now,
-        watch_from - timedelta(days=settings.first_look_days) if watch_from else None,
-        watch_from is not None
-        and (
-            (covered is not None and covered >= watch_from - settings.overlap) or now - watch_from >= FIRST_LOOK_LASTS
-        ),
-    )
+    read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
+    ready = watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS)
+    baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
+    is_open = _open(connection, account)
+    pace = Pace.of(settings, now)
     for channel in channels_of(settings):
-        last_sent = _last_sent(connection, account, channel, look)
-        _follow(connection, account, channel, look, last_sent)
-        _add(ledger, connection, account, channel, look, last_sent)
+        last = _last_sent(connection, account, channel, now - settings.group_interval)
+        box = _Outbox(ledger, connection, account, channel, pace, is_open, baseline_before, ready, last)
+        _follow(box)
+        _add(box)
     waiting = select(func.count()).where(alerts.c.account == account, alerts.c.next_at.is_not(None))
     return int(connection.execute(waiting).scalar_one())
 
 
-def group_of(kind: str, severity: str) -> str:
-    """Name the group a finding is told in."""
-    return f"{kind}/{severity}"
-
-
-def _last_sent(connection: Connection, account: str, channel: Channel, look: _Look) -> dict[str, datetime]:
-    """Return when each group, and each finding, was last spoken of, as far as that still matters."""
-    recent = (
-        alerts.c.account == account,
-        alerts.c.channel == channel.name,
-        alerts.c.sent_at > look.now - look.settings.group_interval,
+def _open(connection: Connection, account: str) -> dict[str, Row]:
+    about = and_(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id)
+    query = (
+        select(findings, orders.c.customer_reference)
+        .outerjoin(orders, about)
+        .where(findings.c.account == account, findings.c.resolved_at.is_(None))
     )
+    return {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def _last_sent(connection: Connection, account: str, channel: Channel, since: datetime) -> dict[str, datetime]:
+    """Return when each group, and each finding, was last spoken of, as far as that still matters."""
+    recent = (alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.sent_at > since)
     found: dict[str, datetime] = {}
     for column in (alerts.c.group_key, alerts.c.key):
         query = select(column, func.max(alerts.c.sent_at)).where(*recent).group_by(column)
@@ -83,91 +98,131 @@ def _last_sent(connection: Connection, account: str, channel: Channel, look: _Lo
     return found
 
 
-def _next_at(
-    channel: Channel, look: _Look, last_sent: dict[str, datetime], key: str, group: str, severity: str
-) -> datetime:
-    """Return when to speak: to machines at once; to people in groups, with the interval between two messages."""
-    if channel.is_machine:
-        return look.now
-    interval = look.settings.group_interval
-    if severity == "critical":
-        return max(look.now, last_sent[key] + interval) if key in last_sent else look.now
-    wait = look.now + look.settings.group_wait
-    return max(wait, last_sent[group] + interval) if group in last_sent else wait
+# -- what a channel was never told -------------------------------------------------------------------------------------
 
 
-def _add(
-    ledger: Ledger,
-    connection: Connection,
-    account: str,
-    channel: Channel,
-    look: _Look,
-    last_sent: dict[str, datetime],
-) -> None:
+def _add(box: _Outbox) -> None:
     """Queue what this channel was never told. At first contact everything goes out as one message."""
-    source = f"channel:{channel.name}"
-    met = get_feed(connection, account, source)
+    source = f"channel:{box.channel.name}"
+    met = get_feed(box.connection, box.account, source)
     known = met is not None and met["watch_from"] is not None
-    same = and_(
-        alerts.c.account == account,
-        alerts.c.key == findings.c.key,
-        alerts.c.turn == findings.c.turn,
-        alerts.c.channel == channel.name,
-    )
-    query = (
-        select(findings)
-        .outerjoin(alerts, same)
-        .where(findings.c.account == account, findings.c.resolved_at.is_(None), alerts.c.key.is_(None))
-    )
-    rows = []
-    for finding in connection.execute(query).mappings().all():
-        if finding["kind"] != "health" and not look.ready:
-            continue
-        rows.append(_first_row(account, channel, finding, look, last_sent, known))
+    mine = (alerts.c.account == box.account, alerts.c.channel == box.channel.name)
+    told: set[tuple[str, int]] = set()
+    for keys in chunks(box.open, 500):
+        query = select(alerts.c.key, alerts.c.turn).where(*mine, alerts.c.key.in_(keys))
+        told |= {(row.key, row.turn) for row in box.connection.execute(query)}
+    rows = [
+        _first_row(box, finding, known)
+        for finding in box.open.values()
+        if (finding["key"], finding["turn"]) not in told and _may_add(box, finding)
+    ]
     for batch in chunks(rows, 500):
-        ledger.upsert(connection, alerts, batch)
-    if look.ready and not known:
-        touch_feed(ledger, connection, account, source, watch_from=look.now)
+        box.ledger.upsert(box.connection, alerts, batch)
+    if box.ready and not known:
+        touch_feed(box.ledger, box.connection, box.account, source, watch_from=box.now)
 
 
-def _first_row(
-    account: str, channel: Channel, finding: Mapping[Any, Any], look: _Look, last_sent: dict[str, datetime], known: bool
-) -> dict[str, Any]:
-    key, severity = finding["key"], finding["severity"]
-    row = {"account": account, "key": key, "turn": finding["turn"], "channel": channel.name, "action": "firing"}
-    if look.baseline_before is not None and finding["since"] < look.baseline_before:
+def _may_add(box: _Outbox, finding: Row) -> bool:
+    if not box.ready and finding["kind"] != "health":
+        return False
+    if finding["muted_until"] is not None and finding["muted_until"] > box.now:
+        return False
+    return _takes(box, finding) and not box.inhibited(finding)
+
+
+def _takes(box: _Outbox, finding: Row) -> bool:
+    wanted = box.pace.settings.alert_filters.get(box.channel.name, _ALL)
+    reference = finding["customer_reference"] or ""
+    return (
+        SEVERITIES.index(finding["severity"]) <= SEVERITIES.index(wanted.severity)
+        and (not wanted.kinds or finding["kind"] in wanted.kinds)
+        and (not wanted.accounts or box.account in wanted.accounts)
+        and (not wanted.references or any(fnmatch.fnmatchcase(reference, name) for name in wanted.references))
+    )
+
+
+def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
+    key, severity, name = finding["key"], finding["severity"], box.channel.name
+    row = {"account": box.account, "key": key, "turn": finding["turn"], "channel": name, "action": "firing"}
+    if box.baseline_before is not None and finding["since"] < box.baseline_before:
         return row | {"status": "baseline", "group_key": FIRST_LOOK, "next_at": None}
-    if look.ready and not known:
-        return row | {"status": "queued", "group_key": FIRST_LOOK, "next_at": look.now}
-    group = group_of(finding["kind"], severity)
-    next_at = _next_at(channel, look, last_sent, key, group, severity)
+    if box.ready and not known:
+        return row | {"status": "queued", "group_key": FIRST_LOOK, "next_at": box.now}
+    group = box.pace.group(box.channel, finding["kind"], severity)
+    next_at = box.pace.first(box.channel, group, severity, key, box.last)
     return row | {"status": "queued", "group_key": group, "next_at": next_at}
 
 
-def _follow(
-    connection: Connection, account: str, channel: Channel, look: _Look, last_sent: dict[str, datetime]
-) -> None:
-    """Let rows that are still of interest follow their finding: over, or changed."""
-    query = (
-        select(
-            alerts,
-            findings.c.kind,
-            findings.c.severity,
-            findings.c.revision,
-            findings.c.turn.label("current_turn"),
-            findings.c.resolved_at,
-        )
-        .join(findings, and_(findings.c.account == alerts.c.account, findings.c.key == alerts.c.key))
-        .where(alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.status.in_(LIVE))
+# -- what it was told, or is about to be -------------------------------------------------------------------------------
+
+
+def _follow(box: _Outbox) -> None:
+    """Let the rows that are still of interest follow their finding."""
+    query = select(alerts).where(
+        alerts.c.account == box.account,
+        alerts.c.channel == box.channel.name,
+        alerts.c.status.in_(fixed("queued", "sent", "resolving")),
     )
     alike: dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]] = {}
-    for row in connection.execute(query).mappings():
-        over = row["current_turn"] > row["turn"] or row["resolved_at"] is not None
-        values = (_over if over else _changed)(channel, row, look, last_sent)
+    quiet = []
+    for row in box.connection.execute(query).mappings():
+        finding = box.open.get(row["key"])
+        if finding is None or finding["turn"] > row["turn"]:
+            values = _over(box, row, finding)
+        elif row["status"] == "queued" and row["batch"] is None and box.inhibited(finding):
+            quiet.append(row)  # never told: it is queued anew when its parent is over and it is still true
+            continue
+        else:
+            values = _pending(box, row, finding)
         if values:
             alike.setdefault(tuple(sorted(values.items())), []).append(row)
     for same, rows in alike.items():
-        update_rows(connection, account, channel.name, rows, **dict(same))
+        update_rows(box.connection, box.account, box.channel.name, rows, **dict(same))
+    for batch in chunks(quiet, 200):
+        box.connection.execute(delete(alerts).where(*_these(box.account, box.channel.name, batch)))
+
+
+def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
+    """Take back what was told, and only that."""
+    digest_ended = row["group_key"] == DIGEST and box.pace.settings.digest_at == "off"
+    if row["status"] == "resolving" and not digest_ended:
+        return {}
+    if row["status"] == "queued" and row["batch"] is None:
+        return {"status": "dropped", "next_at": None}
+    kind = row["key"].partition(":")[0]
+    severity = newer["severity"] if newer else _severity_of(row["group_key"])
+    group = box.pace.group(box.channel, kind, severity)
+    next_at = box.pace.first(box.channel, group, severity, row["key"], box.last)
+    if row["batch"] is not None:  # in flight, or a crash left it so: wait until that is known
+        next_at = max(next_at, row["next_at"] or box.now)
+    return {"status": "resolving", "action": "resolved", "group_key": group, "next_at": next_at}
+
+
+def _severity_of(group: str) -> str:
+    severity = group.rpartition("/")[2]
+    return "low" if group == DIGEST else severity if severity in SEVERITIES else "high"
+
+
+def _pending(box: _Outbox, row: Mapping[Any, Any], finding: Row) -> Row:
+    """Say what changed, or wait for a better moment."""
+    if row["batch"] is not None or row["status"] == "resolving":
+        return {}
+    muted, acked = finding["muted_until"], finding["acked_until"]
+    if muted is not None and muted > box.now:
+        return {"next_at": muted} if row["next_at"] is not None and row["next_at"] < muted else {}
+    group = box.pace.group(box.channel, finding["kind"], finding["severity"])
+    changed = row["status"] == "sent" and row["told"] < finding["revision"]
+    moved = row["status"] == "queued" and row["group_key"] not in (group, FIRST_LOOK)
+    if moved or (changed and (row["action"] != "changed" or row["group_key"] != group)):
+        next_at = box.pace.first(box.channel, group, finding["severity"], row["key"], box.last)
+        return {"action": "changed" if changed else "firing", "group_key": group, "next_at": next_at}
+    if row["action"] == "reminder" and row["next_at"] is not None and row["next_at"] <= box.now:
+        if box.inhibited(finding):
+            return {"next_at": box.pace.reminder(box.channel, finding["severity"])}
+    waits = row["action"] in ("reminder", "firing") and acked is not None and acked > box.now
+    if waits and row["next_at"] is not None and row["next_at"] < acked:
+        return {"next_at": acked}
+    return {}
 
 
 def update_rows(
@@ -180,27 +235,9 @@ def update_rows(
 ) -> None:
     """Write the same values into some rows of one channel."""
     for batch in chunks(rows, 200):
-        these = tuple_(alerts.c.key, alerts.c.turn).in_([(row["key"], row["turn"]) for row in batch])
-        mine = (alerts.c.account == account, alerts.c.channel == channel)
-        connection.execute(update(alerts).where(*mine, these, *conditions).values(**values))
+        connection.execute(update(alerts).where(*_these(account, channel, batch), *conditions).values(**values))
 
 
-def _over(channel: Channel, row: Mapping[Any, Any], look: _Look, last_sent: dict[str, datetime]) -> dict[str, Any]:
-    if row["status"] == "resolving":
-        return {}
-    if row["status"] == "queued" and row["batch"] is None:
-        return {"status": "dropped", "next_at": None}  # never told, so there is nothing to take back
-    group = group_of(row["kind"], row["severity"])
-    next_at = _next_at(channel, look, last_sent, row["key"], group, row["severity"])
-    if row["batch"] is not None:  # in flight, or a crash left it so: wait for that to be known
-        next_at = max(next_at, row["next_at"] or look.now)
-    return {"status": "resolving", "action": "resolved", "group_key": group, "next_at": next_at}
-
-
-def _changed(channel: Channel, row: Mapping[Any, Any], look: _Look, last_sent: dict[str, datetime]) -> dict[str, Any]:
-    pending = row["action"] == "changed" and row["next_at"] is not None
-    if row["status"] != "sent" or row["batch"] is not None or pending or row["told"] >= row["revision"]:
-        return {}
-    group = group_of(row["kind"], row["severity"])
-    next_at = _next_at(channel, look, last_sent, row["key"], group, row["severity"])
-    return {"action": "changed", "group_key": group, "next_at": next_at}
+def _these(account: str, channel: str, rows: Sequence[Mapping[Any, Any]]) -> tuple[ColumnElement[bool], ...]:
+    keys = tuple_(alerts.c.key, alerts.c.turn).in_([(row["key"], row["turn"]) for row in rows])
+    return alerts.c.account == account, alerts.c.channel == channel, keys

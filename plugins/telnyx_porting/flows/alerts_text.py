@@ -1,57 +1,167 @@
-"""What an alert says, as plain text and as fields. Customer text is data here; each channel escapes it for itself."""
+"""What an alert says, as fields and as a sentence that a person can act on."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from telnyx_porting.flows import alerts_words as words
+from telnyx_porting.flows.alerts_templates import render
+from telnyx_porting.flows.channels_text import LONG, as_data, one_line
+from telnyx_porting.flows.hints import CARRIER, TELNYX, US, hint_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_LEAD = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED"}
+    from telnyx_porting.flows.alerts_facts import Facts
+
+LEADS = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED", "digest": "DIGEST"}
+SHOWN = 10  # findings spelt out in the text of a grouped message
+_STEPS = {
+    "question": (US, "answer the comment"),
+    "given_up": (US, "look at the consumer, then republish by hand"),
+}
+_FOC_STEPS = {
+    "overdue": (TELNYX, "ask Telnyx support what holds the port"),
+    "risk": (US, "solve it before the date, or move the date"),
+    "changed": (US, "check that the new date suits, and acknowledge"),
+    "activation": (US, "activate the numbers"),
+}
 
 
-def entry(
-    row: Mapping[str, Any], finding: Mapping[str, Any], order: Mapping[str, Any] | None, action: str
-) -> dict[str, Any]:
-    """Return one finding of a message as JSON."""
-    current = finding["turn"] == row["turn"]
-    return {
-        "key": row["key"],
-        "turn": row["turn"],
+def entry(finding: Mapping[str, Any], turn: int, action: str, facts: Facts) -> dict[str, Any]:
+    """Return one finding of a message as JSON.
+
+    :param turn: the turn that is told; an older one than the finding's is over.
+    """
+    current = finding["turn"] == turn
+    order = facts.order_of(finding)
+    mode = facts.settings.alert_details
+    detail = finding["detail"] if current else {}
+    row = {
+        "key": finding["key"],
+        "turn": turn,
+        "dedup_key": f"{facts.account}/{finding['key']}/{turn}",
         "kind": finding["kind"],
         "subject": finding["subject"],
         "order_id": finding["order_id"],
         "severity": finding["severity"],
         "since": finding["since"].isoformat() if current else None,
-        "detail": finding["detail"] if current else {},
-        "customer_reference": order["customer_reference"] if order else None,
-        "support_key": order["support_key"] if order else None,
-        "text": f"{_LEAD[action]}: {_what(finding, order, current)}",
+        "detail": _clean(detail, mode),
+        "text": sentence(finding, action, facts, current=current),
+    }
+    if mode != "ids" and order is not None:
+        row["customer_reference"] = as_data(order["customer_reference"])
+        row["support_key"] = as_data(order["support_key"])
+    return row
+
+
+def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: bool = True) -> str:
+    """Return what to tell a person about one finding."""
+    view = _view(finding, action, facts, current)
+    name = "over" if action == "resolved" or not current else finding["kind"]
+    return " ".join(render(name, facts.settings.alert_templates, **view).split())
+
+
+def headline(account: str, action: str, entries: Sequence[Mapping[str, Any]], folder: str, first_look: bool) -> str:
+    """Return the text of a whole message."""
+    if len(entries) == 1 and not first_look:
+        return str(entries[0]["text"])
+    order = {"critical": 0, "high": 1, "low": 2}
+    ranked = sorted(entries, key=lambda item: (order.get(item["severity"], 3), item["since"] or ""))
+    return render(
+        "group",
+        folder,
+        lead=LEADS[action],
+        account=account,
+        first_look=first_look,
+        count=len(entries),
+        counts=_counts(entries),
+        lines=[item["text"] for item in ranked[:SHOWN]],
+        more=max(len(entries) - SHOWN, 0),
+    ).strip()
+
+
+def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
+    found: dict[str, int] = {}
+    for item in entries:
+        found[item["kind"]] = found.get(item["kind"], 0) + 1
+    return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(found.items()))
+
+
+def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) -> dict[str, Any]:
+    """Gather everything a template may say, as cleaned text."""
+    order, detail = facts.order_of(finding), finding["detail"] if current else {}
+    zone, mode = facts.calendar.zone, facts.settings.alert_details
+    who, step = _next_step(finding, detail)
+    comments = facts.comments.get(finding["order_id"] or "", ())
+    return {
+        "lead": LEADS[action],
+        "kind": finding["kind"],
+        "severity": finding["severity"],
+        "subject": one_line(finding["subject"]),
+        "label": words.label(finding["order_id"], order, mode),
+        "numbers": words.numbers(order),
+        "age": words.age((finding["resolved_at"] or facts.now) - finding["since"]),
+        "foc": words.foc(order, facts.now, facts.calendar),
+        "ordinal": words.ordinal(int(detail.get("episode") or 1)),
+        "messaging": bool(detail.get("messaging")),
+        "after_date": detail.get("came_from") == "foc-date-confirmed",
+        "only_on_order": detail.get("seen_by") == "order",
+        "says": _says(detail.get("codes") or (), facts),
+        "who": who,
+        "next": step,
+        "what": detail.get("what") or detail.get("status") or "",
+        "reason": detail.get("reason") or "",
+        "limit": words.limit(str(detail.get("limit") or "")),
+        "dormant": bool(detail.get("dormant")),
+        "event_type": one_line(str(detail.get("event_type") or "").removeprefix("porting_order.")),
+        "sends": detail.get("sends") or 0,
+        "text": one_line(detail.get("text") or "", LONG),
+        "before": words.moment(datetime.fromisoformat(detail["before"]), facts.now, zone) if "before" in detail else "",
+        "date": words.moment(datetime.fromisoformat(detail["foc"]), facts.now, zone) if "foc" in detail else "",
+        "moved": bool(detail.get("moved")),
+        "comments": [f"{one_line(author, 20)}: {one_line(body, LONG)}" for author, body in comments],
+        "siblings": len(facts.siblings.get(finding["order_id"] or "", ())),
+        "owner": one_line(finding["owner"] or ""),
+        "note": one_line(finding["note"] or "", LONG),
     }
 
 
-def headline(account: str, action: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the text of a whole message."""
-    if len(entries) == 1:
-        return str(entries[0]["text"])
-    return f"{_LEAD[action]}: {len(entries)} findings of {account}"
+def _says(codes: Sequence[Sequence[str | None]], facts: Facts) -> str:
+    """Return the carrier's reasons: its own words first, then ours, then the provider's list."""
+    said = []
+    for code, description in codes:
+        name = code or ""
+        own = description if facts.settings.alert_details != "ids" else None
+        hint = hint_for(name)
+        meaning = own or (hint.meaning if hint else None) or facts.exception_types.get(name)
+        said.append(one_line(f"{name}: {meaning}" if meaning and not own else meaning or name, 300))
+    return "; ".join(text for text in said if text)
 
 
-def _what(finding: Mapping[str, Any], order: Mapping[str, Any] | None, current: bool) -> str:
-    kind, detail = finding["kind"], finding["detail"] if current else {}
-    label = _label(finding, order)
-    if kind == "exception":
-        part = "messaging exception" if detail.get("messaging") else "exception"
-        said = "; ".join(str(text or code) for code, text in detail.get("codes", ()))
-        return f"{part}, {label}" + (f". Carrier says: {said}" if said else "")
-    if kind == "stuck":
-        return f"event {finding['subject']} of {label} has no payload yet"
-    if kind == "given_up":
-        return f"the notification of event {finding['subject']} of {label} never arrived"
-    return str(detail.get("text") or finding["subject"])
+def _next_step(finding: Mapping[str, Any], detail: Mapping[str, Any]) -> tuple[str, str]:
+    """Return whose step it is, and which."""
+    if finding["kind"] == "exception":
+        if detail.get("messaging"):
+            return TELNYX, "nothing to do: Telnyx solves messaging exceptions itself"
+        hints = [hint for code, _ in detail.get("codes") or () if (hint := hint_for(code or "")) is not None]
+        owners = list(dict.fromkeys(hint.owner for hint in hints))
+        steps = "; ".join(dict.fromkeys(hint.step for hint in hints))
+        owner = US if US in owners else owners[0] if owners else US
+        again = ", then confirm again" if owner in (US, CARRIER) and steps else ""
+        return owner, f"{steps}{again}" if steps else "read the comments of the order"
+    if finding["kind"] == "foc":
+        return _FOC_STEPS.get(str(detail.get("what")), ("", ""))
+    return _STEPS.get(finding["kind"], ("", ""))
 
 
-def _label(finding: Mapping[str, Any], order: Mapping[str, Any] | None) -> str:
-    if order and (order["customer_reference"] or order["support_key"]):
-        return " / ".join(str(part) for part in (order["customer_reference"], order["support_key"]) if part)
-    return f"order {finding['order_id']}"
+def _clean(detail: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """Return a finding's detail for a field of its own, as far as alerts may say it."""
+    cleaned = {name: as_data(value) if isinstance(value, str) else value for name, value in detail.items()}
+    if "codes" in cleaned:
+        cleaned["codes"] = [
+            {"code": as_data(code), **({"description": as_data(text)} if mode != "ids" else {})}
+            for code, text in detail["codes"]
+        ]
+    return cleaned

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.errors import TelnyxPortingError
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from telnyx_porting.settings import Settings
 
 MACHINES = frozenset({"pagerduty", "alertmanager"})  # they group and remind themselves
@@ -18,6 +22,7 @@ class Channel:
     name: str
     connection: str
     kind: str  # json | slack | pagerduty | alertmanager | mail
+    recipients: tuple[str, ...] = field(default=(), repr=False)  # of mail
 
     @property
     def is_machine(self) -> bool:
@@ -30,10 +35,22 @@ class Message:
     """One message for one channel: a group of findings and what happened to them."""
 
     account: str
-    action: str  # firing | changed | reminder | resolved
+    action: str  # firing | changed | reminder | resolved | digest
     findings: tuple[dict[str, Any], ...] = field(repr=False)
     dedup_key: str  # the same when the same message has to be sent again
     text: str = field(repr=False)
+    at: datetime  # of sending
+
+
+class ChannelError(TelnyxPortingError):
+    """A channel did not take a message. Says why without the URL, which may carry a secret.
+
+    :param not_sent: nobody got it, certainly; otherwise nobody knows.
+    """
+
+    def __init__(self, reason: str, *, not_sent: bool) -> None:
+        super().__init__(reason)
+        self.not_sent = not_sent
 
 
 def channels_of(settings: Settings) -> list[Channel]:
@@ -41,16 +58,8 @@ def channels_of(settings: Settings) -> list[Channel]:
     found = []
     for name in settings.alert_channels:
         connection, _, kind = name.partition(":")
-        found.append(Channel(name, "" if name == "mail" else connection, kind or "mail"))
+        if name == "mail":
+            found.append(Channel(name, settings.mail_connection, "mail", settings.mail_to))
+        else:
+            found.append(Channel(name, connection, kind))
     return found
-
-
-def body(channel: Channel, message: Message) -> dict[str, Any]:
-    """Return the JSON body for a channel of an HTTP kind."""
-    return {
-        "account": message.account,
-        "action": message.action,
-        "findings": list(message.findings),
-        "dedup_key": message.dedup_key,
-        "text": message.text,
-    }

@@ -58,13 +58,25 @@ def sync_orders(
     projected = project_events(ledger, account, now)
     due, held = _due(ledger, account, now)
     listed = full or not held or len(due) > held // CHUNK + 1
+    read = _read(ledger, account, client, None if listed else due, now)
+    log.info("orders of %s: %d events taken in, %d orders read from the API", account, projected, read)
+    return OrdersResult(account, projected, read, listed)
+
+
+def read_orders(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str], now: datetime) -> None:
+    """Read some orders again, one by one or with the whole list, whichever takes fewer requests."""
+    with ledger.read() as connection:
+        held = connection.execute(select(func.count()).where(orders.c.account == account)).scalar_one()
+    _read(ledger, account, client, None if len(ids) > held // CHUNK + 1 else ids, now)
+
+
+def _read(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str] | None, now: datetime) -> int:
     read = 0
-    source = client.iter_porting_orders(sort="created_at") if listed else _one_by_one(ledger, account, client, due, now)
+    source = client.iter_porting_orders() if ids is None else _one_by_one(ledger, account, client, ids, now)
     for batch in chunks(source, CHUNK):
         keep_readings(ledger, account, batch, now)
         read += len(batch)
-    log.info("orders of %s: %d events taken in, %d orders read from the API", account, projected, read)
-    return OrdersResult(account, projected, read, listed)
+    return read
 
 
 def _one_by_one(

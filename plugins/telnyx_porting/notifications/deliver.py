@@ -1,4 +1,4 @@
-"""Carry a message to its channel: an Airflow connection of the HTTP provider.
+"""Carry a message to its channel: an Airflow connection of the HTTP or the SMTP provider.
 
 Messages are rendered by us and go out as a body. They never pass through template fields of a notifier: Airflow would
 render customer text as Jinja there, and a comment could print a connection's password.
@@ -7,20 +7,21 @@ render customer text as Jinja there, and a comment could print a connection's pa
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import requests
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
-from telnyx_porting.errors import TelnyxPortingError
-from telnyx_porting.flows.channels import body
+from telnyx_porting.flows.channels import ChannelError
+from telnyx_porting.flows.channels_bodies import PATHS, body, mail
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.channels import Channel, Message
 
 TIMEOUT = 10  # seconds
-
-
-class ChannelError(TelnyxPortingError):
-    """A channel did not take a message. Says why without the URL, which may carry a secret."""
+_ASKED_TO_WAIT = {408, 425, 429}
 
 
 def deliver(channel: Channel, message: Message) -> None:
@@ -28,11 +29,56 @@ def deliver(channel: Channel, message: Message) -> None:
 
     :raises ChannelError: when it was not taken, or nobody knows whether it was.
     """
-    hook = HttpHook(method="POST", http_conn_id=channel.connection)
-    options = {"check_response": False, "timeout": TIMEOUT, "allow_redirects": False}
+    if channel.kind == "mail":
+        _mail(channel, message)
+    else:
+        _post(channel, message)
+
+
+def _post(channel: Channel, message: Message) -> None:
+    name = f"connection {channel.connection!r}"
     try:
-        response = hook.run(json=body(channel, message), extra_options=options)
+        connection = BaseHook.get_connection(channel.connection)
+        host = connection.host or ""
+        path = urlsplit(host if "://" in host else f"//{host}").path
+        endpoint = PATHS.get(channel.kind) if path in ("", "/") else None
+        hook = HttpHook(method="POST", http_conn_id=channel.connection)
+        options = {"check_response": False, "timeout": TIMEOUT, "allow_redirects": False}
+        response = hook.run(endpoint, json=body(channel, message, connection.password), extra_options=options)
+    except AirflowNotFoundException:
+        raise ChannelError(f"{name} does not exist: create it (type http)", not_sent=True) from None
+    except requests.RequestException as error:
+        raise ChannelError(f"{name}: {type(error).__name__}", not_sent=_never_connected(error)) from None
+    except ValueError:
+        raise ChannelError(f"{name}: its host is no address", not_sent=True) from None
+    code = response.status_code
+    if not 200 <= code < 300:
+        raise ChannelError(f"{name} answered {code}", not_sent=400 <= code < 500 and code not in _ASKED_TO_WAIT)
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectTimeout) or type(reason).__name__ in (
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+    )
+
+
+def _mail(channel: Channel, message: Message) -> None:
+    try:
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+    except ImportError:
+        raise ChannelError("the channel mail needs apache-airflow-providers-smtp", not_sent=True) from None
+    if not channel.recipients:
+        raise ChannelError("the channel mail needs TELNYX_PORTING_MAIL_TO", not_sent=True)
+    subject, text, identity = mail(message)
+    try:
+        hook = SmtpHook(smtp_conn_id=channel.connection)
+        with hook:
+            headers = {"Message-ID": identity}
+            hook.send_email_smtp(
+                to=list(channel.recipients), subject=subject, html_content=text, custom_headers=headers
+            )
     except Exception as error:
-        raise ChannelError(f"connection {channel.connection!r} could not be used: {type(error).__name__}") from None
-    if not 200 <= response.status_code < 300:
-        raise ChannelError(f"connection {channel.connection!r} answered {response.status_code}")
+        raise ChannelError(f"connection {channel.connection!r}: {type(error).__name__}", not_sent=False) from None

@@ -10,11 +10,13 @@ from airflow.sdk.observability import stats
 
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.orders import sync_orders
+from telnyx_porting.flows.orders import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
 
@@ -63,15 +65,22 @@ class TelnyxReconcilePortingFindingsOperator(PortingLedgerOperator):
 class TelnyxSendPortingAlertsOperator(PortingLedgerOperator):
     """Send the alerts that are due to the configured channels. Safe to retry, to clear and to run twice at once.
 
-    A channel that fails is tried again by the next run, and does not fail the task: it becomes a `health` finding,
-    which the other channels tell.
+    Before an alert about an order leaves, the order is read once more: if it moved on, nothing is said. A channel that
+    fails is tried again by the next run, and does not fail the task: it becomes a `health` finding, which the other
+    channels tell.
 
     :return: counts, as JSON.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send for one account."""
-        result = send_due(self.ledger(), self.telnyx_conn_id, self.settings(), datetime.now(UTC), deliver)
+        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
+
+        def read_again(ids: Sequence[str]) -> None:
+            with self.client() as client:
+                read_orders(ledger, account, client, ids, now)
+
+        result = send_due(ledger, account, self.settings(), now, deliver, read_again)
         stats.incr("telnyx_porting.alerts_sent", result.messages)
         self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
         return asdict(result)

@@ -1,0 +1,49 @@
+"""Make foreign text harmless without changing what it says: it is data in every channel, and short enough to read."""
+
+from __future__ import annotations
+
+import html
+import re
+
+# Control characters, lone surrogates, and marks that make text read backwards or hide it.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_NO_TRANSPORT = re.compile("[\x00\ud800-\udfff]")
+SHORT, LONG = 120, 600  # characters
+
+
+def one_line(text: object, limit: int = SHORT) -> str:
+    """Return text that fits into a line: nothing in it can break the line, hide, or run on for ever."""
+    whole = str(text)
+    cut = _UNPRINTABLE.sub(_shown, whole[: limit * 2]).strip()
+    if len(whole) > limit:
+        return f"{cut[:limit]}... ({len(whole)} characters)"
+    return cut
+
+
+def _shown(match: re.Match[str]) -> str:
+    return " " if match[0] in "\t\r\n\u2028\u2029" else "\ufffd"
+
+
+def as_data(text: str | None, limit: int = 1_000) -> str | None:
+    """Return text as it is, for a field of its own; only what cannot travel is replaced."""
+    if text is None:
+        return None
+    cut = _NO_TRANSPORT.sub("\ufffd", text[:limit])
+    return cut if len(text) <= limit else f"{cut}... ({len(text)} characters)"
+
+
+def for_slack(text: str) -> str:
+    """Escape for Slack and those who imitate it: no mention, no link, no image."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # imitators also read Markdown: an invisible joint between the brackets and the address breaks the link
+    return escaped.replace("](", "]\u2060(").replace("@", "@\u2060")
+
+
+def for_html(text: str) -> str:
+    """Escape for an HTML mail."""
+    return html.escape(text)
+
+
+def for_header(text: str, limit: int = 150) -> str:
+    """Return text for a mail header: one line, so no further header can begin."""
+    return one_line(text, limit)
