@@ -31,6 +31,19 @@ SOURCE = "receiver"
 OUTAGE = timedelta(minutes=1)  # a longer gap between two heartbeats is written down as an outage
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
 
+_GAP = feeds.c.heartbeat < excluded("heartbeat") - microseconds(OUTAGE)
+_BEAT = {
+    "heartbeat": excluded("heartbeat"),
+    "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
+    "proved_at": func.coalesce(feeds.c.proved_at, excluded("proved_at")),
+    "refused": case(
+        (excluded("covers_from").is_not(None), excluded("refused")),
+        else_=feeds.c.refused + excluded("refused"),
+    ),
+    "down_since": case((_GAP, feeds.c.heartbeat), else_=feeds.c.down_since),
+    "down_until": case((_GAP, excluded("heartbeat")), else_=feeds.c.down_until),
+}
+
 
 def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now: datetime) -> dict[str, Any]:
     """Turn a verified webhook into its `deliveries` row; one of unknown shape becomes a row that matches nothing.
@@ -120,23 +133,11 @@ def store_receipts(
         }
         for account in accounts
     ]
-    gap = feeds.c.heartbeat < excluded("heartbeat") - microseconds(OUTAGE)
-    change = {
-        "heartbeat": excluded("heartbeat"),
-        "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
-        "proved_at": func.coalesce(feeds.c.proved_at, excluded("proved_at")),
-        "refused": case(
-            (excluded("covers_from").is_not(None), excluded("refused")),
-            else_=feeds.c.refused + excluded("refused"),
-        ),
-        "down_since": case((gap, feeds.c.heartbeat), else_=feeds.c.down_since),
-        "down_until": case((gap, excluded("heartbeat")), else_=feeds.c.down_until),
-    }
     with ledger.write() as connection:
         if not ledger.is_sqlite:
             connection.execute(text("SET LOCAL synchronous_commit = on"))  # whatever the server's default is
         ledger.upsert(connection, deliveries, receipts)
-        ledger.upsert(connection, feeds, beats, change)
+        ledger.upsert(connection, feeds, beats, change=_BEAT)
 
 
 def reading_ages(ledger: Ledger, accounts: Iterable[str], now: datetime) -> dict[str, float | None]:

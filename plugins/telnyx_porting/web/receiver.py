@@ -1,6 +1,6 @@
-"""The webhook receiver, a process of its own and the only public part. It imports no Airflow.
+"""The webhook receiver: a process of its own, the only public one. It imports no Airflow.
 
-``python -m telnyx_porting.web.receiver --key ACCOUNT=BASE64`` with the ledger's URL in ``TELNYX_PORTING_LEDGER_URL``.
+``python -m telnyx_porting.web.receiver --key ACCOUNT=BASE64``, the ledger's URL in ``TELNYX_PORTING_LEDGER_URL``.
 It speaks plain HTTP: put a proxy that ends TLS in front of it.
 """
 
@@ -14,58 +14,99 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.ledger.engine import Ledger, normalise
 from telnyx_porting.web.receiver_app import Receiver
+from telnyx_porting.web.receiver_guard import Guard
 from telnyx_porting.web.receiver_store import Recorder
+from telnyx_porting.web.receiver_watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import URL
 
 log = logging.getLogger("telnyx_porting.web.receiver")  # __name__ is "__main__" here
 LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"
+_KEEP_ALIVE = 75  # seconds; longer than a proxy keeps an idle connection, so that the proxy closes it
+_DRAIN = 5  # seconds for what is being received when SIGTERM comes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM; answer what has come in before leaving."""
+    """Run until SIGTERM, and answer what has come in by then.
+
+    :return: exit status.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("telnyx_porting").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it logs each bad request
     options = _parser().parse_args(arguments)
     try:
         keys = read_keys(options.key)
         ledger = Ledger(_ledger_url(options.ledger), durable=True).ready()
         public = _listen("--port", options.host, options.port)
+        counters = _listen("--counters-port", "127.0.0.1", options.counters_port)
     except (SettingsError, LedgerError) as error:
         log.error("%s", error)
         return 2
-    log.info("receiving webhooks of %s on http://%s:%d", ", ".join(keys), *public.getsockname()[:2])
-    receiver = Receiver(keys, Recorder(ledger, tuple(keys)))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            receiver.app(), log_config=None, log_level="error", proxy_headers=False, server_header=False
-        )
-    )
-    server.run(sockets=[public])
-    ledger.close()
+    serve(ledger, keys, public, counters)
     return 0
 
 
+def serve(ledger: Ledger, keys: dict[str, tuple[bytes, ...]], public: socket.socket, counters: socket.socket) -> None:
+    """Receive webhooks on one listening socket, show counters on the other, until SIGTERM or SIGINT."""
+    chosen = settings.load()
+    for problem in chosen.problems:
+        log.warning("%s; the default is used", problem)
+    watched = chosen.accounts if os.environ.get(f"{settings.PREFIX}ACCOUNTS") else tuple(keys)
+    guard = Guard()
+    app = Receiver(
+        keys,
+        Recorder(ledger, tuple(keys)),
+        Watch(ledger, watched, chosen.watch_limit),
+        guard,
+        counters.getsockname()[1],
+    )
+    config = uvicorn.Config(
+        app,
+        http=guard.protocol(),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_DRAIN,
+    )
+    log.info("receiving webhooks of %s on %s, counters on %s", ", ".join(keys), _url(public), _url(counters))
+    uvicorn.Server(config).run(sockets=[public, counters])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m telnyx_porting.web.receiver", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m telnyx_porting.web.receiver",
+        description="Receive Telnyx webhooks: verify, store in the ledger, and only then answer 200.",
+        epilog=f"The ledger's URL is read from {LEDGER_URL}.",
+    )
     parser.add_argument(
         "--key",
         action="append",
         required=True,
         metavar="ACCOUNT=BASE64",
-        help="a public key of an account (Telnyx portal: Keys & Credentials); repeat it for more accounts, or for the"
-        " old and the new key of one",
+        help="an account's public key (Telnyx portal: Keys & Credentials); repeat it for more accounts, or for both"
+        " keys of one while the new replaces the old",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8788, help="port for webhooks (default %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8788, help="port for webhooks (default: %(default)s)")
     parser.add_argument(
-        "--ledger", metavar="URL", help=f"the ledger, when its URL holds no password; else {LEDGER_URL}"
+        "--counters-port", type=int, default=8789, help="port for /metrics, on 127.0.0.1 (default: %(default)s)"
     )
+    parser.add_argument("--ledger", metavar="URL", help="the ledger, if its URL has no password")
     return parser
 
 
@@ -82,24 +123,23 @@ def read_keys(texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         except (binascii.Error, ValueError):
             key = b""
         if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,250}", account) or len(key) != 32:
-            raise SettingsError(
-                "--key", text, "ACCOUNT=BASE64: a connection id and a public key of 32 bytes in base64"
-            )
+            raise SettingsError("--key", text, "ACCOUNT=BASE64, a connection id and a public key of 32 bytes in base64")
         keys[account] = (*keys.get(account, ()), key)
     return keys
 
 
-def _ledger_url(argument: str | None) -> str:
+def _ledger_url(argument: str | None) -> URL:
+    if argument and normalise(argument).password is not None:
+        raise SettingsError("--ledger", "(hidden)", f"a URL without password, `ps` would show it: use {LEDGER_URL}")
     url = argument or os.environ.get(LEDGER_URL, "")
     if not url:
-        raise SettingsError(
-            LEDGER_URL, "", "the ledger's URL: sqlite:////path/to/ledger.db or postgresql://..."
-        )
-    if argument and normalise(argument).password is not None:
-        raise SettingsError(
-            "--ledger", "(not shown)", f"a URL without password, it would show in `ps`: set {LEDGER_URL}"
-        )
-    return url
+        raise SettingsError(LEDGER_URL, url, "sqlite:////path/to/ledger.db or postgresql://user:password@host/database")
+    parsed = normalise(url)
+    if parsed.drivername.startswith("sqlite"):
+        return parsed
+    # A server that has gone silent is given up before the webhook's sender gives up on us.
+    waits = {"connect_timeout": "2", "tcp_user_timeout": "2000"}
+    return parsed.update_query_dict({name: value for name, value in waits.items() if name not in parsed.query})
 
 
 def _listen(option: str, host: str, port: int) -> socket.socket:
@@ -110,10 +150,13 @@ def _listen(option: str, host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise SettingsError(
-            option, f"{host}:{port}", f"an address and port that are free ({error})"
-        ) from error
+        raise SettingsError(option, f"{host}:{port}", f"an address and a port that are free ({error})") from error
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -1,26 +1,34 @@
-"""The receiver's one writer: many webhooks, one commit (a commit to disk costs the same for one row as for hundreds).
+"""The receiver's one writer: a commit to disk costs the same for one webhook as for hundreds, so they share it.
 
-What arrives while a commit is under way goes into the next one. Nothing else in the process writes to the ledger, and it
-does so from one thread of its own, so a slow database never stops the event loop.
+What arrives while a commit is under way goes into the next one. Nothing else in the process writes to the ledger,
+and it does so in a thread of its own, so that a slow database never stops the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.flows.receipts import store_receipts
-from telnyx_porting.ledger.engine import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telnyx_porting.ledger.engine import Ledger
+
+    Waiting: TypeAlias = tuple[Mapping[str, Any], asyncio.Future[bool]]
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 10.0  # seconds
 _AT_ONCE = 500  # rows per transaction: far below what holds up another writer
+_ENOUGH = 32  # rows worth a commit of their own
+_GATHER = 0.002  # seconds to wait for that many
 
 
 class Recorder:
@@ -31,83 +39,94 @@ class Recorder:
     """
 
     def __init__(self, ledger: Ledger, accounts: tuple[str, ...]) -> None:
-        self.healthy = False
+        self.healthy: bool | None = None  # whether the last write succeeded; None before the first
         self._ledger = ledger
         self._accounts = accounts
-        self._waiting: deque[tuple[Mapping[str, Any], asyncio.Future[None]]] = deque()
+        self._waiting: list[Waiting] = []
         self._refused: Counter[str] = Counter()
-        self._wake = asyncio.Event()
-        self._closing = False
+        self._writing = False
+        self._gathering: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, "receipts")
 
     def refuse(self, account: str) -> None:
-        """Count a refused signature; it is written with the next heartbeat."""
+        """Count a refused signature; the count is written with the next heartbeat."""
         self._refused[account] += 1
 
     async def keep(self, receipt: Mapping[str, Any], seconds: float) -> bool:
-        """Return True once the receipt is on disk, False when it was not in time (it may be stored later or never)."""
+        """Return True once the receipt is on disk.
+
+        :param seconds: after them the answer is False, and the receipt may be stored or not.
+        """
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[bool] = loop.create_future()
         self._refused.pop(receipt["account"], None)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((receipt, done))
-        self._wake.set()
+        self._waiting.append((receipt, stored))
+        if not self._writing:
+            if len(self._waiting) >= _ENOUGH:
+                self._write()
+            elif self._gathering is None:
+                self._gathering = loop.call_later(_GATHER, self._write)
+        too_late = loop.call_later(seconds, _settle, stored, False)
         try:
-            await asyncio.wait_for(done, seconds)
-        except (TimeoutError, LedgerError):
-            return False
-        return True
+            return await stored
+        finally:
+            too_late.cancel()
 
-    async def run(self) -> None:
-        """Write until :meth:`close` is called and everything that waits is written."""
-        while not self._closing or self._waiting:
-            await self._write()
-            if not self._waiting and not self._closing:
-                self._wake.clear()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), HEARTBEAT)
-                except TimeoutError:
-                    continue
+    async def beat(self) -> None:
+        """Write a heartbeat now and then, until cancelled. Every write is one."""
+        while True:
+            self._write()
+            await asyncio.sleep(HEARTBEAT)
 
-    def close(self) -> None:
-        """Write what waits, and end."""
-        self._closing = True
-        self._wake.set()
+    async def close(self) -> None:
+        """Write what waits, and a last heartbeat."""
+        self._write()
+        while self._writing:
+            await asyncio.sleep(0.01)
 
-    async def _write(self) -> None:
-        batch = []
-        while self._waiting and len(batch) < _AT_ONCE:
-            receipt, done = self._waiting.popleft()
-            if not done.done():  # else its sender was told 503 already
-                batch.append((receipt, done))
+    def _write(self) -> None:
+        """Start a commit of what waits, unless one is under way: its end starts the next."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._writing:
+            return
+        self._writing = True
+        batch = [one for one in self._waiting[:_AT_ONCE] if not one[1].done()]  # done: told 503 already
+        del self._waiting[:_AT_ONCE]
         refused, self._refused = self._refused, Counter()
-        receipts = [receipt for receipt, _ in batch]
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread,
-                store_receipts,
-                self._ledger,
-                self._accounts,
-                receipts,
-                refused,
-                datetime.now(UTC),
-            )
-        except Exception as error:  # whatever it is: nobody is told 200, and the writer goes on
-            self._refused.update(refused)
-            self._say(
-                healthy=False, reason=str(error) if isinstance(error, LedgerError) else type(error).__name__
-            )
-            for _, done in batch:
-                if not done.done():
-                    done.set_exception(LedgerError("not stored"))
-            await asyncio.sleep(0.05)
-        else:
-            self._say(healthy=True)
-            for _, done in batch:
-                if not done.done():
-                    done.set_result(None)
+        writing = asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            store_receipts,
+            self._ledger,
+            self._accounts,
+            [receipt for receipt, _ in batch],
+            refused,
+            datetime.now(UTC),
+        )
+        writing.add_done_callback(partial(self._written, batch, refused))
 
-    def _say(self, *, healthy: bool, reason: str = "") -> None:
-        if healthy and not self.healthy:
-            log.info("the ledger takes what is received")
-        elif not healthy and self.healthy:
+    def _written(self, batch: list[Waiting], refused: Counter[str], writing: asyncio.Future[None]) -> None:
+        error = writing.exception()
+        if error is not None:
+            self._refused.update(refused)
+        self._note(error)
+        for _, stored in batch:
+            _settle(stored, error is None)
+        self._writing = False
+        if self._waiting:
+            self._write()
+
+    def _note(self, error: BaseException | None) -> None:
+        if error is None and self.healthy is False:
+            log.info("the ledger takes webhooks again")
+        elif error is not None and self.healthy is not False:
+            # Other errors than the ledger's own may quote what could not be stored.
+            reason = error if isinstance(error, LedgerError) else type(error).__name__
             log.error("webhooks are answered 503 until the ledger takes them: %s", reason)
-        self.healthy = healthy
+        self.healthy = error is None
+
+
+def _settle(stored: asyncio.Future[bool], outcome: bool) -> None:
+    if not stored.done():
+        stored.set_result(outcome)
