@@ -113,7 +113,7 @@ class Running:
     def exchange(self, data: bytes) -> bytes:
         """Send bytes on a connection of their own, say that no more will come, and read all that comes back."""
         with self.connect() as connection:
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
             return read_all(connection)

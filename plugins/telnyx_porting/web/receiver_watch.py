@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.ledger.engine import Ledger
 
-_KEEP = 5.0  # seconds an answer is used again
+_KEEP = 2.0  # seconds an answer is used again
 
 
 class Watch:
