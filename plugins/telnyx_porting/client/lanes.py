@@ -37,8 +37,8 @@ class Lanes:
     """
 
     def __init__(self, base_url: str, number: int, transport: httpx.AsyncBaseTransport | None) -> None:
-        self._free = [Lane(transport or lane) for lane in _connections(base_url, 1 if transport else number)]
-        self._free *= number if transport else 1
+        own = [transport] * number if transport else _connections(base_url, number)
+        self._free = [Lane(connection) for connection in own]
         self._all = list(self._free)
         self._waiting: list[tuple[float, int, asyncio.Future[Lane]]] = []
         self._order = count()

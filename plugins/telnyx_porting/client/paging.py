@@ -44,7 +44,6 @@ class Listing(Generic[T]):
     :param page_size: rows asked for per page
     :param clock: for pauses between readings
     :param path: for errors
-    :param rows_per_window: rows a window of a deep list aims at
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Listing(Generic[T]):
         page_size: int,
         clock: Clock,
         path: str,
-        rows_per_window: int = ROWS_PER_WINDOW,
     ) -> None:
         self.ask = ask
         self.id_of = id_of
@@ -64,8 +62,8 @@ class Listing(Generic[T]):
         self.page_size = page_size
         self.clock = clock
         self.path = path
-        self.rows_per_window = rows_per_window
-        self.split_above = rows_per_window * 5 // 4
+        self.rows_per_window = ROWS_PER_WINDOW
+        self.split_above = ROWS_PER_WINDOW * 5 // 4
         # A list that counts N somewhere is capped nowhere below N.
         self.largest_total = 0
         self.proved_total = 0

@@ -69,9 +69,9 @@ class Reading(Generic[T]):
             self.totals = set()
             first, *others = await self._pages(self._first_pages())
             self.as_of = first.date
+            self._check_bounds(first)
             if first.total is None:
                 return await self._read_uncounted()
-            self._check_bounds(first)
             self.listing.largest_total = max(self.listing.largest_total, first.total)
             if first.total > self.listing.split_above and (parts := await self._split_well(first)):
                 return parts
@@ -97,7 +97,7 @@ class Reading(Generic[T]):
 
         :return: the count given after all other pages had come, and whether the window's halves count the same
         """
-        total, stride, asked = first.total or 0, len(first.rows), len(self._first_pages())
+        total, stride, asked = first.total or 0, self._distinct(first), len(self._first_pages())
         full = min(self.listing.page_size, first.size or self.listing.page_size)
         if stride == 0 or (asked == 1 and total == stride < full):
             return total, True
@@ -128,7 +128,7 @@ class Reading(Generic[T]):
             before = len(self.seen)
             self._take(page)
             new = len(self.seen) - before
-            if not new or (len(page.rows) < stride and len(self.seen) >= total):
+            if not new or (self._distinct(page) < stride and len(self.seen) >= total):
                 return closing
             number += 1
 
@@ -158,7 +158,8 @@ class Reading(Generic[T]):
             return False
         if right is not None and not after <= right <= after + unsure:
             return False
-        self.listing.proved_total = max(self.listing.proved_total, total)
+        if left is not None and right is not None and not unsure:
+            self.listing.proved_total = max(self.listing.proved_total, total)
         return True
 
     def _quiet_second(self) -> datetime | None:
@@ -179,37 +180,44 @@ class Reading(Generic[T]):
     # -- lists that do not say how long they are ----------------------------------------------------------------------
 
     async def _read_uncounted(self) -> Window[T] | list[Span]:
-        """Read to an empty page, or the last one announced, twice: the same ids both times are the proof."""
+        """
+        Read to an empty page, twice.
+
+        The same ids both times, none of them on two pages, are the proof.
+        """
         previous: set[str] = set()
         for number in range(READINGS):
             if number > 1:
                 await self.listing.clock.sleep(PAUSE * 2 ** (number - 2))
-            if (parts := await self._read_to_the_end()) is not None:
-                return parts
-            if number and previous == self.seen.keys():
+            given = await self._read_to_the_end()
+            if isinstance(given, list):
+                return given
+            if number and previous == self.seen.keys() and given == len(self.seen):
                 return self._window()
             previous = set(self.seen)
         raise self._incomplete(None, "no count is given, and no two readings were equal")
 
-    async def _read_to_the_end(self) -> list[Span] | None:
-        """Read once; parts to read instead when there is too much."""
+    async def _read_to_the_end(self) -> int | list[Span]:
+        """Read once; return the rows given, or parts to read instead when there are too many."""
         self.seen = {}
-        number = 1
+        number, given = 1, 0
         while True:
             page = await self._page(number)
             if number == 1 and page is not None:
                 self.as_of = page.date
             if page is None or not page.rows:
-                return None
+                return given
             before = len(self.seen)
             self._take(page)
             if len(self.seen) > self.listing.split_above and (parts := self._split(0, None, None)):
                 return parts
             self._check_size(len(self.seen))
-            if page.pages is not None and number >= page.pages:
-                return None
             if len(self.seen) == before:
+                if page.pages is not None and number > page.pages:
+                    # This provider gives its last page again for those past the end.
+                    return given
                 raise self._incomplete(None, f"page {number} brings nothing new, and no count says it is the last")
+            given += self._distinct(page)
             number += 1
 
     # -- splitting -----------------------------------------------------------------------------------------------------
@@ -280,6 +288,9 @@ class Reading(Generic[T]):
         id_of, seen = self.listing.id_of, self.seen
         for row in page.rows:
             seen[id_of(row)] = row
+
+    def _distinct(self, page: Page[T]) -> int:
+        return len({self.listing.id_of(row) for row in page.rows})
 
     def _times(self, rows: Iterable[T]) -> list[datetime]:
         time_of = self.listing.time_of

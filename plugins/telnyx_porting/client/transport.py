@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -290,8 +290,8 @@ async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:
     """Read a body of bounded size."""
     parts: list[bytes] = []
     size = 0
-    chunks = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
-    async for part in chunks:
+    packed = "content-encoding" in response.headers
+    async for part in response.aiter_bytes() if packed else cast("httpx.AsyncByteStream", response.stream):
         size += len(part)
         if size > MAX_BODY:
             reason = f"the body is larger than {MAX_BODY // 2**20} MiB"
