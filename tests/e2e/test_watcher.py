@@ -40,7 +40,9 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def airflow(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Running]:
     with Processes(tmp_path / "logs") as processes:
-        yield Running(processes, sandbox, tmp_path)
+        running = Running(processes, sandbox, tmp_path)
+        yield running
+        running.api._http.close()
 
 
 class Running:
