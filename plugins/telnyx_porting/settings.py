@@ -255,6 +255,11 @@ class Settings(BaseModel):
         timedelta(minutes=30), "age of an account's newest complete reading at which the receiver's /watch says 503"
     )
 
+    # Care of the ledger
+    audit_nights: int = _field(30, "nights in which all history is compared with Telnyx id by id", ge=1, le=3650)
+    retention_days: int = _field(0, "days after which payloads and texts of what is over go; 0: kept", ge=0, le=36500)
+    backup_to: str = _field("", "file a SQLite ledger is copied to every night; empty: no copy")
+
     # When the DAGs run
     scan_every: Duration = _field(timedelta(minutes=5), "interval of porting_scan")
     look_every: Duration = _field(timedelta(minutes=15), "interval of the stuck, exception and missed DAGs")

@@ -3,8 +3,8 @@
 The window is ``[watermark - overlap, now - settle]``. The client proves each part complete (counts before the first and
 after the last page are equal, and equal the distinct ids); the watermark moves in the transaction that stores the last
 rows of a part, only forwards, and only while this scan still holds the feed's token. Late rows (created behind the
-watermark) widen the overlap, up to 7 days. Events still without a payload are read again: by id, or with one window read
-where that takes fewer requests.
+watermark) widen the overlap to twice their delay, up to 7 days; without any it is halved every day. Events still
+without a payload are read again: by id, or with one window read where that takes fewer requests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from telnyx_porting.errors import LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.flows.coverage import SOURCE, sealable
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.store import CHUNK, Stored, store_events
+from telnyx_porting.flows.store import Stored, store
 from telnyx_porting.ledger.tables import events, feeds, windows
 from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
-SOURCE = "events"
 MAX_OVERLAP = timedelta(days=7)
+HALVED_AFTER = timedelta(days=1)
+PAGE = 250
 REREAD_AT_ONCE = 50  # events without payload looked at per scan; those not looked at for longest come first
 
 
@@ -70,21 +72,20 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
     first_contact = check_identity(ledger, account, client, now)
     token = uuid.uuid4().hex
     with ledger.write() as connection:
-        touch_feed(ledger, connection, account, SOURCE, token=token, checked_at=now)
-        feed = get_feed(connection, account, SOURCE)
-    assert_feed = _present(feed, account)
-    since, until = _window(assert_feed, settings, now)
-    reading = _Reading(ledger, account, settings, now, token, behind=assert_feed["covered_until"])
-    window_id = reading.open(since, until)
+        feed = _present(get_feed(connection, account, SOURCE), account)
+        touch_feed(ledger, connection, account, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now))
+    since, until = _window(feed, settings, now)
+    reading = _Reading(ledger, account, settings, now, token, behind=feed["covered_until"])
+    reading.open(since, until)
     asked_before = client.requests_made
     try:
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
             reading.take(part)
         reading.stored += _reread(ledger, account, client, now, since)
     except TelnyxPortingError as error:
-        reading.close(window_id, client.requests_made - asked_before, reason=str(error))
+        reading.close(client.requests_made - asked_before, reason=str(error))
         raise
-    reading.close(window_id, client.requests_made - asked_before, reason=None)
+    reading.close(client.requests_made - asked_before, reason=None)
     _remember_rate_limit(ledger, account, client)
     return ScanResult(
         account=account,
@@ -113,7 +114,8 @@ def check_identity(ledger: Ledger, account: str, client: TelnyxClient, now: date
     known = dict(feed) if feed else {}
     if known.get("base_url") and known["base_url"] != client.base_url:
         raise LedgerError(
-            f"account {account!r} was first seen at {known['base_url']}, its connection now points to {client.base_url}:"
+            f"account {account!r} was first seen at {known['base_url']},"
+            f" its connection now points to {client.base_url}:"
             " use another connection id (another account), or another ledger"
         )
     fingerprint = hashlib.sha256(client.key_fingerprint.encode()).hexdigest()[:16]
@@ -142,12 +144,22 @@ def _present(feed: RowMapping | None, account: str) -> RowMapping:
     return feed
 
 
+def _lateness(feed: RowMapping, now: datetime) -> int | None:
+    """Let the delay learned from late rows fade."""
+    if not feed["lateness"] or feed["checked_at"] is None:
+        return None
+    days = max((now - feed["checked_at"]) / HALVED_AFTER, 0.0)
+    return int(feed["lateness"] * 0.5**days) or None
+
+
 def _window(feed: RowMapping, settings: Settings, now: datetime) -> tuple[datetime, datetime]:
     until = now - settings.settle
     if feed["covered_until"] is None:
         return now - timedelta(days=settings.first_look_days) - settings.overlap, until
-    learned = timedelta(seconds=2 * (feed["lateness"] or 0))
-    return feed["covered_until"] - min(MAX_OVERLAP, max(settings.overlap, learned)), until
+    learned = timedelta(seconds=2 * (_lateness(feed, now) or 0))
+    # A watermark ahead of our clock (the clock was set back) must not turn the window round.
+    watermark = min(feed["covered_until"], until)
+    return watermark - min(MAX_OVERLAP, max(settings.overlap, learned)), until
 
 
 class _Reading:
@@ -157,43 +169,49 @@ class _Reading:
         self, ledger: Ledger, account: str, settings: Settings, now: datetime, token: str, behind: datetime | None
     ) -> None:
         self.ledger, self.account, self.settings, self.now = ledger, account, settings, now
-        self.token, self.behind = token, behind
+        self.behind = behind
         self.stored = Stored()
         self.held = 0
         self.sealed_until: datetime | None = None
+        self.as_of: datetime | None = None
         self.started = datetime.now(UTC)
+        self.window = (windows.c.account == account, windows.c.id == token)
+        self.feed = (feeds.c.account == account, feeds.c.source == SOURCE, feeds.c.token == token)
+        self.row: dict[str, Any] = {"account": account, "id": token, "made_by": "scan", "started_at": now}
 
-    def open(self, since: datetime, until: datetime) -> str:
+    def open(self, since: datetime, until: datetime) -> None:
         """Record the window as open before the first request: a crash leaves it open, with a reason."""
-        window_id = str(uuid.uuid4())
-        row = {"account": self.account, "id": window_id, "since": since, "until": until, "made_by": "scan"}
+        self.row |= {"since": since, "until": until, "open_reason": "not finished"}
         with self.ledger.write() as connection:
-            self.ledger.upsert(connection, windows, [row | {"started_at": self.now, "open_reason": "not finished"}])
-        return window_id
+            self.ledger.upsert(connection, windows, [self.row])
 
     def take(self, part: ProvedWindow) -> None:
         """Store one proved part in short transactions; the last one seals it."""
-        chunks = [part.events[start : start + CHUNK] for start in range(0, len(part.events), CHUNK)] or [[]]
-        for position, chunk in enumerate(chunks, start=1):
-            with self.ledger.write() as connection:
-                self.stored += store_events(self.ledger, connection, self.account, chunk, self.now, self.behind)
-                if position == len(chunks):
-                    self._seal(connection, part)
+        self.stored += store(
+            self.ledger, self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
+        )
         self.held += len(part.events)
+        self.as_of = self.as_of or part.as_of
         seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
-        log.info("read up to %s: %d events, %.0f/s", part.until.isoformat(), self.held, self.held / seconds)
+        since, until = self.row["since"], self.row["until"]
+        left = seconds * ((until - part.until) / max(part.until - since, timedelta(seconds=1)))
+        log.info(
+            "read up to %s: %d events, %.0f/s, about %.0f s left",
+            part.until.isoformat(),
+            self.held,
+            self.held / seconds,
+            left,
+        )
 
-    def _seal(self, connection: Any, part: ProvedWindow) -> None:
-        provider_now = part.as_of or self.now
-        end = min(part.until, self.now - self.settings.settle, provider_now - self.settings.settle)
+    def _seal(self, connection: Connection, part: ProvedWindow) -> None:
+        end = sealable(part, self.settings, self.now)
         since = part.since or end
         if end < since:
             return
-        mine = (feeds.c.account == self.account, feeds.c.source == SOURCE, feeds.c.token == self.token)
         connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= since)
         moved = connection.execute(
             update(feeds)
-            .where(*mine, connected)
+            .where(*self.feed, connected)
             .values(
                 covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, instant(end)), instant(end)),
                 covers_from=func.coalesce(feeds.c.covers_from, instant(since)),
@@ -204,31 +222,30 @@ class _Reading:
         if moved.rowcount:
             self.sealed_until = end
 
-    def close(self, window_id: str, requests: int, reason: str | None) -> None:
-        """Write what the window proved, or why it stays open."""
+    def close(self, requests: int, reason: str | None) -> None:
+        """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
         if reason is None and self.sealed_until is None:
             reason = "another scan took over, or the window is younger than the settle time"
-        values = {
-            "held": self.held,
-            "counted": self.held if reason is None else None,
-            "late": self.stored.late,
-            "requests": requests,
-            "until": self.sealed_until,
-            "sealed_at": self.now,
-            "open_reason": None,
-        }
-        if reason is not None:
-            values |= {"sealed_at": None, "open_reason": reason}
-            del values["until"]
+        values: dict[str, Any] = {"held": self.held, "late": self.stored.late, "requests": requests}
+        values |= {"as_of": self.as_of, "open_reason": reason}
+        if reason is None:
+            values |= {"counted": self.held, "until": self.sealed_until, "sealed_at": self.now}
         with self.ledger.write() as connection:
-            connection.execute(
-                update(windows).where(windows.c.account == self.account, windows.c.id == window_id).values(**values)
-            )
-            feed_values: dict[str, Any] = {"error": reason} if reason else {}
+            connection.execute(update(windows).where(*self.window).values(**values))
+            feed: dict[str, Any] = {"error": reason} if reason else {}
             if self.stored.oldest_late and self.behind:
-                feed_values["lateness"] = int((self.behind - self.stored.oldest_late).total_seconds()) + 1
-            if feed_values:
-                touch_feed(self.ledger, connection, self.account, SOURCE, **feed_values)
+                delay = int((self.behind - self.stored.oldest_late).total_seconds()) + 1
+                feed["lateness"] = self.ledger.greatest(func.coalesce(feeds.c.lateness, 0), delay)
+            if feed:
+                connection.execute(update(feeds).where(*self.feed).values(**feed))
+            if reason is None:
+                self._clear_up(connection)
+
+    def _clear_up(self, connection: Connection) -> None:
+        """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
+        earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
+        mine = (windows.c.account == self.account, windows.c.made_by == "scan", windows.c.sealed_at.is_(None))
+        connection.execute(delete(windows).where(*mine, *earlier))
 
 
 def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, since: datetime) -> Stored:
@@ -245,23 +262,24 @@ def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, s
         if not rows:
             return Stored()
         first, last = min(row.created_at for row in rows), max(row.created_at for row in rows)
-        between = select(func.count()).where(
-            events.c.account == account, events.c.created_at >= first, events.c.created_at <= last
-        )
-        by_window = (connection.execute(between).scalar_one() // 250) + 3
+        by_window = _pages(connection, account, first, last, most=len(rows))
     found: Sequence[PortingEvent]
     if by_window < len(rows):
         found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
     else:
         found = [event for row in rows if (event := _get(client, row.id)) is not None]
-    total = Stored()
-    for start in range(0, len(found), CHUNK):
-        with ledger.write() as connection:
-            total += store_events(ledger, connection, account, found[start : start + CHUNK], now)
+    total = store(ledger, account, found, now)
     with ledger.write() as connection:
         looked_at = events.c.id.in_([row.id for row in rows])
         connection.execute(update(events).where(events.c.account == account, looked_at).values(reread_at=now))
     return total
+
+
+def _pages(connection: Connection, account: str, first: datetime, last: datetime, most: int) -> int:
+    """Say about how many requests reading a window takes, without counting beyond what matters."""
+    between = (events.c.account == account, events.c.created_at >= first, events.c.created_at <= last)
+    some = select(events.c.id).where(*between).limit(most * PAGE).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one() // PAGE + 3
 
 
 def _get(client: TelnyxClient, event_id: str) -> PortingEvent | None:

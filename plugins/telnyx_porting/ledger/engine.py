@@ -8,7 +8,7 @@ need PostgreSQL; its URLs are normalised to psycopg 3.
 from __future__ import annotations
 
 import os
-import stat
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,17 +29,21 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityError, ProgrammingError
 
 from telnyx_porting.errors import LedgerError
+from telnyx_porting.ledger.bulk import write_many
+from telnyx_porting.ledger.files import LOCK_WAIT, begin_immediate, copy_to, private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+HEAD = "0001"
 VERSION_TABLE = "porting_ledger_version"
-SQLITE_VARIABLES = 32_000  # SQLite's default limit of bound values is 32,766
+MANY = 64  # rows from which an upsert goes to the database as one document or one driver call
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"}
 _UPGRADE = "run `python -m telnyx_porting upgrade` with the newest installed version"
+_PAUSE = 0.005
 
 
 def normalise(url: str | URL) -> URL:
@@ -98,28 +102,35 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for looking: one consistent snapshot, nothing is written."""
+        """Open a connection for looking: one consistent snapshot, nothing is written."""
         with _clear(self), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One short write transaction, committed at the end of the block."""
+        """Open one short write transaction, committed at the end of the block."""
         with _clear(self), self.engine.connect().execution_options(porting_write=True) as connection:
             with connection.begin():
                 yield connection
 
+    def breathe(self) -> None:
+        """Let others in, between two of many write transactions: they ask for the lock every 2 ms."""
+        if self.is_sqlite:
+            time.sleep(_PAUSE)
+
     def _connect(self) -> Engine:
         if not self.is_sqlite:
             return create_engine(self.url, pool_pre_ping=True, pool_size=2, max_overflow=8)
-        engine = create_engine(self.url, connect_args={"timeout": 30, "check_same_thread": False})
         path = Path(str(self.url.database))
+        engine = create_engine(self.url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False})
+
+        @event.listens_for(engine, "do_connect")
+        def _create(_dialect: Any, _record: Any, _arguments: Any, _keywords: Any) -> None:
+            private(path)
 
         @event.listens_for(engine, "connect")
         def _pragmas(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
-            if not stat.S_IMODE(path.stat().st_mode) == 0o600 and os.access(path, os.W_OK):
-                path.chmod(0o600)
             cursor = connection.cursor()
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -129,8 +140,10 @@ class Ledger:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            write = connection.get_execution_options().get("porting_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            if connection.get_execution_options().get("porting_write"):
+                begin_immediate(connection.connection.dbapi_connection, path)
+            else:
+                connection.exec_driver_sql("BEGIN")
 
         return engine
 
@@ -138,6 +151,8 @@ class Ledger:
 
     def upgrade(self) -> None:
         """Bring the schema to this version, under a lock; harmless when it already is.
+
+        An older SQLite file is first copied beside itself.
 
         :raises LedgerError: when the ledger is newer than this package, or cannot be written.
         """
@@ -147,7 +162,10 @@ class Ledger:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.set_main_option("path_separator", "os")
-        self._check_not_newer()
+        found = self.version()
+        self._check_not_newer(found)
+        if found is not None and found < HEAD and self.is_sqlite:
+            self.back_up(Path(f"{self.url.database}.{found}.bak"))
         with self.write() as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7021150315)"))
@@ -162,8 +180,7 @@ class Ledger:
         found = self.version()
         if found == HEAD:
             return self
-        if found is not None:
-            self._check_not_newer()
+        self._check_not_newer(found)
         if not self.is_sqlite:
             raise LedgerError(f"the ledger is at version {found or 'none'}, this package needs {HEAD}: {_UPGRADE}")
         self.upgrade()
@@ -176,8 +193,7 @@ class Ledger:
                 return None
             return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
-    def _check_not_newer(self) -> None:
-        found = self.version()
+    def _check_not_newer(self, found: str | None) -> None:
         if found is not None and found > HEAD:
             raise LedgerError(f"the ledger is at version {found}, newer than this package's {HEAD}: update the package")
 
@@ -193,31 +209,33 @@ class Ledger:
         """Insert rows; where the key exists apply `change` (column -> value or SQL), or do nothing when it is None.
 
         Rows are de-duplicated (the last wins) and sorted by key: no deadlock between two writers, no row twice in one
-        statement. Inside `change`, use :func:`excluded` for the new row's values.
+        statement. All rows have the same columns. Inside `change`, use :func:`excluded` for the new row's values.
         """
         if not rows:
             return
         key = [column.name for column in table.primary_key]
         unique = {tuple(row[name] for name in key): row for row in rows}
-        ordered = [dict(unique[identity]) for identity in sorted(unique)]
-        if self.is_sqlite:
-            statement: Any = sqlite.insert(table)
+        ordered = [unique[identity] for identity in sorted(unique)]
+        statement: Any = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        if len(ordered) >= MANY:
+            write_many(connection, table, ordered, statement, lambda insert: _on_conflict(insert, key, change))
         else:
-            statement = postgresql.insert(table)
-        if change is None:
-            statement = statement.on_conflict_do_nothing(index_elements=key)
-        else:
-            statement = statement.on_conflict_do_update(index_elements=key, set_=dict(change))
-        connection.execute(statement, ordered)
+            connection.execute(_on_conflict(statement, key, change), [dict(row) for row in ordered])
 
     def greatest(self, *values: Any) -> ColumnElement[Any]:
-        """SQL: the largest of several values (SQLite spells it ``max``)."""
+        """Return SQL for the largest of several values (SQLite spells it ``max``)."""
         return func.max(*values) if self.is_sqlite else func.greatest(*values)
+
+    def least(self, *values: Any) -> ColumnElement[Any]:
+        """Return SQL for the smallest of several values."""
+        return func.min(*values) if self.is_sqlite else func.least(*values)
 
     def lock(self, connection: Connection, name: str) -> None:
         """Hold a named lock until the transaction ends; a SQLite write transaction is one already."""
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+
+    # -- care --------------------------------------------------------------------------------------------------------
 
     def size(self) -> int:
         """Return the ledger's size on disk in bytes."""
@@ -230,13 +248,37 @@ class Ledger:
         with self.read() as connection:
             return int(connection.execute(text(query)).scalar_one())
 
+    def vacuum(self, pages: int) -> int:
+        """Give unused pages of a SQLite file back, a few at a time; PostgreSQL does so by itself.
+
+        :return: pages still unused.
+        """
+        if not self.is_sqlite:
+            return 0
+        with self.write() as connection:
+            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+
+    def back_up(self, target: Path) -> None:
+        """Copy a SQLite ledger while it is in use; the copy appears whole or not at all.
+
+        :raises LedgerError: for PostgreSQL, which has tools of its own, and where the file cannot be written.
+        """
+        if not self.is_sqlite:
+            raise LedgerError("a PostgreSQL ledger is backed up with PostgreSQL's own tools, such as pg_dump")
+        with self.read() as connection:
+            copy_to(connection.connection.dbapi_connection, target)
+
 
 def excluded(name: str) -> ColumnElement[Any]:
-    """SQL: the value that the conflicting insert wanted to write."""
+    """Return SQL for the value that the conflicting insert wanted to write."""
     return literal_column(f"excluded.{name}")
 
 
-HEAD = "0001"
+def _on_conflict(statement: Any, key: list[str], change: Mapping[str, Any] | None) -> Any:
+    if change is None:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    return statement.on_conflict_do_update(index_elements=key, set_=dict(change))
 
 
 @contextmanager
@@ -244,13 +286,8 @@ def _clear(ledger: Ledger) -> Iterator[None]:
     """Say in one sentence which ledger could not be used, without its password."""
     try:
         yield
-    except IntegrityError:
+    except (DataError, IntegrityError, ProgrammingError):
         raise
-    except OperationalError as error:
-        raise LedgerError(f"{ledger!r} cannot be used: {_first_line(error)}") from error
-    except DBAPIError:
-        raise
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    except DatabaseError as error:
+        reason = str(error.orig).strip().splitlines()
+        raise LedgerError(f"{ledger!r} cannot be used: {reason[0] if reason else type(error.orig).__name__}") from error

@@ -17,17 +17,17 @@ events = Table(
     "porting_events",
     metadata,
     _account(),
-    Column("id", Text, primary_key=True),
-    Column("type", Text, nullable=False),
-    Column("order_id", Text),
+    Column("id", Lossless, primary_key=True),
+    Column("type", Lossless, nullable=False),
+    Column("order_id", Lossless),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
-    Column("payload_status", Text, nullable=False),
+    Column("payload_status", Lossless, nullable=False),
     Column("completed_seen_at", Instant),  # when a scan saw `created` turn into `completed`
     Column("methods", Json, nullable=False),  # what the event *type* could use
     Column("has_webhook", Boolean, nullable=False),  # the type and the methods allow one
     Column("natural_key", Lossless),  # outlives the payload
-    Column("natural_at", Text),  # the key's time as written: its precision matters
+    Column("natural_at", Lossless),  # the key's time as written: its precision matters
     Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: one per number of a split
     Column("value", Lossless),  # order status, messaging state or comment author type; outlives the payload
     Column("payload", Json),
@@ -41,6 +41,7 @@ events = Table(
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("last_sent_at", Instant),
     Column("last_sent_date", Instant),  # the same moment on the provider's clock
+    Column("gone_at", Instant),  # when an audit found that the provider no longer has it; it stays here
     Column("projected", Text),  # the payload_status at which the order's row last took this event in; null = never
     Index("porting_events_created", "account", "created_at", "id"),
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
@@ -71,6 +72,14 @@ Index(
     events.c.account,
     postgresql_where=text("delivery = 'given_up'"),
     sqlite_where=text("delivery = 'given_up'"),
+)
+
+Index(
+    "porting_events_gone",
+    events.c.account,
+    events.c.created_at,
+    postgresql_where=text("gone_at IS NOT NULL"),
+    sqlite_where=text("gone_at IS NOT NULL"),
 )
 
 orders = Table(
@@ -112,6 +121,13 @@ orders = Table(
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
+Index(
+    "porting_orders_split",
+    orders.c.account,
+    orders.c.split_from,
+    postgresql_where=text("split_from IS NOT NULL"),
+    sqlite_where=text("split_from IS NOT NULL"),
+)
 CLOSED = ("ported", "cancelled", "canceled", "deleted")
 MESSAGING_OPEN = ("pending", "activating", "exception")
 _OPEN = text(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
@@ -151,9 +167,12 @@ windows = Table(
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
     Column("made_by", Text, nullable=False),  # scan | backfill | audit
+    Column("method", Text),  # of an audit's certificate: count (as long as the provider removes nothing) | ids
+    Column("as_of", Instant),  # the provider's time as the proof began
     Column("held", Integer),
     Column("counted", Integer),
     Column("late", Integer),  # rows that appeared behind the watermark
+    Column("gone", Integer),  # rows held here that the provider no longer has
     Column("requests", Integer),
     Column("started_at", Instant, nullable=False),
     Column("sealed_at", Instant),

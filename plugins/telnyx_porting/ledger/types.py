@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, BindParameter, Dialect, Text, literal
 from sqlalchemy.types import TypeDecorator
 
@@ -43,7 +44,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 def instant(value: datetime) -> BindParameter[datetime]:
-    """SQL: a time as the ledger writes it, for use inside functions, which know no column's type."""
+    """Return a time as the ledger writes it, for use inside SQL functions, which know no column's type."""
     return literal(value, Instant())
 
 
@@ -80,14 +81,19 @@ def _encodable(value: str) -> bool:
 
 
 class Json(TypeDecorator[Any]):
-    """A JSON value as ASCII text: lossless for every string JSON can carry, and the same bytes on every database."""
+    """A JSON value as text: lossless for every string JSON can carry, and the same bytes on every database."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Serialise; None is SQL NULL."""
-        return None if value is None else json.dumps(value, separators=(",", ":"), sort_keys=True)
+        if value is None:
+            return None
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        except orjson.JSONEncodeError:  # lone surrogates and huge integers, which JSON can carry
+            return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Parse; SQL NULL is None."""

@@ -1,0 +1,169 @@
+"""Backfill: read older history, resumably. It reads from Telnyx and writes to the ledger, nothing else.
+
+What was read before is not read again: each proved part is sealed in the transaction that stores its last rows, and the
+next run starts with the gaps. Where the history read meets what the scan covers, the coverage begins earlier.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, update
+
+from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
+from telnyx_porting.flows.coverage import extend, gaps, scanned, sealable
+from telnyx_porting.flows.scan import check_identity
+from telnyx_porting.flows.store import Stored, store
+from telnyx_porting.ledger.tables import windows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackfillResult:
+    """What one backfill did. Counts only."""
+
+    account: str
+    since: datetime
+    until: datetime
+    new: int
+    changed: int
+    read: int
+    requests: int
+    left: int  # gaps that could not be sealed yet: the provider's clock calls them too young
+
+
+def backfill(
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    now: datetime,
+    since: datetime,
+    until: datetime,
+) -> BackfillResult:
+    """Read what has not been read yet of a stretch of history.
+
+    :param since: earliest `created_at`, with a time zone.
+    :param until: latest `created_at`, with a time zone.
+    :raises LedgerError: for an impossible stretch, an account that was never scanned, or another provider behind it.
+    :raises TelnyxError: the provider could not be read; what was proved until then is kept, the rest says why.
+    """
+    since, until = checked_stretch(since, until)
+    until = min(until, now - settings.settle)
+    with ledger.read() as connection:
+        scanned(connection, account)
+        todo = gaps(connection, account, since, until)
+    check_identity(ledger, account, client, now)
+    before = client.requests_made
+    run = _Run(ledger, account, client, settings, now)
+    run.expect(todo)
+    for stretch in todo:
+        run.fill(*stretch)
+    with ledger.read() as connection:
+        left = gaps(connection, account, since, until)
+    return BackfillResult(
+        account, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
+    )
+
+
+def checked_stretch(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """Refuse a stretch that cannot be meant.
+
+    :raises LedgerError: in one sentence.
+    """
+    for name, value in (("from", since), ("to", until)):
+        if value.tzinfo is None:
+            raise LedgerError(f"{name} is {value.isoformat()}, without a time zone; write {value.isoformat()}Z for UTC")
+    if since >= until:
+        raise LedgerError(f"from ({since.isoformat()}) must be earlier than to ({until.isoformat()})")
+    return since, until
+
+
+class _Run:
+    def __init__(self, ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> None:
+        self.ledger, self.account, self.client, self.settings, self.now = ledger, account, client, settings, now
+        self.stored = Stored()
+        self.read = 0
+        self.expected: int | None = None
+        self.started = time.monotonic()
+
+    def expect(self, todo: list[tuple[datetime, datetime]]) -> None:
+        """Ask how much there is to come, for the time left."""
+        try:
+            self.expected = sum(self.client.count_porting_events(*stretch) for stretch in todo)
+        except EnvelopeError:
+            log.info("Telnyx gives no counts: no telling how long this takes")
+
+    def fill(self, since: datetime, until: datetime) -> None:
+        """Read one gap, oldest first; a row for what is done grows while a row for what is left shrinks."""
+        run = uuid.uuid4().hex
+        left: dict[str, Any] = {"account": self.account, "id": f"{run}:left", "since": since, "until": until}
+        left |= {"made_by": "backfill", "started_at": self.now, "open_reason": "not finished"}
+        with self.ledger.write() as connection:
+            inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None))
+            connection.execute(
+                delete(windows).where(windows.c.account == self.account, windows.c.made_by == "backfill", *inside)
+            )
+            self.ledger.upsert(connection, windows, [left])
+        done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": "ids", "open_reason": None}
+
+        reached = since
+
+        def seal(part: ProvedWindow, connection: Connection) -> None:
+            nonlocal reached
+            end = sealable(part, self.settings, self.now)
+            if end <= reached or (part.since or since) > reached:
+                return
+            reached = end
+            done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
+            done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
+            change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
+            self.ledger.upsert(connection, windows, [done], change=change)
+            mine = (windows.c.account == self.account, windows.c.id == left["id"])
+            if end >= until:
+                connection.execute(delete(windows).where(*mine))
+            else:
+                connection.execute(update(windows).where(*mine).values(since=end))
+            extend(connection, self.account)
+
+        try:
+            for part in self.client.iter_proved_windows(since, until):
+                self.stored += store(self.ledger, self.account, part.events, self.now, finish=partial(seal, part))
+                self.read += len(part.events)
+                self._say(part.until)
+        except TelnyxPortingError as error:
+            if not isinstance(error, LedgerError):
+                with self.ledger.write() as connection:
+                    mine = (windows.c.account == self.account, windows.c.id == left["id"])
+                    connection.execute(update(windows).where(*mine).values(open_reason=str(error)))
+            raise
+
+    def _say(self, upto: datetime) -> None:
+        rate = self.read / max(time.monotonic() - self.started, 0.001)
+        if self.expected and rate:
+            rest = max(self.expected - self.read, 0)
+            log.info(
+                "read up to %s: %d of %d events, %.0f/s, about %.0f min left",
+                upto.isoformat(),
+                self.read,
+                self.expected,
+                rate,
+                rest / rate / 60,
+            )
+        else:
+            log.info("read up to %s: %d events, %.0f/s", upto.isoformat(), self.read, rate)

@@ -1,0 +1,80 @@
+"""What a ledger in a file needs beyond SQL: a private file, a place in the queue of writers, a copy of itself."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from telnyx_porting.errors import LedgerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK_WAIT = 30.0
+"""Seconds a writer waits for its turn."""
+_ASK_AGAIN = 0.002
+_PRIVATE = 0o600
+
+
+def private(path: Path) -> None:
+    """Make sure that the file is there, can be written, and is nobody else's to read; SQLite's own two follow it.
+
+    :raises LedgerError: in one sentence, when it cannot be.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+        for each in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            if each.exists() and stat.S_IMODE(each.stat().st_mode) != _PRIVATE:
+                each.chmod(_PRIVATE)
+    except FileNotFoundError as error:
+        if path.parent.is_dir():
+            return  # a file of SQLite's own went away while we looked
+        raise LedgerError(f"the ledger {path} cannot be written: there is no folder {path.parent}") from error
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be written: {error.strerror}") from error
+
+
+def begin_immediate(connection: Any, path: Path) -> None:
+    """Begin a write transaction, asking for the lock every 2 ms.
+
+    SQLite's own way of waiting asks ever less often, down to ten times a second: beside a process that writes one
+    transaction after the other, it would hardly ever ask in the gap.
+
+    :raises LedgerError: when the lock was not to be had in :data:`LOCK_WAIT` seconds.
+    """
+    deadline = time.monotonic() + LOCK_WAIT
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise LedgerError(f"the ledger {path} cannot be written: {error}") from error
+                if time.monotonic() > deadline:
+                    raise LedgerError(f"the ledger {path} was kept busy by others for {LOCK_WAIT:.0f} s") from error
+                time.sleep(_ASK_AGAIN)
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT * 1000)}")
+
+
+def copy_to(connection: Any, target: Path) -> None:
+    """Copy a whole database in one step: writers go on meanwhile, and the copy holds one moment of it.
+
+    :raises LedgerError: when the copy cannot be written.
+    """
+    unfinished = target.with_name(target.name + ".unfinished")
+    unfinished.unlink(missing_ok=True)
+    private(unfinished)
+    try:
+        with closing(sqlite3.connect(unfinished)) as copy:
+            connection.backup(copy, pages=-1)
+        unfinished.replace(target)
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(f"the copy {target} cannot be written: {error}") from error
