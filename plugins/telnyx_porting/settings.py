@@ -13,158 +13,31 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.settings_values import (
+    Channels,
+    Clock,
+    Days,
+    Duration,
+    Durations,
+    Filters,
+    Holidays,
+    Hours,
+    Limits,
+    Names,
+    Zone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "TELNYX_PORTING_"
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(value: Any) -> Any:
-    """Turn ``90``, ``"90s"``, ``"15m"``, ``"4h"`` or ``"2d"`` into a timedelta; leave anything else to pydantic."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", value.strip())):
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    if isinstance(value, str):
-        raise ValueError("a duration such as 90s, 15m, 4h or 2d")
-    return value
-
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _utc(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("a time with a zone, such as 2026-10-01T00:00:00Z")
-    return value.astimezone(UTC)
-
-
-def _not_negative(value: timedelta) -> timedelta:
-    if value < timedelta(0):
-        raise ValueError("a duration of zero or more")
-    return value
-
-
-def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if name != "mail" and not re.fullmatch(r"[\w.-]+:(json|slack|pagerduty|alertmanager)", name):
-            raise ValueError(f"{name!r} is neither mail nor <connection id>:<json|slack|pagerduty|alertmanager>")
-    return tuple(dict.fromkeys(value))
-
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-SEVERITIES = ("critical", "high", "low")
-_LIMIT = re.compile(r"([a-z-]+)(?:@([A-Z]{2})?(?:/([a-z_]+))?)?:([0-9]{1,3})([dh])")
-
-
-class Limit(NamedTuple):
-    """How long an order may stay in a status, in working days or working hours."""
-
-    status: str
-    country: str | None
-    number_type: str | None
-    amount: int
-    unit: str  # d: working days, h: working hours
-
-
-class ChannelFilter(BaseModel):
-    """What one channel takes; what is left out, it takes all of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    severity: Literal["critical", "high", "low"] = "low"  # the least severe it takes
-    kinds: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()  # patterns for the customer's reference, with * and ?
-
-
-def _limits(value: Any) -> Any:
-    texts = _split(value)
-    if not isinstance(texts, (list, tuple)):
-        return texts
-    limits = []
-    for text in texts:
-        match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
-        if match is None and not isinstance(text, Limit):
-            raise ValueError(
-                f"{text!r} is not like submitted:7d, activation-in-progress:4h or submitted@US/toll_free:9d"
-            )
-        limits.append(Limit(match[1], match[2], match[3], int(match[4]), match[5]) if match else text)
-    return limits
-
-
-def _days(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    days: list[int] = []
-    for part in value.lower().split(","):
-        first, _, last = part.strip().partition("-")
-        if first not in WEEKDAYS or (last or first) not in WEEKDAYS:
-            raise ValueError("weekdays such as mon-fri or mon,tue,sat")
-        start, end = WEEKDAYS.index(first), WEEKDAYS.index(last or first)
-        days += range(start, end + 1) if end >= start else [*range(start, 7), *range(end + 1)]
-    return sorted(set(days))
-
-
-def _hours(value: str) -> str:
-    match = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", value)
-    if match is None or value[6:] <= value[:5]:
-        raise ValueError("hours such as 09:00-17:00 or 00:00-24:00")
-    return value
-
-
-def _clock(value: str) -> str:
-    if value != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
-        raise ValueError("a time such as 08:00, or off")
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
-        raise ValueError("a time zone such as Europe/Vienna") from error
-    return value
-
-
-def _holidays(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        return value
-    from holidays import list_supported_countries  # slow to import
-
-    known = list_supported_countries()
-    for name in value:
-        country, _, part = name.partition("-")
-        if country not in known or (part and part not in known[country]):
-            raise ValueError(f"{name!r} is no country such as US, or part of one such as US-CA")
-    return value
-
-
-def _filters(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('a JSON object such as {"on_call:pagerduty": {"severity": "critical"}}') from None
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
-Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
-Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
-Filters = Annotated[dict[str, ChannelFilter], BeforeValidator(_filters)]
-Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
-Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
 def _field(default: Any, text: str, **limits: Any) -> Any:
@@ -202,12 +75,10 @@ class Settings(BaseModel):
     draft_warn_days: int = _field(25, "age of a draft from which the digest lists it, in days", ge=1)
 
     # Working hours
-    business_zone: Annotated[str, AfterValidator(_zone)] = _field("UTC", "time zone of working hours and digest")
+    business_zone: Zone = _field("UTC", "time zone of working hours and digest")
     business_days: Days = _field((0, 1, 2, 3, 4), "working days, such as mon-fri")
-    business_hours: Annotated[str, AfterValidator(_hours)] = _field("09:00-17:00", "working hours, local time")
-    business_holidays: Annotated[Names, AfterValidator(_holidays)] = _field(
-        (), "countries or parts whose public holidays are kept, such as US or US-CA"
-    )
+    business_hours: Hours = _field("09:00-17:00", "working hours, local time")
+    business_holidays: Holidays = _field((), "countries or parts whose public holidays are kept, such as US or US-CA")
 
     # Alerts
     alert_channels: Channels = _field(
@@ -217,7 +88,7 @@ class Settings(BaseModel):
     group_interval: Duration = _field(timedelta(minutes=15), "shortest time between two messages of one group")
     remind_critical: Duration = _field(timedelta(hours=4), "pause between reminders of what is critical; 0: none")
     remind_high_days: int = _field(1, "working days between reminders of what is severe; 0: none", ge=0, le=30)
-    digest_at: Annotated[str, AfterValidator(_clock)] = _field(
+    digest_at: Clock = _field(
         "08:00", "when the digest with all that is not urgent goes out on working days; off: tell it like the rest"
     )
     alert_details: Literal["ids", "references", "full"] = _field(
@@ -281,6 +152,7 @@ class Settings(BaseModel):
         return self
 
 
+_NOT_OURS = ("account_settings", "ledger_url", "failpoint")  # variables of this prefix that others read
 _KNOBS = tuple(name for name in Settings.model_fields if name != "problems")
 
 
@@ -296,11 +168,32 @@ def load(account: str | None = None, environ: Mapping[str, str] | None = None) -
     return _load(account, relevant)
 
 
+def table(settings: Settings) -> str:
+    """Return every setting as a Markdown table: variable, value, meaning."""
+    rows = []
+    for name in _KNOBS:
+        meaning = str(Settings.model_fields[name].description).replace("|", "\\|")
+        rows.append(f"| `{PREFIX}{name.upper()}` | `{_written(getattr(settings, name))}` | {meaning} |")
+    return "\n".join(["| variable | value | meaning |", "|---|---|---|", *rows])
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, timedelta):
+        seconds = int(value.total_seconds())
+        unit = next(unit for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % size == 0)
+        return f"{seconds // {'d': 86400, 'h': 3600, 'm': 60, 's': 1}[unit]}{unit}" if seconds else "0s"
+    if isinstance(value, tuple):
+        return ",".join(_written(item) for item in value) or " "
+    return str(value).lower() if isinstance(value, bool) else str(value) or " "
+
+
 @cache
 def _load(account: str | None, variables: tuple[tuple[str, str], ...]) -> Settings:
     env = dict(variables)
     problems: list[SettingsError] = []
     values: dict[str, Any] = {}
+    for variable in sorted(set(env) - {PREFIX + name.upper() for name in (*_KNOBS, *_NOT_OURS)}):
+        problems.append(SettingsError(variable, env[variable], "a name listed by `python -m telnyx_porting settings`"))
     for name in _KNOBS:
         if (text := env.get(PREFIX + name.upper(), "")).strip():
             _keep(values, problems, name, text, PREFIX + name.upper())

@@ -20,7 +20,7 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings_seen import fixed
 from telnyx_porting.ledger.tables import alerts, findings, orders
-from telnyx_porting.settings import SEVERITIES, ChannelFilter
+from telnyx_porting.settings_values import SEVERITIES, ChannelFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +188,7 @@ def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     if row["status"] == "resolving" and not digest_ended:
         return {}
     if row["status"] == "queued" and row["batch"] is None:
-        return {"status": "dropped", "next_at": None}
+        pass
     kind = row["key"].partition(":")[0]
     severity = newer["severity"] if newer else _severity_of(row["group_key"])
     group = box.pace.group(box.channel, kind, severity)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.channels_text import for_header, for_html, for_slack
-from telnyx_porting.settings import SEVERITIES
+from telnyx_porting.settings_values import SEVERITIES
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.channels import Channel, Message

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.findings_seen import HIGH, LOW, Seen
-from telnyx_porting.settings import Limit
+from telnyx_porting.settings_values import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,147 @@
+"""How settings are written: durations, lists, working days, limits. Each says in words what would be right."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """Turn ``90``, ``"90s"``, ``"15m"``, ``"4h"`` or ``"2d"`` into a timedelta; leave anything else to pydantic."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", value.strip())):
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    if isinstance(value, str):
+        raise ValueError("a duration such as 90s, 15m, 4h or 2d")
+    return value
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("a duration of zero or more")
+    return value
+
+
+def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name != "mail" and not re.fullmatch(r"[\w.-]+:(json|slack|pagerduty|alertmanager)", name):
+            raise ValueError(f"{name!r} is neither mail nor <connection id>:<json|slack|pagerduty|alertmanager>")
+    return tuple(dict.fromkeys(value))
+
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SEVERITIES = ("critical", "high", "low")
+_LIMIT = re.compile(r"([a-z-]+)(?:@([A-Z]{2})?(?:/([a-z_]+))?)?:([0-9]{1,3})([dh])")
+
+
+class Limit(NamedTuple):
+    """How long an order may stay in a status, in working days or working hours."""
+
+    status: str
+    country: str | None
+    number_type: str | None
+    amount: int
+    unit: str  # d: working days, h: working hours
+
+
+class ChannelFilter(BaseModel):
+    """What one channel takes; what is left out, it takes all of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Literal["critical", "high", "low"] = "low"  # the least severe it takes
+    kinds: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()  # patterns for the customer's reference, with * and ?
+
+
+def _limits(value: Any) -> Any:
+    texts = _split(value)
+    if not isinstance(texts, (list, tuple)):
+        return texts
+    limits = []
+    for text in texts:
+        match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
+        if match is None and not isinstance(text, Limit):
+            raise ValueError(
+                f"{text!r} is not like submitted:7d, activation-in-progress:4h or submitted@US/toll_free:9d"
+            )
+        limits.append(Limit(match[1], match[2], match[3], int(match[4]), match[5]) if match else text)
+    return limits
+
+
+def _days(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    days: list[int] = []
+    for part in value.lower().split(","):
+        first, _, last = part.strip().partition("-")
+        if first not in WEEKDAYS or (last or first) not in WEEKDAYS:
+            raise ValueError("weekdays such as mon-fri or mon,tue,sat")
+        start, end = WEEKDAYS.index(first), WEEKDAYS.index(last or first)
+        days += range(start, end + 1) if end >= start else [*range(start, 7), *range(end + 1)]
+    return sorted(set(days))
+
+
+def _hours(value: str) -> str:
+    match = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", value)
+    if match is None or value[6:] <= value[:5]:
+        raise ValueError("hours such as 09:00-17:00 or 00:00-24:00")
+    return value
+
+
+def _clock(value: str) -> str:
+    if value != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("a time such as 08:00, or off")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError("a time zone such as Europe/Vienna") from error
+    return value
+
+
+def _holidays(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        return value
+    from holidays import list_supported_countries  # slow to import
+
+    known = list_supported_countries()
+    for name in value:
+        country, _, part = name.partition("-")
+        if country not in known or (part and part not in known[country]):
+            raise ValueError(f"{name!r} is no country such as US, or part of one such as US-CA")
+    return value
+
+
+def _filters(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('a JSON object such as {"on_call:pagerduty": {"severity": "critical"}}') from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
+Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
+Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
+Filters = Annotated[dict[str, ChannelFilter], BeforeValidator(_filters)]
+Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Hours = Annotated[str, AfterValidator(_hours)]
+Clock = Annotated[str, AfterValidator(_clock)]
+Holidays = Annotated[Names, AfterValidator(_holidays)]
