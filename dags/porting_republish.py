@@ -84,7 +84,7 @@ arrived stops the plan. *Accepted* is never called *arrived*.
         created_to=dag.param("created_to"),
         consents=dag.param("consents"),
         reason=dag.param("reason"),
-        dry_run=dag.param("dry_run"),
+        preview=dag.param("dry_run"),
     )
     one_plan = {"telnyx_conn_id": dag.param("account"), "plan_id": PLAN_ID}
     approve = TelnyxApprovePortingPlanOperator(task_id="approve", execution_timeout=None, **one_plan)

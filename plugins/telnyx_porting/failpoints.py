@@ -1,4 +1,4 @@
-"""Failpoints: places where a test may kill or freeze the process. They do nothing unless an environment variable names them.
+"""Failpoints: places where a test may kill or freeze the process; inert unless an environment variable names one.
 
 ``TELNYX_PORTING_FAILPOINT="<name>[@<n>][=kill|stop]"``: at the n-th time (default: the first) the place is passed, the
 process ends at once as by ``kill -9`` (default), or freezes until somebody sends SIGCONT.

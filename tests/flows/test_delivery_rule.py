@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from telnyx_porting.flows.delivery import decide
 from telnyx_porting.flows.matching import match
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.settings import load
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
 
 SETTINGS = load(environ={"TELNYX_PORTING_CONSUMER_OF_RECORD": "receiver"})
 YOUNG, DUE = timedelta(minutes=5), timedelta(hours=1)
@@ -35,6 +39,12 @@ def expected(delivery: str, age: timedelta, feed: str, kind: str) -> str:
     if feed == "stale":
         return "undetermined"
     return "missed"
+
+
+@pytest.fixture(autouse=True)
+def watched(ledger: Ledger) -> None:
+    """The account was first contacted long ago."""
+    add_feed(ledger, "events", watch_from=OLD)
 
 
 def test_every_combination(ledger: Ledger) -> None:
@@ -64,6 +74,7 @@ def _decide_one(ledger: Ledger, account: str, delivery: str, age: timedelta, fee
     if feed != "absent":
         add_feed(ledger, account=account, **FEEDS[feed])
     add_feed(ledger, "deliveries", account=account)
+    add_feed(ledger, "events", account=account, watch_from=OLD)
     given = {"email_only": {"has_webhook": False}, "not_generated": {"payload_status": "created"}}.get(kind, {})
     event = add_event(ledger, account=account, created_at=NOW - age, **given)
     if delivery != "no_row":

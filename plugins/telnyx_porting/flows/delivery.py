@@ -1,14 +1,15 @@
 """One rule for "did it arrive?", for first deliveries and republishes alike: one SQL CASE over the open events.
 
     not_expected  the type has no webhook
-    undetermined  due before the deciding feed's coverage or before `watch_from`, or the evidence is ambiguous
+    undetermined  generated before the deciding feed's coverage or before `watch_from`, or the evidence is ambiguous
     pending       not generated yet (then it has no due time), or not due yet, or due beyond the feed's coverage
     missed        due inside the coverage and nothing arrived: cause `failed` (an attempt is on record) or `no_trace`
     given_up      missed, and the budget of sends is spent
     arrived       delivered at the consumer of record, whenever; for ever
 
 An event is due when its generation was seen (`completed_seen_at`, else `updated_at`) plus `grace`; after a send,
-`confirm_within` after it. Only the consumer of record's deliveries decide; others may name the cause.
+`confirm_within` after it. Only the consumer of record's deliveries decide; others may name the cause. The provider's
+times are moved to our clock by the offset last measured, so that a wrong clock shortens nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, distinct, exists, func, literal, or_, select, update
 
+from telnyx_porting.flows.destinations import budget
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.ledger.tables import deliveries, events
+from telnyx_porting.flows.record import Record, clock_offset, find_record
+from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
@@ -30,24 +33,8 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
-COMMIT_LAG = timedelta(seconds=2)  # the receiver may hold a webhook this long before it is committed
 STORM_WINDOW = timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class Record:
-    """The consumer of record: the one destination per account whose deliveries decide."""
-
-    source: str
-    prefix: str  # of the destination; empty = any
-    covers_from: datetime
-    covered_until: datetime
-    outage_until: datetime | None = None  # end of the feed's last known outage
-
-    @property
-    def name(self) -> str:
-        """As written in settings and shown to people."""
-        return f"{self.source}:{self.prefix}" if self.prefix else self.source
+FUZZ = timedelta(seconds=1)  # HTTP dates and signatures have whole seconds
 
 
 @dataclass(frozen=True)
@@ -61,24 +48,39 @@ class DeliveryResult:
     held_back: str | None = None
 
 
-def find_record(connection: Connection, account: str, settings: Settings, now: datetime) -> Record | None:
-    """Return the consumer of record, or None: then nothing is ever missed, and nothing is planned by itself.
+@dataclass(frozen=True)
+class _Look:
+    """What the rule is applied with."""
 
-    Not set: the receiver once it has verified a webhook of this account, else the provider's delivery records once they
-    have shown a port-in notification, else none.
-    """
-    source, _, prefix = settings.consumer_of_record.partition(":")
-    if source == "table":
-        source, prefix = settings.consumer_of_record, ""
-    for name in [source] if source else ["receiver", "deliveries"]:
-        feed = get_feed(connection, account, name)
-        if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
-            continue
-        until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
-        if until is not None:
-            outage = feed["down_until"] if name == "receiver" else None
-            return Record(name, prefix, feed["covers_from"], until, outage)
-    return None
+    connection: Connection
+    account: str
+    settings: Settings
+    record: Record | None
+    watch_from: datetime | None
+    offset: timedelta
+    budget: int
+
+    @property
+    def generated(self) -> ColumnElement[datetime]:
+        """When the notification was generated, on our clock: no earlier than this."""
+        told = events.c.updated_at - microseconds(self.offset)
+        return func.coalesce(events.c.completed_seen_at, told, type_=Instant())
+
+    @property
+    def due(self) -> ColumnElement[Any]:
+        """When its arrival is due; null while there is nothing to arrive."""
+        return case(
+            (events.c.payload_status != "completed", None),
+            (events.c.last_sent_at.is_not(None), events.c.last_sent_at + microseconds(self.settings.confirm_within)),
+            else_=self.generated + microseconds(self.settings.grace),
+        )
+
+    @property
+    def begin(self) -> datetime | None:
+        """From when on an event can be judged; None: not at all."""
+        if self.record is None or self.watch_from is None:
+            return None
+        return max(self.watch_from, self.record.covers_from)
 
 
 def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> DeliveryResult:
@@ -89,13 +91,22 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
     """
     with ledger.write() as connection:
         record = find_record(connection, account, settings, now)
-        watch_from = _watch_from(connection, account)
-        held_back = _held_back(connection, account, settings, record, watch_from)
-        state = _rule(account, settings, record, watch_from, allow_missed=held_back is None)
+        feed = get_feed(connection, account, "events")
+        look = _Look(
+            connection,
+            account,
+            settings,
+            record,
+            feed["watch_from"] if feed else None,
+            clock_offset(connection, account),
+            budget(connection, account, settings),
+        )
+        held_back = _held_back(look)
+        state = _rule(look, allow_missed=held_back is None)
         still_open = and_(events.c.account == account, _open())
         became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
-        decided: dict[str, Any] = {"delivery": state, "due_at": _due(settings)}
+        decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
         decided["cause"] = case((state == "missed", _cause()), else_=None)
         if record is not None:
             decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
@@ -106,40 +117,44 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
     return DeliveryResult(account, record.name if record else None, counts, newly_missed, held_back)
 
 
+def proof(record: Record) -> list[ColumnElement[bool]]:
+    """SQL: a good delivery of the event at the consumer of record."""
+    same = [
+        deliveries.c.account == events.c.account,
+        deliveries.c.event_id == events.c.id,
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+    ]
+    return [*same, *at_record(record)]
+
+
+def at_record(record: Record) -> list[ColumnElement[bool]]:
+    """SQL: the delivery went to the consumer of record."""
+    return [deliveries.c.destination.startswith(record.prefix, autoescape=True)] if record.prefix else []
+
+
 def _open() -> ColumnElement[bool]:
     return or_(events.c.delivery.is_(None), events.c.delivery.in_(("pending", "missed")))
 
 
-def _rule(
-    account: str, settings: Settings, record: Record | None, watch_from: datetime | None, *, allow_missed: bool
-) -> ColumnElement[str]:
-    due = _due(settings)
-    begin = max((t for t in (watch_from, record.covers_from if record else None) if t), default=None)
-    undetermined: list[ColumnElement[bool]] = [_ambiguous()]
-    if record is not None and record.source != "deliveries":
-        undetermined.append(_indistinct(record))
+def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
+    record, begin = look.record, look.begin
+    unclear: list[ColumnElement[bool]] = [_ambiguous()]
+    if record is not None:
+        unclear += [_indistinct(record), _routed_elsewhere(record)]
     if begin is not None:
-        undetermined.append(due < instant(begin))
-    covered = due <= instant(record.covered_until) if record else literal(False)
+        unclear.append(look.generated < instant(begin))
+    covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
     return case(
         (_arrived(record), "arrived"),
         (~_has_webhook(), "not_expected"),
         (events.c.payload_status != "completed", "pending"),
-        (or_(*undetermined), "undetermined"),
+        (or_(*unclear), "undetermined"),
         (~covered, "pending"),
-        (events.c.sends >= settings.republish_budget, "given_up"),
+        (events.c.sends >= look.budget, "given_up"),
         (literal(allow_missed), "missed"),
         (events.c.delivery == "missed", "missed"),
         else_="pending",
-    )
-
-
-def _due(settings: Settings) -> ColumnElement[Any]:
-    seen = func.coalesce(events.c.completed_seen_at, events.c.updated_at, type_=Instant())
-    return case(
-        (events.c.payload_status != "completed", None),
-        (events.c.last_sent_at.is_not(None), events.c.last_sent_at + microseconds(settings.confirm_within)),
-        else_=seen + microseconds(settings.grace),
     )
 
 
@@ -147,43 +162,30 @@ def _has_webhook() -> ColumnElement[bool]:
     return and_(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
 
 
-def _proof(record: Record) -> list[ColumnElement[bool]]:
-    same = [
-        deliveries.c.account == events.c.account,
-        deliveries.c.event_id == events.c.id,
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-    ]
-    if record.prefix:
-        same.append(deliveries.c.destination.startswith(record.prefix, autoescape=True))
-    return same
+def _webhooks(record: Record, *when: ColumnElement[bool]) -> Any:
+    query = select(func.count(distinct(deliveries.c.webhook_id))).where(*proof(record), *when)
+    return query.correlate(events).scalar_subquery()
+
+
+def _before() -> ColumnElement[bool]:
+    """SQL: signed before the last send, both on the provider's clock."""
+    sent = func.coalesce(events.c.last_sent_date, events.c.last_sent_at, type_=Instant())
+    return or_(events.c.last_sent_at.is_(None), deliveries.c.signed_at < sent - microseconds(FUZZ))
 
 
 def _arrived(record: Record | None) -> ColumnElement[bool]:
     """Enough distinct webhooks; for a split, all from before a resend or all from after it."""
     if record is None:
         return literal(False)
-    before = or_(events.c.last_sent_at.is_(None), deliveries.c.signed_at < events.c.last_sent_at)
-
-    # The provider's records tell webhooks apart by themselves; elsewhere only the webhook's id does.
-    told_apart = (
-        func.substr(deliveries.c.source_id, 1, 36) if record.source == "deliveries" else deliveries.c.webhook_id
-    )
-
-    def webhooks(*when: ColumnElement[bool]) -> Any:
-        query = select(func.count(distinct(told_apart))).where(*_proof(record), *when)
-        return query.correlate(events).scalar_subquery()
-
-    return case(
-        (events.c.copies == 1, exists().where(*_proof(record)).correlate(events)),
-        else_=or_(webhooks(before) >= events.c.copies, webhooks(~before) >= events.c.copies),
-    )
+    before = _before()
+    enough = or_(_webhooks(record, before) >= events.c.copies, _webhooks(record, ~before) >= events.c.copies)
+    return case((events.c.copies == 1, exists().where(*proof(record)).correlate(events)), else_=enough)
 
 
 def _arrived_at(record: Record) -> Any:
     first = func.min(deliveries.c.signed_at, type_=Instant())
     stored = func.min(deliveries.c.stored_at, type_=Instant())
-    return select(func.coalesce(first, stored)).where(*_proof(record)).correlate(events).scalar_subquery()
+    return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
 
 
 def _ambiguous() -> ColumnElement[bool]:
@@ -196,9 +198,37 @@ def _ambiguous() -> ColumnElement[bool]:
 
 
 def _indistinct(record: Record) -> ColumnElement[bool]:
-    """Several webhooks are promised and all carry the event's own id: how many came cannot be told."""
-    same_id = exists().where(*_proof(record), deliveries.c.webhook_id == events.c.id).correlate(events)
-    return and_(events.c.copies > 1, same_id)
+    """Several webhooks may be promised, and how many came cannot be told.
+
+    All carry the event's own id; or a single one came, which is all that is lost, or all that was ever sent.
+    """
+    same_id = exists().where(*proof(record), deliveries.c.webhook_id == events.c.id).correlate(events)
+    before = _before()
+    single = and_(_webhooks(record) >= 1, _webhooks(record, before) <= 1, _webhooks(record, ~before) <= 1)
+    return and_(events.c.copies > 1, or_(same_id, single))
+
+
+def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
+    """The order names a URL of its own, and nothing of this order was ever sent to the consumer of record.
+
+    Whether such an order is told to the account's channels as well is undocumented.
+    """
+    ours = orders.c.webhook_url.startswith(record.prefix, autoescape=True) if record.prefix else literal(False)
+    if record.source == "receiver":
+        ours = orders.c.webhook_url.endswith("/webhooks/telnyx/" + events.c.account)
+    own_url = exists().where(
+        orders.c.account == events.c.account,
+        orders.c.id == events.c.order_id,
+        orders.c.webhook_url.is_not(None),
+        ~ours,
+    )
+    told = exists().where(
+        deliveries.c.account == events.c.account,
+        deliveries.c.order_id == events.c.order_id,
+        deliveries.c.source == record.source,
+        *at_record(record),
+    )
+    return and_(own_url.correlate(events), ~told.correlate(events))
 
 
 def _cause() -> ColumnElement[str]:
@@ -206,40 +236,34 @@ def _cause() -> ColumnElement[str]:
     return case((exists().where(failed).correlate(events), "failed"), else_="no_trace")
 
 
-def _held_back(
-    connection: Connection, account: str, settings: Settings, record: Record | None, watch_from: datetime | None
-) -> str | None:
+def _held_back(look: _Look) -> str | None:
     """Return why nothing may become missed now, or None."""
-    if record is None:
+    record = look.record
+    if record is None or look.begin is None:
         return None
-    feed = get_feed(connection, account, record.source)
-    if feed is not None and feed["refused"]:
-        return f"{feed['refused']} webhooks with a bad signature were refused since the last good one"
-    begin = max(t for t in (record.covers_from, record.covered_until - STORM_WINDOW, watch_from) if t)
-    if record.outage_until is not None and record.outage_until >= begin:
-        return None
-    due, state = _due(settings), _rule(account, settings, record, watch_from, allow_missed=True)
+    if record.refused:
+        return f"{record.refused} webhooks with a bad signature were refused since the last good one"
+    begin = max(look.begin, record.covered_until - STORM_WINDOW)
+    due, state = look.due, _rule(look, allow_missed=True)
     came_due = and_(
-        events.c.account == account,
+        events.c.account == look.account,
         _has_webhook(),
         events.c.created_at >= instant(begin - timedelta(days=1)),
         due >= instant(begin),
         due <= instant(record.covered_until),
+        *(~look.generated.between(instant(start), instant(end)) for start, end in record.outages),
     )
     silent = and_(came_due, _open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
-    total = connection.execute(select(func.count()).where(came_due)).scalar_one()
-    without_trace = connection.execute(select(func.count()).where(silent)).scalar_one()
+    without_trace = look.connection.execute(select(func.count()).where(silent)).scalar_one()
+    if not without_trace:
+        return None
+    total = look.connection.execute(select(func.count()).where(came_due)).scalar_one()
     if without_trace * 2 > total:
         return (
             f"{without_trace} of {total} notifications left no trace at {record.name} and no outage is known:"
             " the evidence does not seem to cover port-ins"
         )
     return None
-
-
-def _watch_from(connection: Connection, account: str) -> datetime | None:
-    feed = get_feed(connection, account, "events")
-    return feed["watch_from"] if feed else None
 
 
 def _open_counts(connection: Connection, account: str) -> dict[str, int]:

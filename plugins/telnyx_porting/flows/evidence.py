@@ -1,4 +1,4 @@
-"""Evidence: read a feed's delivery attempts into the ledger, and say how far the feed covers.
+"""Evidence: read the provider's delivery records into the ledger, and say how far they cover.
 
 The receiver writes its own rows. This flow pulls ``GET /webhook_deliveries``: one row per *attempt*, because the provider
 may append attempts to an old record (a republish, say), and only an attempt has a time of its own. A record still being
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
-from telnyx_porting.errors import NotFoundError
+from telnyx_porting.errors import NotFoundError, TelnyxError
+from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.record import KNOWN_FOR, LARGEST_SKEW, clock_offset
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
@@ -25,14 +27,16 @@ from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sqlalchemy import RowMapping
+
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 SOURCE = "deliveries"
-LAG = timedelta(seconds=60)  # a delivery may be listed only after its last retry
 REREAD_AT_ONCE = 100
+HOLE = timedelta(days=1)  # after a longer silence, older records may be gone: coverage begins anew
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class EvidenceResult:
     new_attempts: int
     proved: bool
     covered_until: datetime | None
+    clock_offset: float | None = None  # seconds the provider's clock is ahead of ours
 
 
 def read_deliveries(
@@ -56,56 +61,131 @@ def read_deliveries(
     """
     with ledger.read() as connection:
         feed = get_feed(connection, account, SOURCE)
-        started_over = feed is None or feed["covered_until"] is None
-        since = now - timedelta(days=settings.first_look_days) if started_over else feed["covered_until"]
-    records = new = 0
-    batch: list[dict[str, Any]] = []
-    for record in client.iter_webhook_deliveries(
-        event_types=sorted(WEBHOOK_TYPES), finished_at_gte=since - settings.overlap, finished_at_lte=now
-    ):
-        records += 1
-        batch.extend(_attempts(account, record, now))
-        if len(batch) >= CHUNK:
-            new += _store(ledger, account, batch)
-            batch = []
-    new += _store(ledger, account, batch)
-    new += _store(ledger, account, _reread_failed(ledger, account, client, now))
-    lag = max(LAG if settings.settle >= LAG else settings.settle, settings.settle)
+        offset = client.clock_offset or clock_offset(connection, account)
+    since, anew = _since(feed, settings, now)
+    seen = _Seen(ledger, account, now)
+    until = now + offset  # records are filtered by the provider's clock
+    try:
+        listed = client.iter_webhook_deliveries(
+            event_types=sorted(WEBHOOK_TYPES),
+            finished_at_gte=since - settings.overlap + min(offset, timedelta(0)),
+            finished_at_lte=until,
+        )
+        for batch in chunks(listed, CHUNK):
+            seen.take(batch)
+        seen.take(_reread(ledger, account, client))
+    except TelnyxError as error:
+        with ledger.write() as connection:
+            touch_feed(ledger, connection, account, SOURCE, checked_at=now, error=str(error))
+        raise
+    measured = remember_clock(ledger, account, client)
+    really = timedelta(0) if measured is None else timedelta(seconds=measured)
+    covered = min(now, until - really) - settings.settle
     with ledger.write() as connection:
+        feed = get_feed(connection, account, SOURCE)
         proved = feed["proved_at"] if feed else None
-        if proved is None and _holds_any(connection, account):
-            proved = now
-        covered = now - lag
+        proved = proved or (now if _holds_any(connection, account) else None)
+        begin = feed["covers_from"] if feed and not anew else None
         touch_feed(
             ledger,
             connection,
             account,
             SOURCE,
-            covers_from=feed["covers_from"] if feed and feed["covers_from"] else since,
-            covered_until=covered,
+            covers_from=begin or (min(since, covered) if feed is None or feed["covered_until"] is None else covered),
+            covered_until=max(covered, feed["covered_until"]) if feed and feed["covered_until"] else covered,
             checked_at=now,
             proved_at=proved,
+            known=_destinations(feed, seen.destinations, now),
             error=None,
         )
-    log.info("deliveries of %s: %d records, %d attempts not seen before", account, records, new)
-    return EvidenceResult(account, SOURCE, records, new, proved is not None, covered)
+    log.info("deliveries of %s: %d records, %d attempts not seen before", account, seen.records, seen.new)
+    return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered, measured)
+
+
+def remember_clock(ledger: Ledger, account: str, client: TelnyxClient) -> float | None:
+    """Keep how far the provider's clock is from ours; return it in seconds."""
+    if (offset := client.clock_offset) is None:
+        return None
+    with ledger.write() as connection:
+        known = clock_offset(connection, account)
+        if abs(known - offset) > timedelta(seconds=2):  # it is only good to about a second
+            touch_feed(ledger, connection, account, "events", clock_offset=offset // timedelta(milliseconds=1))
+    return offset.total_seconds()
+
+
+def clock_trouble(offset: timedelta | None) -> str | None:
+    """Return in words that the two clocks differ too much to judge or to send, or None."""
+    if offset is None or abs(offset) <= LARGEST_SKEW:
+        return None
+    seconds = offset.total_seconds()
+    return (
+        f"Telnyx's clock and ours differ by {abs(seconds):.0f} s (Telnyx is {'ahead' if seconds > 0 else 'behind'}):"
+        " signatures are refused and times cannot be compared; set this machine's clock"
+    )
+
+
+def _since(feed: RowMapping | None, settings: Settings, now: datetime) -> tuple[datetime, bool]:
+    """From when on to read, and whether coverage begins anew."""
+    if feed is None or feed["covered_until"] is None:
+        return now - timedelta(days=settings.first_look_days), True
+    return feed["covered_until"], now - feed["covered_until"] > HOLE
+
+
+class _Seen:
+    """Counts what a reading brought, and stores it."""
+
+    def __init__(self, ledger: Ledger, account: str, now: datetime) -> None:
+        self._ledger, self._account, self._now = ledger, account, now
+        self.records = self.new = 0
+        self.destinations: set[str] = set()
+
+    def take(self, records: Iterable[WebhookDelivery]) -> None:
+        """Store the attempts of some records."""
+        rows: list[dict[str, Any]] = []
+        for record in records:
+            self.records += 1
+            rows.extend(_attempts(self._account, record, self._now))
+        self.destinations.update(row["destination"] for row in rows if row["destination"])
+        self.new += store_deliveries(self._ledger, self._account, SOURCE, rows)
+
+
+def store_deliveries(ledger: Ledger, account: str, source: str, rows: Iterable[dict[str, Any]]) -> int:
+    """Store what is not known yet; return how many rows that was."""
+    new = 0
+    for batch in chunks(rows, CHUNK):
+        with ledger.write() as connection:
+            query = select(deliveries.c.source_id).where(
+                deliveries.c.account == account,
+                deliveries.c.source == source,
+                deliveries.c.source_id.in_([row["source_id"] for row in batch]),
+            )
+            known = set(connection.execute(query).scalars())
+            fresh = {row["source_id"]: row for row in batch if row["source_id"] not in known}
+            ledger.upsert(connection, deliveries, list(fresh.values()), change=None)
+        new += len(fresh)
+    return new
 
 
 def _holds_any(connection: Any, account: str) -> bool:
-    query = (
-        select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == SOURCE).limit(1)
-    )
-    return connection.execute(query).first() is not None
+    mine = (deliveries.c.account == account, deliveries.c.source == SOURCE)
+    return connection.execute(select(deliveries.c.source_id).where(*mine).limit(1)).first() is not None
+
+
+def _destinations(feed: RowMapping | None, seen: set[str], now: datetime) -> dict[str, str]:
+    known = dict(feed["known"] or {}) if feed else {}
+    known |= {url: now.isoformat() for url in seen}
+    return {url: at for url, at in known.items() if datetime.fromisoformat(at) >= now - KNOWN_FOR}
 
 
 def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[dict[str, Any]]:
     webhook = record.webhook
-    if webhook is None or webhook.event_type not in WEBHOOK_TYPES:
+    if webhook.event_type not in WEBHOOK_TYPES:
         return
     key = webhook.natural_key
     common = {
         "account": account,
         "source": SOURCE,
+        "record_id": record.id,
         "webhook_id": webhook.id,
         "type": webhook.event_type,
         "order_id": webhook.order_id,
@@ -114,60 +194,48 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
         "occurred_at": webhook.occurred_at,
         "stored_at": now,
     }
-    if not record.attempts:
+    oldest_first = list(reversed(record.attempts))
+    for number, attempt in enumerate(oldest_first):
+        started = attempt.started_at.isoformat() if attempt.started_at else f"attempt {number}"
+        told = attempt.status if attempt.status in ("delivered", "failed") else None
         yield common | {
-            "source_id": record.id,
-            "destination": None,
-            "ok": record.status == "delivered",
-            "signed_at": record.started_at,
-            "error_code": None,
-        }
-    for attempt in record.attempts:
-        yield common | {
-            "source_id": f"{record.id}:{attempt.started_at.isoformat() if attempt.started_at else 'unknown'}",
+            "source_id": f"{record.id}:{started}",
             "destination": attempt.url,
-            "ok": attempt.status == "delivered",
+            "ok": told == "delivered" or (told is None and 200 <= (attempt.http_status or 0) < 300),
             "signed_at": attempt.started_at,
             "error_code": ",".join(attempt.error_codes) or None,
         }
+    if not oldest_first:  # the record alone: when the last try began is not told, so neither is `signed_at`
+        yield common | {
+            "source_id": f"{record.id}:{record.status}",
+            "destination": None,
+            "ok": record.status == "delivered",
+            "signed_at": record.started_at if record.status != "delivered" else None,
+            "error_code": None,
+        }
 
 
-def _store(ledger: Ledger, account: str, rows: Iterable[dict[str, Any]]) -> int:
-    rows = list(rows)
-    new = 0
-    for start in range(0, len(rows), CHUNK):
-        with ledger.write() as connection:
-            before = _count(connection, account)
-            ledger.upsert(connection, deliveries, rows[start : start + CHUNK], change=None)
-            new += _count(connection, account) - before
-    return new
-
-
-def _count(connection: Any, account: str) -> int:
-    query = select(func.count()).where(deliveries.c.account == account, deliveries.c.source == SOURCE)
-    return int(connection.execute(query).scalar_one())
-
-
-def _reread_failed(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> Iterator[dict[str, Any]]:
+def _reread(ledger: Ledger, account: str, client: TelnyxClient) -> Iterator[WebhookDelivery]:
     """Failed records of events still open: the provider may append attempts to them."""
-    record_id = func.substr(deliveries.c.source_id, 1, 36)
     waiting = select(republishes.c.event_id).where(
         republishes.c.account == account,
         republishes.c.state.in_(("sending", "accepted", "unknown")),
         republishes.c.settled_at.is_(None),
     )
+    awaited = deliveries.c.event_id.in_(waiting)
     query = (
-        select(record_id)
+        select(deliveries.c.record_id, func.max(deliveries.c.stored_at))
         .join(events, (events.c.account == deliveries.c.account) & (events.c.id == deliveries.c.event_id))
         .where(deliveries.c.account == account, deliveries.c.source == SOURCE, ~deliveries.c.ok)
-        .where(deliveries.c.event_id.in_(waiting), events.c.arrived_at.is_(None))
-        .distinct()
+        .where(events.c.arrived_at.is_(None), or_(awaited, events.c.delivery == "missed"))
+        .group_by(deliveries.c.record_id)
+        .order_by(func.max(deliveries.c.stored_at).desc())
         .limit(REREAD_AT_ONCE)
     )
     with ledger.read() as connection:
-        ids = list(connection.execute(query).scalars())
+        ids = [row.record_id for row in connection.execute(query) if row.record_id]
     for delivery_id in ids:
         try:
-            yield from _attempts(account, client.get_webhook_delivery(delivery_id), now)
+            yield client.get_webhook_delivery(delivery_id)
         except NotFoundError:
             log.info("delivery record %s is no longer listed", delivery_id)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHUNK = 1_000
 NEAR = timedelta(hours=1)  # a webhook farther than this from every candidate is assigned to none
 APART = timedelta(seconds=60)  # the runner-up must be this much farther
+SKEW = timedelta(minutes=5)  # two clocks may differ this much; more is refused elsewhere
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def match(ledger: Ledger, account: str) -> MatchResult:
 def _match_by_id(ledger: Ledger, account: str) -> int:
     """The webhook's id is an event's id. Late events are found from their own side."""
     new = deliveries.c.matched.is_(None)
-    same = and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.webhook_id)
+    same = and_(
+        events.c.account == deliveries.c.account,
+        events.c.id == deliveries.c.webhook_id,
+        events.c.type == deliveries.c.type,
+    )
     late = and_(deliveries.c.matched == "none", deliveries.c.webhook_id.in_(_late_ids(account)))
     total = 0
     for condition in (new, late):
@@ -108,9 +113,15 @@ def _groups(ledger: Ledger, account: str) -> list[list[str]]:
 
 def _assign(connection: Connection, account: str, key: str) -> dict[str, int]:
     """Decide one key's deliveries again, all of them: an event read late may change who they belong to."""
-    candidates = connection.execute(
+    candidates: Sequence[Any] = connection.execute(
         select(
-            events.c.id, events.c.type, events.c.created_at, events.c.natural_at, events.c.copies, events.c.sends
+            events.c.id,
+            events.c.type,
+            events.c.created_at,
+            events.c.natural_at,
+            events.c.copies,
+            events.c.sends,
+            events.c.last_sent_at,
         ).where(events.c.account == account, events.c.natural_key == key)
     ).all()
     rows = connection.execute(
@@ -163,7 +174,7 @@ def assign(candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]]) -> Iterable
         elif webhook in one_each:
             decision = (one_each[webhook], "key")
         else:
-            decision = _nearest(choices, group, taken)
+            decision = (None, "ambiguous") if _may_be_a_resend(choices, group) else _nearest(choices, group, taken)
             taken.update([decision[0]] if decision[0] else [])
         for row in group:
             yield row, *decision
@@ -188,6 +199,15 @@ def _one_each(candidates: Sequence[Row[Any]], by_webhook: dict[str, list[Row[Any
     return dict(zip(delivered, wanted, strict=False))
 
 
+def _may_be_a_resend(choices: Sequence[Row[Any]], group: Sequence[Row[Any]]) -> bool:
+    """A resend that says it occurred now would look like whatever happened last: nearness in time proves nothing."""
+    at, signed = group[0].occurred_at, min((row.signed_at for row in group if row.signed_at), default=None)
+    if at is None or signed is None or abs(signed - at) > SKEW:
+        return False  # it says when it happened, so it is told apart by that
+    sent = [choice.last_sent_at for choice in choices if choice.last_sent_at is not None]
+    return any(moment - SKEW <= signed <= moment + NEAR for moment in sent)
+
+
 def _nearest(choices: Sequence[Row[Any]], group: Sequence[Row[Any]], taken: set[str]) -> tuple[str | None, str]:
     at = group[0].occurred_at
     free = [choice for choice in choices if choice.id not in taken]
@@ -202,4 +222,5 @@ def _nearest(choices: Sequence[Row[Any]], group: Sequence[Row[Any]], taken: set[
 
 
 def _first(group: Sequence[Row[Any]]) -> datetime:
-    return min(row.occurred_at or row.signed_at or row.stored_at for row in group)
+    first: datetime = min(row.occurred_at or row.signed_at or row.stored_at for row in group)
+    return first

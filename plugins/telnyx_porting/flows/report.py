@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import RowMapping, and_, select
 
 from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.delivery import FUZZ
 from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE
 from telnyx_porting.ledger.tables import events, plans, republishes
 
@@ -28,6 +29,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     confirm_p50: float | None = None  # seconds from send to the delivery that proved it
     confirm_p95: float | None = None
+    summary: str = ""  # one sentence
 
     @property
     def all_arrived(self) -> bool:
@@ -62,13 +64,38 @@ def report(ledger: Ledger, account: str, plan_id: str) -> Report:
     for row in rows:
         outcome = _outcome(row)
         counts[outcome] = counts.get(outcome, 0) + 1
-    times = sorted(
-        (row["arrived_at"] - row["sent_at"]).total_seconds()
-        for row in rows
-        if row["state"] == "arrived" and row["arrived_at"] and row["sent_at"] and row["arrived_at"] >= row["sent_at"]
-    )
+    times = sorted(seconds for row in rows if (seconds := _confirmed_after(row)) is not None)
     p50, p95 = _percentile(times, 0.50), _percentile(times, 0.95)
-    return Report(account, plan_id, _markdown(plan, rows, counts, p50, p95), counts, p50, p95)
+    summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
+    return Report(
+        account,
+        plan_id,
+        _markdown(plan, rows, counts, p50, p95),
+        counts,
+        p50,
+        p95,
+        f"Of {len(rows)} events: {summary}.",
+    )
+
+
+_PLAIN = {
+    "arrived": "arrived",
+    "arrived_otherwise": "arrived otherwise (not credited to this republish)",
+    "not_arrived": "not arrived",
+    "unknown": "unknown",
+    "refused": "refused by Telnyx",
+    "dropped": "dropped, not sent",
+    "waiting": "sent, verdict open",
+    "planned": "not sent yet",
+}
+
+
+def _confirmed_after(row: RowMapping) -> float | None:
+    """Seconds from the reply to the delivery that proved it, both the provider's clock."""
+    arrived_at, sent = row["arrived_at"], row["reply_date"]
+    if row["state"] != "arrived" or arrived_at is None or sent is None or arrived_at < sent - FUZZ:
+        return None
+    return max(float((arrived_at - sent).total_seconds()), 0.0)
 
 
 def _outcome(row: RowMapping) -> str:
@@ -84,19 +111,12 @@ def _percentile(times: list[float], share: float) -> float | None:
 
 
 def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | None, p95: float | None) -> str:
-    labels = {
-        "arrived": "arrived",
-        "arrived_otherwise": "arrived otherwise (not credited to this republish)",
-        "not_arrived": "**not arrived**",
-        "unknown": "**unknown**: nothing proves either",
-        "refused": "refused by Telnyx",
-        "dropped": "dropped, not sent",
-        "waiting": "sent, verdict open",
-        "planned": "not sent yet",
-    }
+    bold = {"not_arrived": "**not arrived**", "unknown": "**unknown**: nothing proves either"}
+    labels = _PLAIN | bold
     lines = [
         f"### Republish of {plan['size']} events ({plan['account']})",
         "",
+        *(f"Found: {found}." for found in [_found(plan["selection"].get("found") or {})] if found),
         f"{plan['selection']['words']}",
         f"Approved by {plan['approved_by'] or 'nobody'}; plan `{plan['id']}`, hash `{plan['hash'][:12]}`.",
         "",
@@ -119,6 +139,11 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
         if len(open_rows) > LISTED:
             lines.append(f"\n... and {len(open_rows) - LISTED} more in the ledger.")
     return "\n".join(lines)
+
+
+def _found(by_cause: dict[str, int]) -> str:
+    words = {"failed": "missed after failed tries", "no_trace": "missed without a trace"}
+    return ", ".join(f"{number} {words.get(cause, cause)}" for cause, number in sorted(by_cause.items()))
 
 
 def _seconds(value: float) -> str:

@@ -1,16 +1,16 @@
-"""The one republish machine: ``advance(plan) -> Wait | Done | Halted``. Scheduled, manual, resumed and crashed runs are one path.
+r"""The one republish machine: ``advance(plan) -> Wait | Done | Halted``, for every way a plan is run.
+
+Scheduled, manual, resumed and crashed runs are one path.
 
     planned --claim--> sending --204--> accepted --new evidence--> arrived
-       |                  |--404/4xx--> refused    \\--due passed inside coverage--> not_arrived
-       |                  \\--time-out, 5xx, crash--> unknown (leaves only by accepted's two exits)
+       |                  |--404/4xx--> refused    \--due passed inside coverage--> not_arrived
+       |                  \--time-out, 5xx, crash--> unknown (leaves only by accepted's two exits)
        |<-- connect failure, 429 (certainly not processed)
-       \\--arrived meanwhile, superseded, closed, expired--> dropped
+       \--arrived meanwhile, superseded, closed, expired--> dropped
 
 Claim = intent = one row: after the pacer granted the slot, one conditional UPDATE is committed, then the POST is written
 before `send_by`. A crash leaves `sending`, which is looked at and never blindly sent again. Residual risk, accepted: a
 process paused between its check of `send_by` and the socket may send late.
-
-Waves of 1, 10 and the rest: a wave in which nothing arrived costs no budget and halts the plan.
 """
 
 from __future__ import annotations
@@ -21,37 +21,39 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, exists, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import RowMapping, case, func, select
 
 from telnyx_porting.errors import (
     AuthenticationError,
-    NotFoundError,
     PermissionDeniedError,
     PlanError,
     RateLimitedError,
     StatusError,
     TelnyxError,
 )
+from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
-from telnyx_porting.flows.delivery import find_record
-from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.plan import UNRESOLVED, close_plan, shared_user, superseded
-from telnyx_porting.flows.verdicts import charge, settle
-from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
+from telnyx_porting.flows.plan import close_plan
+from telnyx_porting.flows.record import clock_offset, find_record
+from telnyx_porting.flows.republish_claim import claim, forgive, outcome, sendable
+from telnyx_porting.flows.republish_gate import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
+from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.ledger.tables import plans, republishes
+from telnyx_porting.ledger.types import Instant
 
 if TYPE_CHECKING:
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.client.sync import SyncSlot
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 SEND_BY = timedelta(seconds=10)
-HEARTBEAT_FRESH = timedelta(minutes=2)
-NOT_FOUND_IN_A_ROW = 3
+REFUSED_IN_A_ROW = 3
 LOOK_AGAIN = (timedelta(seconds=1), timedelta(seconds=30))  # how soon, and at the latest, to look for arrivals
+NO_CONNECTION = timedelta(seconds=30)
 Clock = Callable[[], datetime]
 
 
@@ -72,10 +74,28 @@ class Done:
 
 @dataclass(frozen=True)
 class Halted:
-    """The plan was closed before its end; nothing more is sent, what was sent keeps its verdicts."""
+    """The plan was closed before its end; nothing more is sent, and what was sent has its verdicts."""
 
     reason: str
     counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a plan is. Events."""
+
+    size: int
+    sent: int
+    arrived: int
+    left: int  # without a final state
+    per_minute: float | None = None  # verdicts
+    seconds_left: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.sent} of {self.size} sent, {self.arrived} arrived, {self.left} left"
+        if self.per_minute and self.seconds_left is not None:
+            text += f"; {self.per_minute:.1f} a minute, about {timedelta(seconds=round(self.seconds_left))} to go"
+        return text
 
 
 def utc_now() -> datetime:
@@ -84,47 +104,87 @@ def utc_now() -> datetime:
 
 
 def advance(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, plan_id: str, clock: Clock = utc_now
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    plan_id: str,
+    clock: Clock = utc_now,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Wait | Done | Halted:
     """Do all that can be done for a plan now: look, reach verdicts, send what may be sent.
 
+    :param go_on: asked before each send; false: send no more now.
     :raises PlanError: no such plan, or nobody approved it.
     """
-    if settings.consumer_of_record.startswith("deliveries") or _pulls(ledger, account, settings, clock()):
+    plan = _plan(ledger, account, plan_id)
+    if plan["closed_at"] is None and plan["approved_at"] is None:
+        raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
+    if _pulls(ledger, account, settings, clock()):
         evidence.read_deliveries(ledger, account, client, settings, clock())
     settle(ledger, account, settings, clock())
-    plan = _plan(ledger, account, plan_id)
     if plan["closed_at"] is None:
-        if plan["approved_at"] is None:
-            raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
         if plan["expires_at"] <= clock():
-            return _halt(ledger, account, plan_id, clock(), "expired")
-        if (reason := _unsafe(ledger, account, settings, clock())) is not None:
-            return _halt(ledger, account, plan_id, clock(), reason)
-        wave = _wave(ledger, account, plan_id)
-        if wave is not None and (reason := _nothing_arrived(ledger, account, plan_id, wave)) is not None:
-            _refund(ledger, account, plan_id, wave)
-            return _halt(ledger, account, plan_id, clock(), reason)
-        if wave is not None and (stop := _send_wave(ledger, account, client, settings, plan_id, wave, clock)):
-            return stop
-    return _what_is_left(ledger, account, plan_id, clock())
+            _halt(ledger, account, plan_id, clock(), "expired")
+        elif (wait := _go(ledger, account, client, settings, plan, clock, go_on)) is not None:
+            return wait
+    return _what_is_left(ledger, account, settings, plan_id, clock())
 
 
-def progress(ledger: Ledger, account: str, plan_id: str) -> dict[str, int]:
+def progress(ledger: Ledger, account: str, plan_id: str, now: datetime | None = None) -> Progress:
+    """Return how far the plan is."""
+    now = now or utc_now()
+    final = republishes.c.settled_at.is_not(None)
+    sent = republishes.c.sent_at.is_not(None)
+    query = select(
+        func.count(),
+        func.sum(case((sent, 1), else_=0)),
+        func.sum(case((republishes.c.state == "arrived", 1), else_=0)),
+        func.sum(case((final, 1), else_=0)),
+        func.min(republishes.c.sent_at, type_=Instant()),
+    ).where(of_plan(account, plan_id))
+    with ledger.read() as connection:
+        size, begun, arrived, settled, first = connection.execute(query).one()
+    left = size - int(settled or 0)
+    minutes = (now - first).total_seconds() / 60 if first else 0.0
+    rate = int(settled or 0) / minutes if minutes > 0 else None
+    return Progress(size, int(begun or 0), int(arrived or 0), left, rate, left / rate * 60 if rate else None)
+
+
+def counts(ledger: Ledger, account: str, plan_id: str) -> dict[str, int]:
     """Return how many events of the plan are in each state."""
-    query = (
-        select(republishes.c.state, func.count())
-        .where(republishes.c.account == account, republishes.c.plan_id == plan_id)
-        .group_by(republishes.c.state)
-    )
+    query = select(republishes.c.state, func.count()).where(of_plan(account, plan_id)).group_by(republishes.c.state)
     with ledger.read() as connection:
         return dict(connection.execute(query).all())
+
+
+def _go(
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    plan: RowMapping,
+    clock: Clock,
+    go_on: Callable[[], bool],
+) -> Wait | None:
+    """Send what may be sent; halts the plan when it must not go on."""
+    with ledger.read() as connection:
+        stop = unsafe(connection, account, settings, clock())
+    if stop is not None:
+        patient = clock() - plan["approved_at"] <= settings.confirm_within
+        if stop.passing and patient:
+            return Wait(clock() + LOOK_AGAIN[1], stop.reason)
+        _halt(ledger, account, plan["id"], clock(), stop.reason)
+        return None
+    return _send(ledger, account, client, settings, plan["id"], clock, go_on)
 
 
 def _pulls(ledger: Ledger, account: str, settings: Settings, now: datetime) -> bool:
     with ledger.read() as connection:
         record = find_record(connection, account, settings, now)
-    return record is not None and record.source == evidence.SOURCE
+    if record is None:
+        return settings.consumer_of_record.startswith(evidence.SOURCE)
+    return record.source == evidence.SOURCE
 
 
 def _plan(ledger: Ledger, account: str, plan_id: str) -> RowMapping:
@@ -136,113 +196,120 @@ def _plan(ledger: Ledger, account: str, plan_id: str) -> RowMapping:
     return row
 
 
-def _halt(ledger: Ledger, account: str, plan_id: str, now: datetime, reason: str) -> Halted:
+def _halt(ledger: Ledger, account: str, plan_id: str, now: datetime, reason: str) -> None:
     log.warning("plan %s halted: %s", plan_id, reason)
     with ledger.write() as connection:
         close_plan(connection, account, plan_id, now, "watch", reason)
-    return Halted(reason, progress(ledger, account, plan_id))
 
 
-def _unsafe(ledger: Ledger, account: str, settings: Settings, now: datetime) -> str | None:
-    """Health gate: return why nothing may be sent now."""
-    with ledger.read() as connection:
-        if (other := shared_user(connection, account)) is not None:
-            return f"accounts {account!r} and {other!r} are the same Telnyx user: each would send for the other"
-        record = find_record(connection, account, settings, now)
-        if record is None or record.source != "receiver":
-            return None
-        feed = get_feed(connection, account, "receiver")
-        beat = feed["heartbeat"] if feed else None
-        if beat is None or beat < now - HEARTBEAT_FRESH:
-            return f"the receiver has been silent since {beat.isoformat(timespec='seconds') if beat else 'its start'}"
-        if feed is not None and feed["refused"]:
-            return f"the receiver refused {feed['refused']} signatures since the last good one"
-    return None
-
-
-def _mine(account: str, plan_id: str) -> ColumnElement[bool]:
-    return and_(republishes.c.account == account, republishes.c.plan_id == plan_id)
-
-
-def _in_flight() -> ColumnElement[bool]:
-    return and_(republishes.c.state.in_(UNRESOLVED), republishes.c.settled_at.is_(None))
-
-
-def _wave(ledger: Ledger, account: str, plan_id: str) -> int | None:
-    """The first wave that is not finished."""
-    query = select(func.min(republishes.c.wave)).where(
-        _mine(account, plan_id), or_(republishes.c.state == "planned", _in_flight())
-    )
-    with ledger.read() as connection:
-        return connection.execute(query).scalar()
-
-
-def _nothing_arrived(ledger: Ledger, account: str, plan_id: str, wave: int) -> str | None:
-    """Look back at the wave before: it must have brought something, unless nothing of it was sent."""
-    query = (
-        select(republishes.c.state, func.count())
-        .where(_mine(account, plan_id), republishes.c.wave == wave - 1)
-        .group_by(republishes.c.state)
-    )
-    with ledger.read() as connection:
-        states: dict[str, int] = dict(connection.execute(query).all())
-    sent = sum(states.get(state, 0) for state in ("arrived", "not_arrived", "unknown", "refused"))
-    if sent and not states.get("arrived"):
-        return f"none of the {sent} events of wave {wave - 1} arrived: the consumer does not seem to be back"
-    return None
-
-
-def _refund(ledger: Ledger, account: str, plan_id: str, wave: int) -> None:
-    """A wave in which nothing arrived says something about the consumer, not about its events."""
-    sent = select(republishes.c.event_id).where(
-        _mine(account, plan_id), republishes.c.wave == wave - 1, republishes.c.state == "not_arrived"
-    )
+def _halt_wave(
+    ledger: Ledger, account: str, settings: Settings, plan_id: str, wave: int, now: datetime, reason: str
+) -> None:
+    """Close a plan whose wave brought nothing; its budget comes back in the same transaction."""
     with ledger.write() as connection:
-        connection.execute(
-            update(events)
-            .where(events.c.account == account, events.c.id.in_(sent), events.c.sends > 0)
-            .values(
-                sends=events.c.sends - 1,
-                delivery=case((events.c.delivery == "given_up", None), else_=events.c.delivery),
-            )
-        )
+        if close_plan(connection, account, plan_id, now, "watch", reason):
+            refund(connection, account, plan_id, wave, settings, now)
+    log.warning("plan %s halted: %s", plan_id, reason)
 
 
-def _send_wave(
+def _send(
     ledger: Ledger,
     account: str,
     client: TelnyxClient,
     settings: Settings,
     plan_id: str,
-    wave: int,
     clock: Clock,
-) -> Wait | Halted | None:
-    not_found = 0
-    owner = uuid.uuid4().hex
-    for row in _sendable(ledger, account, settings, plan_id, wave):
-        _keep_pace(ledger, account, settings, clock)
-        slot = client.reserve_slot()
-        if not _claim(ledger, account, plan_id, row["event_id"], owner, client, clock()):
-            slot.release()
-            continue
+    go_on: Callable[[], bool],
+) -> Wait | None:
+    with ledger.read() as connection:
+        granted = allowance(connection, account, plan_id, settings)
+        offset = client.clock_offset or clock_offset(connection, account)
+    if granted.stop is not None:
+        _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
+        return None
+    sender = _Sender(ledger, client, settings, offset, clock)
+    refused: list[str] = []
+    for row in sendable(ledger, account, plan_id, granted.free) if granted.free else ():
+        if not go_on():
+            return Wait(clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
+        state, text = sender.send(row)
+        if state == "stop":
+            break
+        if state == "later":
+            return Wait(clock() + sender.pause, text)
+        refused = [*refused, row["event_id"]] if state == "refused" else refused if state == "skipped" else []
+        if state == "halt" or len(refused) >= REFUSED_IN_A_ROW:
+            reason = (
+                text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
+            )
+            forgive(ledger, account, plan_id, refused, reason)
+            _halt(ledger, account, plan_id, clock(), reason)
+            return None
+    return None
+
+
+class _Sender:
+    """Claims and sends single events, each with an outcome that is written before the next."""
+
+    def __init__(
+        self, ledger: Ledger, client: TelnyxClient, settings: Settings, offset: timedelta, clock: Clock
+    ) -> None:
+        self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
+        self._clock = clock
+        self._owner = uuid.uuid4().hex
+        self.pause = NO_CONNECTION
+
+    def send(self, row: RowMapping) -> tuple[str, str]:
+        """Send one event.
+
+        :return: accepted, unknown or refused as written; skipped (nothing was sent); stop (the plan may not go on now);
+            later (nothing can be sent for `pause`); halt (nothing can be sent at all). And why.
+        """
         try:
-            receipt = client.republish_porting_event(row["event_id"], slot=slot, send_by=clock() + SEND_BY)
+            slot = self._claim(row)
+        except RateLimitedError as error:
+            self.pause = _pause(error)
+            return "later", str(error)
+        if isinstance(slot, str):
+            return slot, ""
+        failpoint("republish.claimed")
+        try:
+            send_by = self._clock() + SEND_BY
+            receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
         except (AuthenticationError, PermissionDeniedError) as error:
-            _outcome(ledger, row, owner, settings, "refused", str(error))
-            return _halt(ledger, account, plan_id, clock(), str(error))
+            self._write(row, "planned", str(error))
+            return "halt", str(error)
         except (TelnyxError, OSError) as error:
             state = _state_after(error)
-            _outcome(ledger, row, owner, settings, state, str(error))
-            not_found = not_found + 1 if isinstance(error, NotFoundError) else 0
-            if not_found >= NOT_FOUND_IN_A_ROW:
-                return _halt(ledger, account, plan_id, clock(), f"{not_found} events in a row are unknown to Telnyx")
-            if state == "planned":
-                pause = getattr(error, "retry_after", None) or 5.0
-                return Wait(clock() + timedelta(seconds=min(float(pause), 300.0)), str(error))
-        else:
-            not_found = 0
-            _outcome(ledger, row, owner, settings, "accepted", None, receipt.date)
-    return None
+            failpoint("republish.posted")
+            self._write(row, state, str(error))
+            self.pause = _pause(error)
+            return ("later" if state == "planned" else state), str(error)
+        failpoint("republish.posted")
+        self._write(row, "accepted", None, receipt.date)
+        failpoint("republish.written")
+        return "accepted", ""
+
+    def _claim(self, row: RowMapping) -> SyncSlot | str:
+        while True:
+            failpoint("republish.before_slot")
+            slot = self._client.reserve_slot()
+            failpoint("republish.before_claim")
+            try:
+                claimed = claim(self._ledger, row, self._owner, self._settings, self._offset, self._clock())
+            except BaseException:
+                slot.release()
+                raise
+            if claimed is True:
+                return slot
+            slot.release()
+            if isinstance(claimed, timedelta):
+                time.sleep(claimed.total_seconds())
+            else:
+                return "skipped" if claimed is False else "stop"
+
+    def _write(self, row: RowMapping, state: str, text: str | None, date: datetime | None = None) -> None:
+        outcome(self._ledger, row, self._owner, self._settings, state, text, date)
 
 
 def _state_after(error: Exception) -> str:
@@ -251,164 +318,36 @@ def _state_after(error: Exception) -> str:
     return "unknown"
 
 
-def _sendable(ledger: Ledger, account: str, settings: Settings, plan_id: str, wave: int) -> list[RowMapping]:
-    """Planned events of the wave whose order has nothing earlier still open, as far as unconfirmed sends allow."""
-    earlier, its_event = republishes.alias("earlier"), events.alias("its_event")
-    blocked = (
-        exists()
-        .where(
-            earlier.c.account == account,
-            earlier.c.plan_id == plan_id,
-            its_event.c.account == account,
-            its_event.c.id == earlier.c.event_id,
-            its_event.c.order_id == events.c.order_id,
-            its_event.c.created_at < events.c.created_at,
-            or_(
-                earlier.c.state == "planned",
-                and_(earlier.c.state.in_(UNRESOLVED), earlier.c.settled_at.is_(None)),
-            ),
-        )
-        .correlate(events)
-    )
-    query = (
-        select(republishes)
-        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(_mine(account, plan_id), republishes.c.wave == wave, republishes.c.state == "planned", ~blocked)
-        .order_by(republishes.c.position)
-    )
-    in_flight = select(func.count()).where(republishes.c.account == account, _in_flight())
+def _pause(error: Exception) -> timedelta:
+    if isinstance(error, RateLimitedError):
+        return timedelta(seconds=min(max(error.retry_after or 5.0, 1.0), 300.0))
+    return NO_CONNECTION
+
+
+def _what_is_left(
+    ledger: Ledger, account: str, settings: Settings, plan_id: str, now: datetime
+) -> Wait | Done | Halted:
+    found = counts(ledger, account, plan_id)
     with ledger.read() as connection:
-        free = settings.republish_unconfirmed - connection.execute(in_flight).scalar_one()
-        return list(connection.execute(query.limit(max(free, 0))).mappings())
-
-
-def _keep_pace(ledger: Ledger, account: str, settings: Settings, clock: Clock) -> None:
-    """Protect the consumer: `republish_per_second`, counted over every process through the ledger."""
-    query = select(func.max(republishes.c.sent_at, type_=republishes.c.sent_at.type)).where(
-        republishes.c.account == account
-    )
-    with ledger.read() as connection:
-        last = connection.execute(query).scalar()
-    if last is not None:
-        wait = (last + timedelta(seconds=1 / settings.republish_per_second) - clock()).total_seconds()
-        time.sleep(min(max(wait, 0.0), 1 / settings.republish_per_second))
-
-
-def _claim(
-    ledger: Ledger, account: str, plan_id: str, event_id: str, owner: str, client: TelnyxClient, now: datetime
-) -> bool:
-    """Write the intent; False when the event needs no send any more, or somebody else sends it."""
-    try:
-        with ledger.write() as connection:
-            if (reason := _not_needed(connection, account, plan_id, event_id, now)) is not None:
-                _drop(connection, account, plan_id, event_id, now, reason)
-                return False
-            known = select(deliveries.c.source_id).where(
-                deliveries.c.account == account, deliveries.c.event_id == event_id, deliveries.c.ok
-            )
-            open_plan = exists().where(
-                plans.c.account == account,
-                plans.c.id == plan_id,
-                plans.c.closed_at.is_(None),
-                plans.c.approved_at.is_not(None),
-                plans.c.expires_at > now,
-            )
-            claimed = connection.execute(
-                update(republishes)
-                .where(_mine(account, plan_id), republishes.c.event_id == event_id)
-                .where(republishes.c.state == "planned", open_plan)
-                .values(
-                    state="sending",
-                    owner=owner,
-                    sent_at=now,
-                    reply_date=now + (client.clock_offset or timedelta(0)),
-                    n=select(events.c.sends + 1)
-                    .where(events.c.account == account, events.c.id == event_id)
-                    .scalar_subquery(),
-                    baseline=list(connection.execute(known).scalars()),
-                )
-            )
-            return claimed.rowcount == 1
-    except IntegrityError:  # another plan's send of this event is unresolved
-        with ledger.write() as connection:
-            _drop(connection, account, plan_id, event_id, now, "another send of this event awaits its verdict")
-        return False
-
-
-def _not_needed(connection: Connection, account: str, plan_id: str, event_id: str, now: datetime) -> str | None:
-    query = (
-        select(events.c.delivery, events.c.arrived_at, republishes.c.forced, plans.c.created_at, superseded())
-        .join(republishes, and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id))
-        .join(plans, and_(plans.c.account == republishes.c.account, plans.c.id == republishes.c.plan_id))
-        .where(_mine(account, plan_id), events.c.id == event_id)
-    )
-    delivery, arrived_at, forced, planned_at, is_superseded = connection.execute(query).one()
-    if forced:
-        return "arrived meanwhile" if arrived_at is not None and arrived_at > planned_at else None
-    if arrived_at is not None:
-        return "arrived meanwhile"
-    if is_superseded:
-        return "superseded meanwhile"
-    return None if delivery == "missed" else f"no longer missed: {delivery or 'being looked at'}"
-
-
-def _drop(connection: Connection, account: str, plan_id: str, event_id: str, now: datetime, reason: str) -> None:
-    connection.execute(
-        update(republishes)
-        .where(_mine(account, plan_id), republishes.c.event_id == event_id, republishes.c.state == "planned")
-        .values(state="dropped", settled_at=now, detail=reason)
-    )
-
-
-def _outcome(
-    ledger: Ledger,
-    row: RowMapping,
-    owner: str,
-    settings: Settings,
-    state: str,
-    detail: str | None,
-    reply_date: datetime | None = None,
-) -> None:
-    """Write what became of our own claim; nobody else's."""
-    same = and_(_mine(row["account"], row["plan_id"]), republishes.c.event_id == row["event_id"])
-    claimed = and_(same, republishes.c.owner == owner, republishes.c.state == "sending")
-    with ledger.write() as connection:
-        sent_at = connection.execute(select(republishes.c.sent_at).where(claimed)).scalar()
-        if sent_at is None:  # we were frozen so long that somebody declared us dead and counted the send
-            return
-        values: dict[str, Any] = {"state": state, "detail": detail}
-        if state in ("accepted", "unknown"):
-            values["due_at"] = sent_at + settings.confirm_within
-            if reply_date is not None:
-                values["reply_date"] = reply_date
-            charge(connection, row, sent_at)
-        elif state == "planned":
-            values |= {"sent_at": None, "owner": None, "reply_date": None, "baseline": None, "n": None}
-        else:
-            values["settled_at"] = sent_at
-        connection.execute(update(republishes).where(claimed).values(**values))
-
-
-def _what_is_left(ledger: Ledger, account: str, plan_id: str, now: datetime) -> Wait | Done | Halted:
-    counts = progress(ledger, account, plan_id)
-    with ledger.read() as connection:
-        waiting = and_(_mine(account, plan_id), _in_flight())
-        due = connection.execute(
-            select(func.min(republishes.c.due_at, type_=republishes.c.due_at.type)).where(waiting)
-        ).scalar()
-        first = connection.execute(
-            select(func.max(republishes.c.sent_at, type_=republishes.c.sent_at.type)).where(waiting)
-        ).scalar()
-    if due is not None or first is not None:
-        patience = min(max((now - first) / 2 if first else LOOK_AGAIN[0], LOOK_AGAIN[0]), LOOK_AGAIN[1])
+        waiting = select(
+            func.min(republishes.c.due_at, type_=Instant()), func.max(republishes.c.sent_at, type_=Instant())
+        ).where(of_plan(account, plan_id), in_flight())
+        due, newest = connection.execute(waiting).one()
+        hopeless = hopeless_end(connection, account, plan_id)
+    if newest is not None:
+        patience = min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
         until = min(now + patience, max(due, now + LOOK_AGAIN[0])) if due else now + patience
-        return Wait(until, f"looking whether they arrive: {counts}")
-    if counts.get("planned"):
+        return Wait(until, f"looking whether they arrive: {found}")
+    if found.get("planned"):
         return Wait(now + LOOK_AGAIN[0], "the next wave")
     plan = _plan(ledger, account, plan_id)
     if plan["closed_at"] is None:
+        if hopeless is not None:
+            reason, wave = hopeless
+            _halt_wave(ledger, account, settings, plan_id, wave, now, reason)
+            return Halted(reason, found)
         with ledger.write() as connection:
             close_plan(connection, account, plan_id, now, "watch", "done")
     elif plan["close_reason"] not in (None, "done"):
-        return Halted(plan["close_reason"], counts)
-    return Done(counts)
+        return Halted(plan["close_reason"], found)
+    return Done(found)

@@ -2,8 +2,9 @@
 
 New evidence is a delivery at the consumer of record that was not known when the claim was written. Any arrival makes the
 *event* arrived; the *republish* is credited only when that delivery was signed or started after the reply's ``Date``
-minus one second, both the provider's clock. Otherwise the verdict is `unknown` ("arrived otherwise"), reported apart.
-Nothing is `not_arrived` before its due time has passed inside the feed's coverage; late evidence lifts it again.
+minus one second, both the provider's clock, and is not recognisably the original's own retry. Otherwise the verdict is
+`unknown` ("arrived otherwise"), reported apart. Nothing is `not_arrived` before its due time has passed inside the
+feed's coverage; late evidence lifts it again.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select, update
 
-from telnyx_porting.flows.delivery import Record, decide, find_record
+from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.delivery import FUZZ, at_record, decide
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.record import Record, find_record, undecided
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
-TOLERANCE = timedelta(seconds=1)  # HTTP dates have whole seconds
 DEAD_AFTER = timedelta(minutes=2)  # a claim this old without an outcome belongs to a process that died
 ARRIVED_OTHERWISE = "arrived otherwise: not credited to this republish"
+UNCLEAR = "something arrived, but which webhook it is cannot be told"
+NO_FEED = "cannot be confirmed: no feed of deliveries covers this account"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class VerdictsResult:
     unresolved: int = 0
     newly_missed: int = 0
     held_back: str | None = None
+    undecided: str | None = None  # why nothing can be judged at all
 
 
 def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
@@ -44,35 +49,38 @@ def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> V
     match(ledger, account)
     with ledger.write() as connection:
         _charge_dead_claims(connection, account, settings, now)
+    failpoint("verdicts.before")
     decision = decide(ledger, account, settings, now)
+    failpoint("verdicts.decided")
     reached: Counter[str] = Counter()
     unresolved = 0
     with ledger.write() as connection:
+        ledger.lock(connection, f"verdicts:{account}")
         record = find_record(connection, account, settings, now)
         for row in _waiting(connection, account):
             verdict = _verdict(connection, row, record, now)
             if verdict is None:
                 unresolved += row["settled_at"] is None
-                continue
-            state, detail = verdict
-            reached[state] += 1
-            same = and_(
-                republishes.c.account == account,
-                republishes.c.plan_id == row["plan_id"],
-                republishes.c.event_id == row["event_id"],
-            )
-            connection.execute(update(republishes).where(same).values(state=state, settled_at=now, detail=detail))
-    return VerdictsResult(account, dict(reached), unresolved, decision.newly_missed, decision.held_back)
+            elif _settle(connection, row, *verdict, now):
+                reached[verdict[0]] += 1
+        failpoint("verdicts.written")
+        why = undecided(connection, account, settings, now)
+    return VerdictsResult(account, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
 
 
-def charge(connection: Connection, row: Any, sent_at: datetime) -> None:
-    """Count a send that may have been processed; the event is due again after `confirm_within`."""
+def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datetime | None) -> None:
+    """Count a send that may have been processed; the event is due again after `confirm_within`.
+
+    :param sent_at: on our clock.
+    :param sent_date: on the provider's.
+    """
     connection.execute(
         update(events)
         .where(events.c.account == row["account"], events.c.id == row["event_id"])
         .values(
             sends=events.c.sends + 1,
             last_sent_at=sent_at,
+            last_sent_date=sent_date,
             delivery=case((events.c.arrived_at.is_(None), None), else_=events.c.delivery),
         )
     )
@@ -80,31 +88,52 @@ def charge(connection: Connection, row: Any, sent_at: datetime) -> None:
 
 def _charge_dead_claims(connection: Connection, account: str, settings: Settings, now: datetime) -> None:
     """A crash between claim and outcome leaves `sending`: its POST may have gone out, so it counts, and we look."""
-    dead = connection.execute(
-        select(republishes).where(
-            republishes.c.account == account,
-            republishes.c.state == "sending",
-            republishes.c.sent_at < now - DEAD_AFTER,
-        )
-    ).mappings()
-    for row in dead.all():
-        charge(connection, row, row["sent_at"])
-        connection.execute(
+    dead = (
+        select(republishes)
+        .where(republishes.c.account == account, republishes.c.state == "sending")
+        .where(republishes.c.sent_at < now - DEAD_AFTER)
+    )
+    for row in connection.execute(dead).mappings().all():
+        taken = connection.execute(
             update(republishes)
-            .where(republishes.c.account == account, republishes.c.plan_id == row["plan_id"])
-            .where(republishes.c.event_id == row["event_id"], republishes.c.state == "sending")
+            .where(*_same(row), republishes.c.state == "sending", republishes.c.owner == row["owner"])
             .values(
                 state="unknown",
                 due_at=row["sent_at"] + settings.confirm_within,
                 detail="the process that sent it ended before its outcome was written",
             )
         )
+        if taken.rowcount:  # else its process, or another look, was faster
+            charge(connection, row, row["sent_at"], row["reply_date"])
+
+
+def _same(row: RowMapping) -> tuple[Any, ...]:
+    return (
+        republishes.c.account == row["account"],
+        republishes.c.plan_id == row["plan_id"],
+        republishes.c.event_id == row["event_id"],
+    )
+
+
+def _settle(connection: Connection, row: RowMapping, state: str, detail: str | None, now: datetime) -> bool:
+    """Write a verdict, unless the row has moved since it was read: what arrived stays arrived."""
+    unmoved = and_(
+        republishes.c.state == row["state"], republishes.c.settled_at.is_not_distinct_from(row["settled_at"])
+    )
+    values = {"state": state, "settled_at": now, "detail": detail}
+    return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
 
 
 def _waiting(connection: Connection, account: str) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
     query = (
-        select(republishes, events.c.delivery, events.c.copies, events.c.arrived_at)
+        select(
+            republishes,
+            events.c.delivery,
+            events.c.copies,
+            events.c.arrived_at,
+            events.c.natural_key,
+        )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)
         .where(
@@ -120,40 +149,71 @@ def _waiting(connection: Connection, account: str) -> list[RowMapping]:
 def _verdict(
     connection: Connection, row: RowMapping, record: Record | None, now: datetime
 ) -> tuple[str, str | None] | None:
+    """Return state and reason, or None while nothing can be said."""
     if record is None:
-        if row["due_at"] <= now and row["settled_at"] is None:
-            return "unknown", "cannot be confirmed: no feed of deliveries covers this account"
-        return None
+        return ("unknown", NO_FEED) if row["due_at"] <= now and row["settled_at"] is None else None
     fresh = _new_evidence(connection, row, record)
     if fresh and row["arrived_at"] is not None:
-        sent = row["reply_date"]
-        credited = {d["webhook_id"] or d["source_id"] for d in fresh if _after(d["signed_at"], sent)}
+        credited = {
+            d["webhook_id"] or d["source_id"]
+            for d in fresh
+            if _after(d["signed_at"], row["reply_date"]) and not _own_retry(connection, row, d)
+        }
         if len(credited) >= row["copies"]:
             return "arrived", None
-        if row["settled_at"] is None and row["due_at"] <= record.covered_until:
-            return "unknown", ARRIVED_OTHERWISE
+    if row["due_at"] > record.covered_until:
         return None
-    if row["settled_at"] is None and row["due_at"] <= record.covered_until:
-        if fresh and row["delivery"] == "undetermined":
-            return "unknown", "something arrived, but its webhooks cannot be told apart"
-        if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
-            return "not_arrived", "no new delivery of this repeat was seen"
-        return "not_arrived", None
-    return None
+    if fresh and row["arrived_at"] is not None:
+        return "unknown", ARRIVED_OTHERWISE
+    if row["settled_at"] is not None:
+        return None
+    if (fresh and row["delivery"] == "undetermined") or _unclear_evidence(connection, row, record):
+        return "unknown", UNCLEAR
+    if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
+        return "not_arrived", "no new delivery of this repeat was seen"
+    return "not_arrived", None
 
 
 def _after(signed_at: datetime | None, sent: datetime | None) -> bool:
-    return signed_at is not None and sent is not None and signed_at >= sent - TOLERANCE
+    return signed_at is not None and sent is not None and signed_at >= sent - FUZZ
 
 
 def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> list[RowMapping]:
-    query = select(deliveries.c.source_id, deliveries.c.webhook_id, deliveries.c.signed_at).where(
+    query = select(
+        deliveries.c.source_id, deliveries.c.record_id, deliveries.c.webhook_id, deliveries.c.signed_at
+    ).where(
         deliveries.c.account == row["account"],
         deliveries.c.event_id == row["event_id"],
         deliveries.c.source == record.source,
         deliveries.c.ok,
+        *at_record(record),
     )
-    if record.prefix:
-        query = query.where(deliveries.c.destination.startswith(record.prefix, autoescape=True))
     known = set(row["baseline"] or ())
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]
+
+
+def _own_retry(connection: Connection, row: RowMapping, delivery: RowMapping) -> bool:
+    """A record that was begun before the send and was not listed by then: the original's tries were still running."""
+    if delivery["record_id"] is None or row["reply_date"] is None:
+        return False
+    query = select(
+        func.min(deliveries.c.signed_at, type_=deliveries.c.signed_at.type).label("begun"),
+        func.min(deliveries.c.stored_at, type_=deliveries.c.stored_at.type).label("known"),
+    ).where(deliveries.c.account == row["account"], deliveries.c.record_id == delivery["record_id"])
+    first = connection.execute(query).mappings().one()
+    begun_before = first["begun"] is not None and first["begun"] < row["reply_date"] - FUZZ
+    return begun_before and first["known"] > row["sent_at"]
+
+
+def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -> bool:
+    """A good delivery of this event's key came after the send, and nobody can tell whose it is."""
+    query = select(deliveries.c.source_id).where(
+        deliveries.c.account == row["account"],
+        deliveries.c.natural_key == row["natural_key"],
+        deliveries.c.matched == "ambiguous",
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+        *at_record(record),
+        or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= (row["reply_date"] or row["sent_at"]) - FUZZ),
+    )
+    return connection.execute(query.limit(1)).first() is not None

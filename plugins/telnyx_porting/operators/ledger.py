@@ -1,4 +1,4 @@
-"""Operators that watch: scan the events, read the evidence, reach verdicts. Each resolves connections and calls a flow."""
+"""The operator that watches: it resolves connections and calls the scan."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.observability import stats
 
 from telnyx_porting.errors import AuthenticationError, PermissionDeniedError
-from telnyx_porting.flows.evidence import read_deliveries
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.flows.scan import scan
-from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
 
@@ -52,37 +50,6 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
             result.late,
             result.sealed_until,
         )
-        return _json(asdict(result))
-
-
-class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
-    """Read the provider's own delivery records (``GET /webhook_deliveries``) as evidence.
-
-    :return: counts and coverage, as JSON.
-    """
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Read one account's records."""
-        with self.client() as client:
-            result = read_deliveries(self.ledger(), self.telnyx_conn_id, client, self.settings(), datetime.now(UTC))
-        return _json(asdict(result))
-
-
-class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
-    """Match evidence to events, decide what arrived and what is missed, and settle open republishes.
-
-    :return: verdicts reached, as JSON.
-    """
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Decide for one account."""
-        ledger, account = self.ledger(), self.telnyx_conn_id
-        result = settle(ledger, account, self.settings(), datetime.now(UTC))
-        if result.held_back:
-            health(ledger, account, "evidence", result.held_back)
-        else:
-            clear(ledger, account, "evidence")
-        self.log.info("%s: verdicts %s, %d open", account, result.verdicts or "none", result.unresolved)
         return _json(asdict(result))
 
 

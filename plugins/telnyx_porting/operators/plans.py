@@ -1,30 +1,24 @@
-"""Operators of the closed loop: plan, approve, execute, report. One plan of one account at a time."""
+"""The operator that makes a republish plan, says what it will do, or closes one."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows import plan as plans
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.report import report
-from telnyx_porting.flows.republish import Halted, Wait, advance, progress
-from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
-from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.flows.republish_gate import unsafe
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
-WAIT_HERE = timedelta(seconds=15)  # shorter waits cost less than a deferral
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
 
 
 class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
@@ -38,7 +32,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     :param created_to: ISO 8601 time with zone. (templated)
     :param consents: kinds the watch would not send by itself, see ``telnyx_porting.flows.plan.CONSENTS``. (templated)
     :param reason: why, for the report. (templated)
-    :param dry_run: say what would be sent, then skip. (templated)
+    :param preview: say what would be sent, then skip; no plan is stored. (templated)
+    :param close: close the plan `plan_id` instead of continuing it; what it has not sent is dropped. (templated)
     :return: ``{"account", "plan_id", "hash", "size", "words"}``.
     """
 
@@ -52,7 +47,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         "created_to",
         "consents",
         "reason",
-        "dry_run",
+        "preview",
+        "close",
     )
 
     def __init__(
@@ -66,7 +62,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         created_to: str | None = None,
         consents: list[str] | None = None,
         reason: str = "missed notifications",
-        dry_run: bool = False,
+        preview: bool = False,
+        close: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,21 +75,19 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.created_to = created_to
         self.consents = consents
         self.reason = reason
-        self.dry_run = dry_run
+        self.preview = preview
+        self.close = close
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make or load the plan."""
         knobs, ledger, account, now = self.settings(), self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        if self.close:
+            self._close(ledger, account, now, _who(context))
         if self.plan_id:
-            found: plans.Plan | None = plans.load_plan(ledger, account, self.plan_id)
+            found: plans.Plan | None = plans.require_open(ledger, account, self.plan_id, now)
         else:
             ids = self._named(ledger)
-            if ids is None and knobs.republish_mode == "off":
-                raise AirflowSkipException("republish_mode is off: nothing is planned by itself")
-            if ids is not None and not ids:
-                raise AirflowSkipException("the selection holds no event")
-            if self.dry_run and ids is not None:
-                raise AirflowSkipException(f"dry run: {len(ids)} events selected, nothing is planned or sent")
+            self._check(ledger, account, knobs, now, ids)
             with self.client() as client:
                 destinations = plans.read_destinations(client)
             found = plans.make_plan(
@@ -105,17 +100,41 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
                 by=_who(context) if ids is not None else "schedule",
                 event_ids=ids,
                 consents=self.consents or (),
+                dry_run=self.preview,
             )
         if found is None:
             raise AirflowSkipException("nothing to republish")
-        self.log.info("plan %s: %s", found.id, found.words)
-        if self.dry_run:
+        self.log.info("plan %s: %s", found.id or "(dry run)", found.words)
+        if self.preview:
             raise AirflowSkipException(f"dry run: {found.words}")
         return {"account": account, "plan_id": found.id, "hash": found.hash, "size": found.size, "words": found.words}
 
-    def _named(self, ledger: Any) -> list[str] | None:
+    def _check(self, ledger: Ledger, account: str, knobs: Settings, now: datetime, ids: list[str] | None) -> None:
+        """Say at once what would only be found out at the first send."""
+        if ids is not None and not ids:
+            raise AirflowSkipException("the selection holds no event")
+        with ledger.read() as connection:
+            stop = unsafe(connection, account, knobs, now)
+        if stop is None:
+            return
+        if self.preview:
+            self.log.warning("nothing would be sent now: %s", stop.reason)
+        elif ids is None:
+            raise AirflowSkipException(f"nothing is planned: {stop.reason}")
+        else:
+            raise PlanError(f"nothing can be sent now: {stop.reason}")
+
+    def _close(self, ledger: Ledger, account: str, now: datetime, who: str) -> None:
+        if not self.plan_id:
+            raise PlanError("plan_id: empty, expected the id of the plan to close")
+        plans.load_plan(ledger, account, self.plan_id)
+        with ledger.write() as connection:
+            closed = plans.close_plan(connection, account, self.plan_id, now, who, f"closed by {who}")
+        raise AirflowSkipException(f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
+
+    def _named(self, ledger: Ledger) -> list[str] | None:
         if self.event_ids:
-            return list(self.event_ids)
+            return [str(event_id).lower() for event_id in self.event_ids]
         if not (self.porting_order_id or self.event_type):
             return None
         return plans.select_ids(
@@ -126,143 +145,6 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
             since=_time("created_from", self.created_from),
             until=_time("created_to", self.created_to),
         )
-
-
-class TelnyxApprovePortingPlanOperator(ApprovalOperator):
-    """Let a plan pass when mode and caps allow it; else ask a person, and take silence for a no.
-
-    The answer is bound to the plan's hash. Mode and caps come from settings, never from params or a run's configuration.
-
-    :param telnyx_conn_id: the account. (templated)
-    :param plan_id: the plan. (templated)
-    """
-
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
-
-    def __init__(
-        self,
-        *,
-        plan_id: str,
-        telnyx_conn_id: str = TelnyxHook.default_conn_name,
-        ledger_conn_id: str = DEFAULT_CONN_ID,
-        response_timeout: timedelta = timedelta(hours=24),
-        **kwargs: Any,
-    ) -> None:
-        # What people read is filled in when the task runs: it holds URLs from the API and must never be rendered as Jinja.
-        super().__init__(
-            subject="Republish port-in notifications?",
-            body="",
-            defaults=self.REJECT,
-            response_timeout=response_timeout,
-            **{"retries": 0, **kwargs},
-        )
-        self.telnyx_conn_id = telnyx_conn_id
-        self.ledger_conn_id = ledger_conn_id
-        self.plan_id = plan_id
-
-    def execute(self, context: Context) -> Any:
-        """Approve by policy, or wait for a person."""
-        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
-        plan = plans.load_plan(ledger, account, self.plan_id)
-        if plan.approved_by is not None:
-            return {"approved_by": plan.approved_by}
-        why = plans.needs_person(ledger, settings.load(account).require_valid(), plan, now)
-        if why is None:
-            plans.approve(ledger, account, plan.id, plan.hash, "policy", now)
-            self.log.info("plan %s approved by policy", plan.id)
-            return {"approved_by": "policy"}
-        self.subject = f"Republish {plan.size} port-in notifications of {account}?"
-        self.body = f"{plan.words}\n\nPlan `{plan.id}`, hash `{plan.hash[:12]}`. A person is asked because {why}."
-        health(ledger, account, f"approval:{plan.id}", f"{plan.size} republishes wait for an approval: {why}")
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Bind the answer to exactly this plan."""
-        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
-        clear(ledger, account, f"approval:{self.plan_id}")
-        answer = super().execute_complete(context, event)
-        user = answer.get("responded_by_user") or {}
-        who = str(user.get("name") or user.get("id") or "nobody") if isinstance(user, dict) else str(user)
-        if answer["chosen_options"] == [self.APPROVE]:
-            plan = plans.load_plan(ledger, account, self.plan_id)
-            plans.approve(ledger, account, plan.id, plan.hash, who, now)
-            return {"approved_by": who}
-        with ledger.write() as connection:
-            plans.close_plan(connection, account, self.plan_id, now, who, f"rejected by {who}")
-        return {"rejected_by": who}
-
-    def _ledger(self) -> Any:
-        return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()
-
-
-class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
-    """Execute one approved plan to its verdicts: send in waves, look whether it arrived, wait without a worker.
-
-    A retry, a clear or a new run of the same plan continues where the ledger stands; nothing is sent twice blindly.
-
-    :param plan_id: the plan. (templated)
-    :return: counts by outcome, and why it stopped if it did.
-    """
-
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
-
-    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan_id = plan_id
-
-    def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Advance the plan until it is done, halted, or has to wait for long."""
-        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
-        with self.client() as client:
-            while True:
-                step = advance(ledger, account, client, knobs, self.plan_id)
-                self.log.info("plan %s: %s", self.plan_id, progress(ledger, account, self.plan_id))
-                if not isinstance(step, Wait):
-                    break
-                pause = step.until - datetime.now(UTC)
-                if pause > WAIT_HERE:
-                    self.log.info("waiting until %s: %s", step.until.isoformat(timespec="seconds"), step.why)
-                    self.defer(trigger=DateTimeTrigger(moment=step.until), method_name="execute")
-                time.sleep(max(pause.total_seconds(), 0))
-        subject = "republish_halted"
-        if isinstance(step, Halted):
-            health(ledger, account, subject, f"Republishing stopped: {step.reason}")
-            return {"state": "halted", "reason": step.reason, "counts": step.counts}
-        clear(ledger, account, subject)
-        return {"state": "done", "counts": step.counts}
-
-
-class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
-    """Say what a plan did. The Markdown goes to the log and, as ``report``, to XCom.
-
-    :param plan_id: the plan. (templated)
-    """
-
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
-
-    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan_id = plan_id
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write the report; open a finding when something is not known to have arrived."""
-        if not self.plan_id:
-            raise AirflowSkipException("no plan was made: nothing to report")
-        ledger, account = self.ledger(), self.telnyx_conn_id
-        result = report(ledger, account, self.plan_id)
-        self.log.info("%s", result.markdown)
-        if result.all_arrived:
-            clear(ledger, account, "not_arrived")
-        else:
-            health(
-                ledger, account, "not_arrived", f"Not everything republished is known to have arrived: {result.counts}"
-            )
-        return {
-            "counts": result.counts,
-            "p50": result.confirm_p50,
-            "p95": result.confirm_p95,
-            "report": result.markdown,
-        }
 
 
 def _time(field: str, text: str | None) -> datetime | None:

@@ -8,17 +8,15 @@ from telnyx_porting.operators.alerts import (
     TelnyxSyncPortingOrdersOperator,
 )
 from telnyx_porting.operators.api import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
-from telnyx_porting.operators.ledger import (
+from telnyx_porting.operators.approval import TelnyxApprovePortingPlanOperator
+from telnyx_porting.operators.evidence import (
     TelnyxReadPortingDeliveriesOperator,
-    TelnyxScanPortingEventsOperator,
+    TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
-from telnyx_porting.operators.plans import (
-    TelnyxApprovePortingPlanOperator,
-    TelnyxExecutePortingPlanOperator,
-    TelnyxPlanPortingRepublishOperator,
-    TelnyxReportPortingPlanOperator,
-)
+from telnyx_porting.operators.execution import TelnyxExecutePortingPlanOperator, TelnyxReportPortingPlanOperator
+from telnyx_porting.operators.ledger import TelnyxScanPortingEventsOperator
+from telnyx_porting.operators.plans import TelnyxPlanPortingRepublishOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
 
@@ -29,6 +27,7 @@ __all__ = [
     "TelnyxListPortingEventsOperator",
     "TelnyxPlanPortingRepublishOperator",
     "TelnyxReadPortingDeliveriesOperator",
+    "TelnyxReadPortingTableOperator",
     "TelnyxReconcilePortingFindingsOperator",
     "TelnyxReportPortingPlanOperator",
     "TelnyxRepublishPortingEventsOperator",

@@ -1,0 +1,126 @@
+"""The consumer of record: the one destination per account whose deliveries decide, and the time its feed covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.ledger.tables import events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, RowMapping
+
+    from telnyx_porting.settings import Settings
+
+COMMIT_LAG = timedelta(seconds=2)  # the receiver may hold a webhook this long before it is committed
+SILENT = timedelta(minutes=1)  # a receiver that has not beaten for this long is down
+AROUND = timedelta(minutes=1)  # a notification may be lost to an outage that begins just after its event
+KNOWN_FOR = timedelta(days=7)  # a destination not seen for this long no longer counts
+OVERDUE = timedelta(hours=1)
+LARGEST_SKEW = timedelta(seconds=300)  # signatures are refused beyond it
+
+
+@dataclass(frozen=True)
+class Record:
+    """What decides, for one account."""
+
+    source: str
+    prefix: str  # of the destination; empty = any
+    covers_from: datetime
+    covered_until: datetime
+    outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
+    refused: int = 0  # signatures refused since the last good one
+
+    @property
+    def name(self) -> str:
+        """As written in settings and shown to people."""
+        return f"{self.source}:{self.prefix}" if self.prefix else self.source
+
+
+def find_record(connection: Connection, account: str, settings: Settings, now: datetime) -> Record | None:
+    """Return the consumer of record, or None: then nothing is ever missed, and nothing is planned by itself.
+
+    Not set: the receiver once it has verified a webhook of this account, else the provider's delivery records once they
+    have shown a port-in notification to a single destination, else none.
+    """
+    source, prefix = _chosen(settings)
+    for name in [source] if source else ["receiver", "deliveries"]:
+        feed = get_feed(connection, account, name)
+        if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
+            continue
+        if name == "deliveries" and not prefix and len(destinations_seen(feed, now)) > 1:
+            continue
+        until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
+        if until is not None:
+            outages = _outages(feed, now) if name == "receiver" else ()
+            begin = feed["covers_from"]
+            if name == "receiver":  # a signed time, on the provider's clock
+                begin -= clock_offset(connection, account)
+            return Record(name, prefix, begin, until, outages, feed["refused"] or 0)
+    return None
+
+
+def why_no_record(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
+    """Return in one sentence why an account that is watched has no consumer of record, or None when it has one."""
+    if find_record(connection, account, settings, now) is not None:
+        return None
+    source, prefix = _chosen(settings)
+    feed = get_feed(connection, account, "deliveries")
+    if source in ("", "deliveries") and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
+        return (
+            f"notifications go to {len(seen)} destinations and none was chosen to decide whether one arrived:"
+            f" set consumer_of_record, for example to deliveries:{min(seen)}"
+        )
+    if source:
+        return f"consumer_of_record is {settings.consumer_of_record}, which has not shown a port-in notification yet"
+    return "nothing has shown a port-in notification yet: whether notifications arrive cannot be told"
+
+
+def undecided(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
+    """Return why notifications that should have arrived long ago cannot be judged, or None."""
+    reason = why_no_record(connection, account, settings, now)
+    feed = get_feed(connection, account, "events")
+    if reason is None or feed is None or feed["watch_from"] is None:
+        return None
+    waiting = select(events.c.id).where(
+        events.c.account == account,
+        events.c.delivery == "pending",
+        events.c.due_at < now - OVERDUE,
+        events.c.created_at >= feed["watch_from"],
+    )
+    return reason if connection.execute(waiting.limit(1)).first() is not None else None
+
+
+def clock_offset(connection: Connection, account: str) -> timedelta:
+    """Return the provider's clock minus ours, as last measured; zero while it is not known."""
+    feed = get_feed(connection, account, "events")
+    return timedelta(milliseconds=(feed["clock_offset"] if feed else None) or 0)
+
+
+def destinations_seen(feed: RowMapping | Mapping[str, object], now: datetime) -> set[str]:
+    """Return the destinations that the provider's records showed lately."""
+    known = feed["known"]
+    if not isinstance(known, dict):
+        return set()
+    return {url for url, seen in known.items() if datetime.fromisoformat(seen) >= now - KNOWN_FOR}
+
+
+def _chosen(settings: Settings) -> tuple[str, str]:
+    source, _, prefix = settings.consumer_of_record.partition(":")
+    return (settings.consumer_of_record, "") if source == "table" else (source, prefix)
+
+
+def _outages(feed: RowMapping, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+    """The last one that ended, and the one that is going on: no webhook was accepted in them."""
+    found = []
+    if feed["down_since"] is not None and feed["down_until"] is not None:
+        found.append((feed["down_since"] - AROUND, feed["down_until"] + AROUND))
+    if feed["heartbeat"] is not None and now - feed["heartbeat"] > SILENT:
+        found.append((feed["heartbeat"] - AROUND, now))
+    return tuple(found)

@@ -1,0 +1,106 @@
+"""The operator that lets a republish plan pass, or asks a person."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from telnyx_porting import settings
+from telnyx_porting.errors import PlanError
+from telnyx_porting.flows import plan as plans
+from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.plan_select import REJECTED
+from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.telnyx import TelnyxHook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from telnyx_porting.ledger.engine import Ledger
+
+
+class TelnyxApprovePortingPlanOperator(ApprovalOperator):
+    """Let a plan pass when mode and caps allow it; else ask a person, and take silence for a no.
+
+    The answer is bound to the plan's hash, and waits no longer than the plan lives. Mode and caps come from settings
+    only, never from params or a run's configuration. A rejected plan's events are left alone for the life of a plan; one
+    that nobody answered is made anew by the next look.
+
+    :param plan_id: the plan. (templated)
+    :param telnyx_conn_id: the account. (templated)
+    :param ledger_conn_id: Airflow connection of the ledger.
+    :param response_timeout: longest wait for an answer.
+    :return: ``{"approved_by": ...}`` or ``{"rejected_by": ...}``.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+
+    def __init__(
+        self,
+        *,
+        plan_id: str,
+        telnyx_conn_id: str = TelnyxHook.default_conn_name,
+        ledger_conn_id: str = DEFAULT_CONN_ID,
+        response_timeout: timedelta = timedelta(hours=24),
+        **kwargs: Any,
+    ) -> None:
+        # What people read is filled in when the task runs: it holds URLs and must never be rendered as Jinja.
+        super().__init__(
+            subject="Republish port-in notifications?",
+            body="",
+            defaults=self.REJECT,
+            response_timeout=response_timeout,
+            **{"retries": 0, **kwargs},
+        )
+        self.telnyx_conn_id = telnyx_conn_id
+        self.ledger_conn_id = ledger_conn_id
+        self.plan_id = plan_id
+
+    def execute(self, context: Context) -> Any:
+        """Approve by policy, or wait for a person."""
+        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        knobs = settings.load(account).require_valid()
+        if knobs.republish_mode == "off":
+            raise AirflowSkipException("republish_mode is off: nothing is republished")
+        plan = plans.require_open(ledger, account, self.plan_id, now)
+        if plan.approved_by is not None:
+            return {"approved_by": plan.approved_by}
+        why = plans.needs_person(ledger, knobs, plan, now)
+        if why is None:
+            plans.approve(ledger, account, plan.id, plan.hash, "policy", now)
+            self.log.info("plan %s approved by policy", plan.id)
+            return {"approved_by": "policy"}
+        self.subject = f"Republish {plan.size} port-in notifications of {account}?"
+        self.body = (
+            f"{plan.words}\n\nA person is asked because {why}. Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
+            f" valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC; without an answer nothing is sent."
+        )
+        self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)
+        health(ledger, account, "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Bind the answer to exactly this plan."""
+        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        clear(ledger, account, "approval_asked")
+        answer = super().execute_complete(context, event)
+        user = answer.get("responded_by_user") or {}
+        who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
+        if answer["chosen_options"] == [self.APPROVE]:
+            plan = plans.load_plan(ledger, account, self.plan_id)
+            plans.approve(ledger, account, plan.id, plan.hash, who or "nobody known", now)
+            return {"approved_by": who}
+        reason = f"{REJECTED} by {who}" if who else "nobody answered"
+        with ledger.write() as connection:
+            plans.close_plan(connection, account, self.plan_id, now, who or "nobody", reason)
+        return {"rejected_by": who or "nobody"}
+
+    def _ledger(self) -> Ledger:
+        if not self.plan_id:
+            raise PlanError("plan_id: empty, expected the id of a plan")
+        return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()

@@ -1,0 +1,125 @@
+"""Operators that look whether notifications arrived: read the evidence, reach verdicts."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowSkipException
+
+from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
+from telnyx_porting.flows.evidence import SOURCE, clock_trouble, read_deliveries
+from telnyx_porting.flows.evidence_table import COLUMNS, read_table
+from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.operators.base import PortingLedgerOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow.sdk import Context
+
+ROWS_AT_ONCE = 2_000
+
+
+class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
+    """Read evidence that is pulled: the provider's delivery records (``GET /webhook_deliveries``).
+
+    Also compares the provider's clock with ours; beyond 300 s a health finding says so.
+
+    :return: counts and coverage, as JSON.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read one account's records."""
+        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        with self.client() as client:
+            try:
+                result = read_deliveries(ledger, account, client, knobs, datetime.now(UTC))
+            except (PermissionDeniedError, NotFoundError) as error:
+                if knobs.consumer_of_record.startswith(SOURCE):
+                    raise
+                raise AirflowSkipException(f"the delivery records may not be read: {error}") from error
+            finally:
+                trouble = clock_trouble(client.clock_offset)
+                if trouble:
+                    health(ledger, account, "clock", trouble, "critical")
+                elif client.clock_offset is not None:
+                    clear(ledger, account, "clock")
+        return as_json(asdict(result))
+
+
+class TelnyxReadPortingTableOperator(PortingLedgerOperator):
+    """Read evidence from a table of yours, over any Airflow SQL connection.
+
+    For teams that have a receiver already. The feed is called ``table:<evidence_conn_id>``; make it the consumer of
+    record with the setting ``consumer_of_record``.
+
+    :param evidence_conn_id: an Airflow connection with SQL. (templated)
+    :param query: its columns are named, or mapped to, ``id``, ``received_at`` and ``body`` (the webhook as JSON text),
+        or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at``,
+        ``destination`` and ``ok``. ``{since}`` is replaced by the UTC time from which on rows are wanted, written
+        ``2026-10-01 12:00:00``, for example
+        ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``.
+    :param columns: our name -> yours, where they differ.
+    :return: counts and coverage, as JSON.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "evidence_conn_id")
+
+    def __init__(
+        self, *, evidence_conn_id: str, query: str, columns: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.evidence_conn_id = evidence_conn_id
+        self.query = query
+        self.columns = dict(columns or {})
+        if unknown := sorted(set(self.columns) - set(COLUMNS)):
+            raise SettingsError("columns", unknown[0], f"one of {', '.join(COLUMNS)}")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read one account's rows."""
+        source = f"table:{self.evidence_conn_id}"
+        result = read_table(self.ledger(), self.telnyx_conn_id, source, self._rows, self.settings(), datetime.now(UTC))
+        return as_json(asdict(result))
+
+    def _rows(self, since: datetime) -> Iterator[dict[str, Any]]:
+        hook = BaseHook.get_connection(self.evidence_conn_id).get_hook()
+        text = self.query.replace("{since}", (since - timedelta(seconds=1)).strftime("%Y-%m-%d %H:%M:%S"))
+        with closing(hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(text)
+            names = [column[0].lower() for column in cursor.description]
+            theirs = {ours: self.columns.get(ours, ours).lower() for ours in COLUMNS}
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                for row in rows:
+                    found = dict(zip(names, row, strict=True))
+                    yield {ours: found[name] for ours, name in theirs.items() if name in found}
+
+
+class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
+    """Match evidence to events, decide what arrived and what is missed, and settle open republishes.
+
+    Reads and writes the ledger only. What keeps it from deciding becomes a health finding.
+
+    :return: verdicts reached, as JSON.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Decide for one account."""
+        ledger, account = self.ledger(), self.telnyx_conn_id
+        result = settle(ledger, account, self.settings(), datetime.now(UTC))
+        for subject, trouble in (("evidence", result.held_back), ("consumer_of_record", result.undecided)):
+            if trouble:
+                health(ledger, account, subject, trouble)
+            else:
+                clear(ledger, account, subject)
+        self.log.info("%s: verdicts %s, %d open", account, result.verdicts or "none", result.unresolved)
+        return as_json(asdict(result))
+
+
+def as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a result's fields with times as text."""
+    return {key: item.isoformat() if isinstance(item, datetime) else item for key, item in value.items()}

@@ -1,0 +1,105 @@
+"""Operators that execute one approved plan, and say what came of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk.exceptions import AirflowSkipException
+
+from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.report import report
+from telnyx_porting.flows.republish import Halted, Wait, advance, progress
+from telnyx_porting.operators.base import PortingLedgerOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+WAIT_HERE = timedelta(seconds=15)  # shorter waits cost less than a deferral
+HALTED = "republish_halted"
+
+
+class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
+    """Execute one approved plan to its verdicts: send in waves, look whether it arrived, wait without a worker.
+
+    A retry, a clear or a new run of the same plan continues where the ledger stands; nothing is sent twice blindly.
+    Killed by a person, it sends no more; the plan stays open until it is continued, closed or expired.
+
+    :param plan_id: the plan. (templated)
+    :return: state, progress and, if it stopped early, why.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+
+    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_id = plan_id
+        self._killed = False
+
+    def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Advance the plan until it is done, halted, or has to wait for long."""
+        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        with self.client() as client:
+            while True:
+                step = advance(ledger, account, client, knobs, self.plan_id, go_on=lambda: not self._killed)
+                so_far = progress(ledger, account, self.plan_id)
+                self.log.info("plan %s: %s", self.plan_id, so_far)
+                if not isinstance(step, Wait) or self._killed:
+                    break
+                pause = step.until - datetime.now(UTC)
+                if pause > WAIT_HERE:
+                    self.log.info("waiting until %s: %s", step.until.isoformat(timespec="seconds"), step.why)
+                    self.defer(trigger=DateTimeTrigger(moment=step.until), method_name="execute")
+                time.sleep(max(pause.total_seconds(), 0))
+        summary = asdict(so_far)
+        if isinstance(step, Halted):
+            health(ledger, account, HALTED, f"Republishing stopped: {step.reason}")
+            return {"state": "halted", "reason": step.reason, "counts": step.counts, "progress": summary}
+        if isinstance(step, Wait):
+            return {"state": "stopped", "reason": step.why, "counts": {}, "progress": summary}
+        clear(ledger, account, HALTED)
+        return {"state": "done", "counts": step.counts, "progress": summary}
+
+    def on_kill(self) -> None:
+        """Send no more: what is on its way gets its verdict at the next look."""
+        self._killed = True
+        self.log.warning("plan %s stays open: continue it, or close it, in the form of porting_republish", self.plan_id)
+
+
+class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
+    """Say what a plan did. The Markdown goes to the log and, as ``report``, to XCom; a finding says what did not arrive.
+
+    :param plan_id: the plan. (templated)
+    :return: counts, confirmation times in seconds and the Markdown.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+
+    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_id = plan_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the report; open a finding when something is not known to have arrived."""
+        if not self.plan_id:
+            raise AirflowSkipException("no plan was made: nothing to report")
+        ledger, account = self.ledger(), self.telnyx_conn_id
+        result = report(ledger, account, self.plan_id)
+        self.log.info("%s", result.markdown)
+        clear(ledger, account, "approval_asked")
+        if not result.all_arrived:
+            detail = {"text": result.summary, "report": result.markdown}
+            health(ledger, account, "not_arrived", detail)
+        elif result.counts.get("arrived"):
+            clear(ledger, account, "not_arrived")
+        return {
+            "counts": result.counts,
+            "p50": result.confirm_p50,
+            "p95": result.confirm_p95,
+            "report": result.markdown,
+        }

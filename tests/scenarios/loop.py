@@ -1,0 +1,207 @@
+"""The closed loop over the simulator: scan, look, plan, approve, execute, with a clock that jumps over the waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from include.sandbox.testing import RunningSandbox
+from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.evidence import read_deliveries
+from telnyx_porting.flows.orders import sync_orders
+from telnyx_porting.flows.plan import Plan, approve, make_plan, needs_person, read_destinations
+from telnyx_porting.flows.republish import Done, Halted, Wait, advance
+from telnyx_porting.flows.republish_gate import unsafe
+from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.verdicts import VerdictsResult, settle
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.tables import events, republishes
+from telnyx_porting.settings import Settings
+from tests.scenarios.clock import Shifted
+from tests.scenarios.ear import Ear
+
+ACCOUNT = "telnyx_default"
+KNOBS: dict[str, Any] = {
+    "republish_mode": "auto",
+    "consumer_is_idempotent": True,
+    "auto_approve_max": 10_000,
+    "republish_daily_cap": 100_000,
+    "republish_per_second": 100.0,
+    "republish_unconfirmed": 1_000,
+    "first_look_days": 1,
+}
+MINUTE = 60.0
+
+
+class Loop:
+    """One account, its provider, its receiver and its ledger."""
+
+    def __init__(self, sandbox: RunningSandbox, ledger: Ledger, **knobs: Any) -> None:
+        self.sandbox, self.ledger = sandbox, ledger
+        self.clock = Shifted()
+        self.provider_skew = 0.0
+        self.settings = Settings(**{**KNOBS, **knobs})
+        sandbox.reset("empty", seed=1)
+        sandbox.clear_faults()
+        sandbox.control("DELETE", "/switches")
+        sandbox.delivery_rules(deadline_seconds=2.0, retry_delays=[0.02, 0.02])
+        self.ear = Ear(ledger, ACCOUNT, sandbox.public_key, self.clock.now)
+        self.client = TelnyxClient(sandbox.api_key, sandbox.base_url, clock=self.clock).__enter__()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass for everybody; what is on its way has arrived or is lost before."""
+        self.sandbox.settle()
+        self.clock.seconds += max(seconds, 0.0)
+        self.sandbox.switches(clock_skew_seconds=self.clock.seconds + self.provider_skew)
+        self.sandbox.settle()
+        self.ear.beat()
+
+    def skew(self, *, provider: float = 0.0, receiver: float = 0.0) -> None:
+        """Set clocks wrong, seconds ahead of ours."""
+        self.provider_skew = provider
+        self.ear.skew = timedelta(seconds=receiver)
+        self.jump(0)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def scan(self) -> None:
+        scan(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+
+    def look(self) -> VerdictsResult:
+        """What porting_scan and porting_missed_notifications do up to the verdicts."""
+        self.scan()
+        sync_orders(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+        read_deliveries(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+        return settle(self.ledger, ACCOUNT, self.settings, self.clock.now())
+
+    def plan(self, **named: Any) -> Plan | None:
+        now = self.clock.now()
+        if not named:
+            with self.ledger.read() as connection:
+                if unsafe(connection, ACCOUNT, self.settings, now) is not None:
+                    return None
+        destinations = read_destinations(self.client)
+        return make_plan(self.ledger, ACCOUNT, self.settings, now, destinations, **named)
+
+    def execute(self, plan: Plan, by: str = "policy", most: int = 400) -> Done | Halted:
+        """Approve and advance to the end."""
+        approve(self.ledger, ACCOUNT, plan.id, plan.hash, by, self.clock.now())
+        for _ in range(most):
+            step = advance(self.ledger, ACCOUNT, self.client, self.settings, plan.id, clock=self.clock.now)
+            if not isinstance(step, Wait):
+                return step
+            self.jump((step.until - self.clock.now()).total_seconds())
+        raise AssertionError(f"the plan did not come to its end: {step}")
+
+    def cycle(self) -> Done | Halted | None:
+        """Look, and send what is missed if it may go by itself."""
+        self.look()
+        plan = self.plan()
+        if plan is None or needs_person(self.ledger, self.settings, plan, self.clock.now()) is not None:
+            return None
+        return self.execute(plan)
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def begin(self, *more_webhooks: str, **channels: Any) -> str:
+        """First contact, an order, and notifications that arrive: the feeds are proved from here on.
+
+        :return: the order's id.
+        """
+        self.sandbox.subscribe(self.ear.url, *more_webhooks, **channels)
+        self.ear.beat()
+        self.scan()
+        order = self.sandbox.order()
+        self.jump(30)
+        for _ in range(3):
+            self.sandbox.act(order, "comment", body="hello", complete_after=0)
+        self.jump(30 * MINUTE)
+        self.look()
+        return order
+
+    def orders(self, count: int) -> list[str]:
+        """Orders that only we comment on."""
+        return [one["id"] for one in self.sandbox.control("POST", "/orders", {"count": count})]
+
+    def events(self, count: int, **more: Any) -> list[str]:
+        """One comment on each of many orders, completed and notified."""
+        made = [self.sandbox.act(order, "comment", complete_after=0, **more)[0]["id"] for order in self.orders(count)]
+        self.sandbox.settle()
+        return made
+
+    def comments(self, order: str, count: int, **more: Any) -> list[str]:
+        """Comments on the order, completed and notified."""
+        made = [self.sandbox.act(order, "comment", complete_after=0, **more)[0]["id"] for _ in range(count)]
+        self.sandbox.settle()
+        return made
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def asked(self) -> Counter[str]:
+        """How often each event's republish was asked for, as the provider counted."""
+        return Counter(call["event_id"] for call in self.sandbox.republishes())
+
+    def states(self) -> dict[str, str]:
+        """Delivery state of each event."""
+        with self.ledger.read() as connection:
+            query = select(events.c.id, events.c.delivery).where(events.c.account == ACCOUNT)
+            return {event: state or "new" for event, state in connection.execute(query)}
+
+    def verdicts(self) -> Counter[str]:
+        """Republishes by state."""
+        with self.ledger.read() as connection:
+            query = select(republishes.c.state).where(republishes.c.account == ACCOUNT)
+            return Counter(connection.execute(query).scalars())
+
+    def budget_spent(self) -> int:
+        """Sends charged."""
+        with self.ledger.read() as connection:
+            return sum(connection.execute(select(events.c.sends).where(events.c.account == ACCOUNT)).scalars())
+
+    def false_verdicts(self) -> list[str]:
+        """Events and republishes said to have arrived that did not, or the other way round.
+
+        Truth is what the receiver itself accepted, per event and before or after its republish.
+        """
+        truth = self.sandbox.truth()
+        first, again = set(truth["arrived_first"]), set(truth["arrived_after_republish"])
+        wrong = []
+        for event, state in self.states().items():
+            arrived = event in first or event in again
+            if state == "arrived" and not arrived:
+                wrong.append(f"event {event} is said to have arrived")
+            if state in ("missed", "given_up") and arrived:
+                wrong.append(f"event {event} is said to be {state}")
+        with self.ledger.read() as connection:
+            for row in connection.execute(select(republishes).where(republishes.c.account == ACCOUNT)).mappings():
+                event = row["event_id"]
+                if row["state"] == "arrived" and event not in again:
+                    wrong.append(f"republish of {event} is said to have arrived")
+                if row["state"] == "not_arrived" and event in again:
+                    wrong.append(f"republish of {event} is said not to have arrived")
+        return wrong
+
+    def close(self) -> None:
+        self.client.__exit__(None, None, None)
+        self.ear.close()
+
+
+@contextmanager
+def loop(sandbox: RunningSandbox, folder: Path, **knobs: Any) -> Iterator[Loop]:
+    """A fresh loop on a SQLite ledger."""
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    ledger.upgrade()
+    running = Loop(sandbox, ledger, **knobs)
+    try:
+        yield running
+    finally:
+        running.close()
+        ledger.close()
