@@ -188,7 +188,7 @@ def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     if row["status"] == "resolving" and not digest_ended:
         return {}
     if row["status"] == "queued" and row["batch"] is None:
-        pass
+        return {"status": "dropped", "next_at": None}
     kind = row["key"].partition(":")[0]
     severity = newer["severity"] if newer else _severity_of(row["group_key"])
     group = box.pace.group(box.channel, kind, severity)
