@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EPOCH_FROM = 1e9
 """A reset above this is an epoch, below it seconds to wait."""
+LONGEST_WINDOW = 31 * 86_400.0
+"""Seconds; a reset further away is no reset."""
 SHORT_WINDOW = 3.0
 """Seconds. In windows this short a reset in whole seconds says nothing; the limit is read as a rate."""
 HEADROOM = 0.98
@@ -40,7 +42,7 @@ FORGIVEN_AFTER = 5.0
 LONGEST_BLOCK = 3600.0
 """Seconds; a longer wait is asked about again."""
 
-_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)")
+_NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)(?![0-9])")
 
 
 class Clock:
@@ -100,14 +102,14 @@ def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
 def _reset_seconds(headers: Mapping[str, str], now: float) -> float | None:
     reset = leading_number(headers.get("x-ratelimit-reset"))
     if reset is None or reset < EPOCH_FROM:
-        return reset
+        return None if reset is None or reset > LONGEST_WINDOW else reset
     if reset > 100 * EPOCH_FROM:
         reset /= 1000
     # An epoch is on their clock. Ours is finer than their Date, but only if the two agree.
     said_at = http_date(headers.get("date"))
     if said_at is not None and abs(said_at.timestamp() - now) > 2:
         now = said_at.timestamp()
-    return max(0.0, reset - now)
+    return max(0.0, reset - now) if reset - now < LONGEST_WINDOW else None
 
 
 @dataclass(slots=True)
@@ -203,10 +205,10 @@ class Pacer:
 
     def _learned_pace(self, now: float, keep_free: float) -> tuple[float, float]:
         """Say how long to wait for what the headers said, and how far apart requests should be now."""
+        if self._reset_at is not None and now >= self._reset_at:
+            self._open_window(now)
         if self._remaining is None or self._reset_at is None:
             return 0.0, 0.0
-        if now >= self._reset_at:
-            self._open_window(now)
         left = self._remaining - (self._granted - self._heard)
         if self._limit and self._period <= SHORT_WINDOW:
             if keep_free and left <= keep_free * self._limit:

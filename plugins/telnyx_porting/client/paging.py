@@ -66,7 +66,6 @@ class Listing(Generic[T]):
         self.split_above = ROWS_PER_WINDOW * 5 // 4
         # A list that counts N somewhere is capped nowhere below N.
         self.largest_total = 0
-        self.proved_total = 0
         self._timeless: dict[str, datetime | None] = {}
 
     async def windows(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Window[T], None]:

@@ -7,7 +7,7 @@ window then held just these rows when its last page was written. A shift by an i
 cut short breaks an equation and costs another reading; rows already seen still count then.
 
 A provider may cap its counts, and its pages with them; such a window looks complete and is not. So a total that is the
-largest ever seen here is believed only when both halves of its window count what was read of them.
+largest ever seen here is believed only when the counts of two parts of its window add up to it.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class Reading(Generic[T]):
             self._check_size(first.total)
             for page in (first, *others):
                 self._take(page)
-            closing, halves_agree = await self._finish(first)
-            if len(self.seen) == closing and self.totals == {closing} and halves_agree:
+            closing, adds_up = await self._finish(first)
+            if len(self.seen) == closing and self.totals == {closing} and adds_up:
                 return self._window()
-            if len(self.seen) > closing or not halves_agree:
+            if len(self.seen) > closing or not adds_up:
                 if parts := self._split(len(self.seen), None, None):
                     return parts
                 self.seen.clear()
@@ -95,7 +95,7 @@ class Reading(Generic[T]):
         """
         Read all further pages, the last one last.
 
-        :return: the count given after all other pages had come, and whether the window's halves count the same
+        :return: the count given after all other pages had come, and whether parts of the window add up to it
         """
         total, stride, asked = first.total or 0, self._distinct(first), len(self._first_pages())
         full = min(self.listing.page_size, first.size or self.listing.page_size)
@@ -104,14 +104,14 @@ class Reading(Generic[T]):
         last = -(-total // stride)
         for page in await self._pages(range(asked + 1, last)):
             self._take(page)
-        halves = asyncio.create_task(self._count_halves(total))
+        parts = asyncio.create_task(self._count_in_parts(total))
         try:
             closing = await self._close(max(last, asked + 1), stride, total)
-            return closing, self._halves_agree(await halves, total)
+            in_parts = await parts
         finally:
-            if not halves.done():
-                halves.cancel()
-            await asyncio.gather(halves, return_exceptions=True)
+            parts.cancel()
+            await asyncio.gather(parts, return_exceptions=True)
+        return closing, in_parts in (None, closing)
 
     async def _close(self, number: int, stride: int, total: int) -> int:
         """Read the last page, and on while there turns out to be more; return the last count given."""
@@ -134,44 +134,26 @@ class Reading(Generic[T]):
 
     # -- is the total capped? ------------------------------------------------------------------------------------------
 
-    async def _count_halves(self, total: int) -> tuple[datetime, int | None, int | None] | None:
+    async def _count_in_parts(self, total: int) -> int | None:
+        """
+        Count the window in two parts that share a second, and that second; None where that would prove nothing.
+
+        Whether bounds are inclusive, exclusive or cut to the second, a row is then counted exactly once.
+        """
         listing = self.listing
-        if not self.bounds_work or total <= listing.proved_total or total < listing.largest_total:
+        if not self.bounds_work or total < listing.largest_total:
             return None
-        cut = self._quiet_second()
-        if cut is None:
+        times = sorted(self._times(self.seen.values()))
+        cut = times[len(times) // 2].replace(microsecond=0) if times else None
+        # Rows seen on either side keep a capped part from hiding behind the other.
+        if cut is None or not times[0] < cut or times[-1] < cut + 2 * SECOND:
             return None
-        left = self._count(self.span.ask_since, cut)
-        right = self._count(cut, self.span.ask_until)
-        return cut, *(await asyncio.gather(left, right))
-
-    def _halves_agree(self, halves: tuple[datetime, int | None, int | None] | None, total: int) -> bool:
-        """Compare with what was read; whether rows of the second of the cut are counted left or right is open."""
-        if halves is None or self.listing.time_of is None:
-            return True
-        cut, left, right = halves
-        moments = [self.listing.time_of(row) for row in self.seen.values()]
-        before = sum(1 for moment in moments if moment is not None and moment < cut)
-        after = sum(1 for moment in moments if moment is not None and moment >= cut + SECOND)
-        unsure = len(moments) - before - after
-        if left is not None and not before <= left <= before + unsure:
-            return False
-        if right is not None and not after <= right <= after + unsure:
-            return False
-        if left is not None and right is not None and not unsure:
-            self.listing.proved_total = max(self.listing.proved_total, total)
-        return True
-
-    def _quiet_second(self) -> datetime | None:
-        """Find a second to cut at, about in the middle, with few rows in it."""
-        seconds: dict[datetime, int] = {}
-        for moment in self._times(self.seen.values()):
-            second = moment.replace(microsecond=0)
-            seconds[second] = seconds.get(second, 0) + 1
-        ordered = sorted(seconds)
-        middle = ordered[len(ordered) // 4 : len(ordered) * 3 // 4 + 1][:200]
-        cuts = [cut for second in middle for cut in (second + SECOND, second) if ordered[0] < cut <= ordered[-1]]
-        return min(cuts, key=lambda cut: seconds.get(cut, 0), default=None)
+        left, right, shared = await asyncio.gather(
+            self._count(self.span.ask_since, cut + SECOND),
+            self._count(cut, self.span.ask_until),
+            self._count(cut, cut + SECOND),
+        )
+        return None if left is None or right is None or shared is None else left + right - shared
 
     async def _count(self, since: datetime | None, until: datetime | None) -> int | None:
         self.requests += 1
