@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telnyx_porting.client import AsyncTelnyxClient, ProvedWindow
-from telnyx_porting.client import api as api_module
+from telnyx_porting.client import events as events_module
 from telnyx_porting.client import paging as paging_module
 from telnyx_porting.client import proof as proof_module
 from telnyx_porting.errors import IncompleteListing, InvalidRequestError
@@ -315,7 +315,7 @@ async def test_no_more_than_a_few_windows_are_held() -> None:
         return row
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api_module, "parse_event", watched)
+        patch.setattr(events_module, "parse_event", watched)
         async with AsyncTelnyxClient("KEY", transport=mirror.transport(), clock=StillClock()) as client:
             count = 0
             async for _ in client.iter_porting_events(page_size=4):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from telnyx_porting.client.api import AsyncTelnyxClient, ProvedWindow, RepublishReceipt
+from telnyx_porting.client.api import AsyncTelnyxClient
+from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
 from telnyx_porting.client.lanes import Slot
 from telnyx_porting.client.pacer import Clock
 from telnyx_porting.client.sync import SyncSlot, SyncVerbs, TelnyxClient

@@ -1,0 +1,187 @@
+"""Verbs of port-in events. Republish: Telnyx's Port In Events guide."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from telnyx_porting.client.answers import read_page
+from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_range, checked_time, checked_uuid
+from telnyx_porting.client.core import Core
+from telnyx_porting.client.queries import bounds, event_filters
+from telnyx_porting.errors import EnvelopeError, SettingsError
+from telnyx_porting.models import PortingEvent, parse_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from datetime import datetime
+
+    from telnyx_porting.client.lanes import Slot
+
+EVENTS_PATH = "/porting/events"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedWindow:
+    """
+    A stretch of time all of whose events were read.
+
+    :param since: start, None when the caller gave none
+    :param until: end; an event at this very time is in here only if this is the last window of the listing
+    :param events: oldest first; events without any ``created_at`` last
+    :param count: how many the provider counts in the window: as many as were read, or there is no window
+    :param requests: requests it took
+    :param as_of: the provider's ``Date`` as the proving reading began; what was recorded later may be missing
+    """
+
+    since: datetime | None
+    until: datetime
+    events: list[PortingEvent]
+    count: int
+    requests: int
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RepublishReceipt:
+    """
+    Telnyx accepted a republish; whether anything arrives is another question.
+
+    :param date: the provider's ``Date``, or None
+    :param request_id: Telnyx's id of the request
+    """
+
+    date: datetime | None
+    request_id: str | None
+
+
+class EventVerbs(Core):
+    """Read events, and have their notifications sent again."""
+
+    async def iter_proved_windows(
+        self,
+        created_at_gte: datetime | None = None,
+        created_at_lte: datetime | None = None,
+        event_type: str | None = None,
+        porting_order_id: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> AsyncGenerator[ProvedWindow, None]:
+        """
+        Yield windows that tile the time asked for, oldest first, each of them complete.
+
+        :param created_at_gte: earliest ``created_at``, with a zone; None: from the beginning
+        :param created_at_lte: latest ``created_at``, with a zone; None: now
+        :param event_type: one of the published event types
+        :param porting_order_id: UUID of an order
+        :param page_size: 1 to 250
+        :raises IncompleteListing: when a window cannot be proved
+        :raises SettingsError: when an argument is impossible
+        :raises TelnyxError: when Telnyx cannot be read
+        """
+        filters = event_filters(event_type, porting_order_id)
+        since, until = checked_range("created_at", created_at_gte, created_at_lte)
+        until = until or max(self._now(), since or self._now())
+        listing = self._listing(
+            EVENTS_PATH, parse_event, page_size, filters, id_of=_id, time_of=_created_at, bounded_by="created_at"
+        )
+        async with aclosing(listing.windows(since, until)) as windows:
+            async for window in windows:
+                rows = window.rows
+                self._news.look_at(rows)
+                yield ProvedWindow(window.since, window.until or until, rows, len(rows), window.requests, window.as_of)
+                # What the caller has is not kept here while the next window is read.
+                del window, rows
+
+    async def iter_porting_events(
+        self,
+        created_at_gte: datetime | None = None,
+        created_at_lte: datetime | None = None,
+        event_type: str | None = None,
+        porting_order_id: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> AsyncGenerator[PortingEvent, None]:
+        """
+        Yield all events of a stretch of time, oldest first; see :meth:`iter_proved_windows`.
+
+        :raises IncompleteListing: instead of leaving one out
+        """
+        windows = self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
+        async with aclosing(windows):
+            async for window in windows:
+                for event in window.events:
+                    yield event
+                del window
+
+    async def count_porting_events(
+        self,
+        created_at_gte: datetime | None = None,
+        created_at_lte: datetime | None = None,
+        event_type: str | None = None,
+        porting_order_id: str | None = None,
+    ) -> int:
+        """
+        Ask for the provider's count, by one request and with the bounds exactly as given.
+
+        Whether it takes them as inclusive or cuts them to the second is undocumented.
+
+        :raises EnvelopeError: when the answer holds no count
+        """
+        filters = event_filters(event_type, porting_order_id)
+        filters |= bounds("created_at", *checked_range("created_at", created_at_gte, created_at_lte))
+        answer = await self._transport.get(EVENTS_PATH, {**filters, "page[number]": "1", "page[size]": "1"})
+        total = read_page(answer, parse_event).total
+        if total is None:
+            raise EnvelopeError("the answer holds no meta.total_results", **answer.about)
+        return total
+
+    async def get_porting_event(self, event_id: str) -> PortingEvent:
+        """
+        Fetch one event.
+
+        :raises NotFoundError: when the account has no such event
+        """
+        event = await self._get_one(EVENTS_PATH, "event_id", event_id, parse_event)
+        self._news.look_at([event])
+        return event
+
+    async def reserve_slot(self) -> Slot:
+        """
+        Wait until the pace lets one request go, and hold the right to it: use it at once or release it.
+
+        :raises RateLimitedError: when the provider's limit lets none go for 90 s
+        """
+        return await self._transport.reserve()
+
+    async def republish_porting_event(
+        self, event_id: str, *, slot: Slot | None = None, send_by: datetime | None = None
+    ) -> RepublishReceipt:
+        """
+        Have the notification of an event sent again, to whatever is subscribed now, e-mail included.
+
+        With a slot the request is written at once and never tried again. Without one the pace is waited for here, and
+        the request is tried again only after a 429 or a failed connect. This API has no idempotency key.
+
+        :param event_id: UUID of the event
+        :param slot: from :meth:`reserve_slot`; used or released in any case
+        :param send_by: our clock; past it nothing is sent
+        :raises NotFoundError: and other refusals: nothing was sent
+        :raises TelnyxError: with ``not_processed`` true when it certainly had no effect; otherwise that is unknown
+        """
+        try:
+            path = f"{EVENTS_PATH}/{checked_uuid('event_id', event_id)}/republish"
+            send_by = checked_time("send_by", send_by)
+        except SettingsError:
+            if slot is not None:
+                slot.release()
+            raise
+        answer = await self._transport.post(path, slot=slot, send_by=send_by)
+        return RepublishReceipt(answer.date, answer.request_id)
+
+
+def _id(event: PortingEvent) -> str:
+    return event.id
+
+
+def _created_at(event: PortingEvent) -> datetime | None:
+    return event.created_at

@@ -1,0 +1,66 @@
+"""Verbs of porting orders."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from telnyx_porting.client.answers import read_page
+from telnyx_porting.client.checks import MAX_PAGE_SIZE, check_number, checked_choice
+from telnyx_porting.client.core import Core
+from telnyx_porting.client.queries import OLDEST_FIRST, ORDER_SORTS
+from telnyx_porting.models import PortingOrder, parse_order
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+ORDERS_PATH = "/porting_orders"
+
+
+class OrderVerbs(Core):
+    """Read orders."""
+
+    async def get_porting_order(self, porting_order_id: str) -> PortingOrder:
+        """
+        Fetch one order, without its numbers.
+
+        :raises NotFoundError: when the account has no such order
+        """
+        params = {"include_phone_numbers": "false"}
+        return await self._get_one(ORDERS_PATH, "porting_order_id", porting_order_id, parse_order, params)
+
+    async def iter_porting_orders(
+        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+    ) -> AsyncGenerator[PortingOrder, None]:
+        """
+        Yield all orders, or the first few, without their numbers.
+
+        :param sort: as Telnyx's ``sort[value]``: ``created_at``, ``-created_at`` and the same of the requested FOC date
+        :param page_size: 1 to 250
+        :param limit: stop after this many (at most a page), without proof that the list is complete
+        :raises IncompleteListing: instead of leaving one out
+        """
+        async with aclosing(self.order_batches(sort, page_size, limit)) as batches:
+            async for batch in batches:
+                for order in batch:
+                    yield order
+
+    async def order_batches(
+        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+    ) -> AsyncGenerator[list[PortingOrder], None]:
+        """Yield the orders of :meth:`iter_porting_orders` in lists."""
+        filters = {"sort[value]": checked_choice("sort", sort, ORDER_SORTS), "include_phone_numbers": "false"}
+        listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=lambda order: order.id)
+        if limit is not None:
+            check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
+            yield (await listing.ask(1, page_size, None, None, 0.0)).rows[:limit]
+            return
+        async with aclosing(listing.windows(None, None)) as windows:
+            async for window in windows:
+                yield window.rows
+
+    async def list_exception_types(self) -> dict[str, str]:
+        """Fetch Telnyx's descriptions of exception codes; the set is open, the texts are for people."""
+        answer = await self._transport.get(f"{ORDERS_PATH}/exception_types")
+        pairs = read_page(answer, lambda raw: (raw.get("code"), raw.get("description"))).rows
+        return {code: text if isinstance(text, str) else "" for code, text in pairs if isinstance(code, str)}
