@@ -42,7 +42,7 @@ _CONNECTION_TYPE: dict[str, Any] = {
     "ui-field-behaviour": {
         # The port stays visible: Airflow 3.3's Test button refuses a saved connection that has none.
         "hidden-fields": ["schema", "login", "extra"],
-        "relabeling": {"password": "API key", "host": "API base URL"},
+        "relabeling": {"password": "API key", "host": "API base URL", "port": "Port (usually 443)"},
         "placeholders": {
             "password": "KEY...",
             "host": "https://api.telnyx.com/v2 (empty: this one)",
