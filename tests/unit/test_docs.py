@@ -1,0 +1,76 @@
+"""The documentation keeps up with the code: what exists is described, what is described exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+
+import pytest
+
+from telnyx_porting.settings import load, table
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+
+
+def exported(path: str) -> list[str]:
+    """The public names of a module, read without importing Airflow."""
+    tree = ast.parse((ROOT / "plugins" / "telnyx_porting" / path).read_text())
+    names = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    return [name for name in ast.literal_eval(names) if name.startswith("Telnyx")]
+
+
+def test_every_setting_is_in_the_documentation_as_it_is() -> None:
+    """Regenerate with: .venv/bin/python -m telnyx_porting settings (the part below the heading)."""
+    assert table(load(environ={})) in CONFIGURATION.read_text()
+
+
+@pytest.mark.parametrize("module", ["operators/porting.py", "sensors/porting.py", "triggers/porting.py"])
+def test_every_operator_sensor_and_trigger_is_described(module: str) -> None:
+    described = (ROOT / "docs" / "operators.md").read_text()
+    assert [name for name in exported(module) if f"`{name}`" not in described] == []
+
+
+def test_every_dag_is_described() -> None:
+    assert [path.stem for path in (ROOT / "dags").glob("*.py") if f"`{path.stem}`" not in README] == []
+
+
+def test_every_make_target_named_in_the_documentation_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        name for path in documents for name in re.findall(r"(?<=make )[a-z]+(?:-[a-z]+)*", _code(path.read_text()))
+    }
+    assert named <= targets, named - targets
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} -> {target}"
+
+
+def test_the_readme_example_is_a_dag_that_parses() -> None:
+    example = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "DAG(" in block)
+    compile(example, "README.md", "exec")
+    assert "TelnyxRepublishPortingEventsOperator" in exported("operators/porting.py")
+
+
+def test_nothing_of_a_workplace_is_in_the_tree() -> None:
+    """No path of somebody's machine, no registry host: they would be wrong everywhere else."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
+    texts = {name: (ROOT / name).read_bytes() for name in listed if (ROOT / name).is_file()}
+    found = [name for name, text in texts.items() if re.search(rb"/ro" rb"ot/|/wo" rb"rk/|fi" rb"le:///opt", text)]
+    assert found == []
+
+
+def _code(text: str) -> str:
+    return "\n".join(re.findall(r"`([^`]+)`", text) + re.findall(r"^\s*make .*$", text, re.MULTILINE))
