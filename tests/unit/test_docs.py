@@ -73,4 +73,4 @@ def test_nothing_of_a_workplace_is_in_the_tree() -> None:
 
 
 def _code(text: str) -> str:
-    return "\n".join(re.findall(r"`([^`]+)`", text) + re.findall(r"^\s*make .*$", text, re.MULTILINE))
+    return "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"^\s*make .*$", text, re.MULTILINE))
