@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -57,13 +57,14 @@ class Receiver:
     ) -> None:
         # Every account has as many keys to try as any other, so that time does not tell which ones exist.
         most = max(len(own) for own in keys.values())
-        self._decoys = tuple(secrets.token_bytes(32) for _ in range(most))
+        self._decoys = tuple(Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(most))
         self._keys = {account: (*own, *self._decoys)[:most] for account, own in keys.items()}
         self._recorder = recorder
         self._watch = watch
         self._guard = guard
         self._counters_port = counters_port
         self._answers: Counter[tuple[str, int]] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
         self._counters = Starlette(routes=[Route("/metrics", self.metrics)])
         self._public = Starlette(
             routes=[
@@ -88,9 +89,9 @@ class Receiver:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._guard.watch()), asyncio.create_task(self._recorder.beat())]
+        self._tasks = [asyncio.create_task(self._guard.watch()), asyncio.create_task(self._recorder.beat())]
         yield
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
         await self._recorder.close()
 
@@ -134,8 +135,9 @@ class Receiver:
         return PlainTextResponse("not stored", 503)
 
     async def healthz(self, _request: Request) -> Response:
-        """Say that the process answers."""
-        return PlainTextResponse("ok")
+        """Say that the process answers, and that its clock and its heart go on."""
+        ill = any(task.done() for task in self._tasks)
+        return PlainTextResponse("not ok", 503) if ill else PlainTextResponse("ok")
 
     async def readyz(self, _request: Request) -> Response:
         """Say whether a webhook would be stored now."""
