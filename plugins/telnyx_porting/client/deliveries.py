@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_range
@@ -79,14 +80,15 @@ class DeliveryVerbs(Core):
             wide = timedelta(seconds=2)
             filters |= bounds("finished_at", low and low - wide, high and high + wide)
         since, until = finished if by_end else started
+        bounded_by = "finished_at" if by_end else "started_at"
         listing = self._listing(
             DELIVERIES_PATH,
             parse_delivery,
             page_size,
             filters,
-            id_of=_id,
-            time_of=_finished_at if by_end else _started_at,
-            bounded_by="finished_at" if by_end else "started_at",
+            id_of=attrgetter("id"),
+            time_of=attrgetter(bounded_by),
+            bounded_by=bounded_by,
         )
         async with aclosing(listing.windows(since, until or max(self._now(), since or self._now()))) as windows:
             async for window in windows:
@@ -99,18 +101,6 @@ class DeliveryVerbs(Core):
         :raises NotFoundError: when the account has no such record
         """
         return await self._get_one(DELIVERIES_PATH, "delivery_id", delivery_id, parse_delivery)
-
-
-def _id(delivery: WebhookDelivery) -> str:
-    return delivery.id
-
-
-def _started_at(delivery: WebhookDelivery) -> datetime | None:
-    return delivery.started_at
-
-
-def _finished_at(delivery: WebhookDelivery) -> datetime | None:
-    return delivery.finished_at
 
 
 def _between(moment: datetime | None, low: datetime | None, high: datetime | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.answers import read_page
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from telnyx_porting.client.lanes import Slot
 
 EVENTS_PATH = "/porting/events"
+
+_ID = attrgetter("id")
+_CREATED_AT = attrgetter("created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class EventVerbs(Core):
         since, until = checked_range("created_at", created_at_gte, created_at_lte)
         until = until or max(self._now(), since or self._now())
         listing = self._listing(
-            EVENTS_PATH, parse_event, page_size, filters, id_of=_id, time_of=_created_at, bounded_by="created_at"
+            EVENTS_PATH, parse_event, page_size, filters, id_of=_ID, time_of=_CREATED_AT, bounded_by="created_at"
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
@@ -177,11 +181,3 @@ class EventVerbs(Core):
             raise
         answer = await self._transport.post(path, slot=slot, send_by=send_by)
         return RepublishReceipt(answer.date, answer.request_id)
-
-
-def _id(event: PortingEvent) -> str:
-    return event.id
-
-
-def _created_at(event: PortingEvent) -> datetime | None:
-    return event.created_at

@@ -13,7 +13,8 @@ largest ever seen here is believed only when the counts of two parts of its wind
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from telnyx_porting.client.windows import SECOND, Window
 from telnyx_porting.errors import IncompleteListing, InvalidRequestError, NotFoundError
@@ -267,12 +268,10 @@ class Reading(Generic[T]):
     def _take(self, page: Page[T]) -> None:
         if page.total is not None:
             self.totals.add(page.total)
-        id_of, seen = self.listing.id_of, self.seen
-        for row in page.rows:
-            seen[id_of(row)] = row
+        self.seen.update(zip(map(self.listing.id_of, page.rows), page.rows, strict=True))
 
     def _distinct(self, page: Page[T]) -> int:
-        return len({self.listing.id_of(row) for row in page.rows})
+        return len(set(map(self.listing.id_of, page.rows)))
 
     def _times(self, rows: Iterable[T]) -> list[datetime]:
         time_of = self.listing.time_of
@@ -285,20 +284,19 @@ class Reading(Generic[T]):
 
     def _window(self) -> Window[T]:
         """Keep what is this span's own, oldest first."""
+        span, time_of = self.span, self.listing.time_of
         rows = list(self.seen.values())
-        if (time_of := self.listing.time_of) is not None:
-            holds = self.span.holds
-            timed: list[tuple[datetime, str, T]] = []
-            timeless: list[T] = []
-            for row_id, row in self.seen.items():
-                moment = time_of(row)
-                if moment is None:
-                    timeless.append(row)
-                elif holds(moment):
-                    timed.append((moment, row_id, row))
-            timed.sort(key=lambda item: item[:2])
-            rows = [row for _, _, row in timed] + timeless
-        return Window(self.span.since, self.span.until, rows, self.requests, self.as_of)
+        if time_of is not None:
+            timeless = [row for row in rows if time_of(row) is None]
+            # Ids differ, so rows themselves are never compared.
+            items = zip(map(time_of, rows), self.seen, rows, strict=True)
+            ordered = sorted(item for item in items if item[0] is not None) if timeless else sorted(items)
+            times = cast("list[datetime]", [item[0] for item in ordered])
+            first = bisect_left(times, span.since) if span.since else 0
+            cut = bisect_right if span.last else bisect_left
+            last = cut(times, span.until) if span.until else len(times)
+            rows = [item[2] for item in ordered[first:last]] + timeless
+        return Window(span.since, span.until, rows, self.requests, self.as_of)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
         return IncompleteListing(

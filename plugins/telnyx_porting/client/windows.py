@@ -108,14 +108,6 @@ class Span:
         high = None if self.ask_until is None else self.ask_until + SECOND
         return all((low is None or low <= m) and (high is None or m <= high) for m in moments)
 
-    def holds(self, moment: datetime) -> bool:
-        """Tell whether a time is in it."""
-        if self.since is not None and moment < self.since:
-            return False
-        if self.until is None:
-            return True
-        return moment <= self.until if self.last else moment < self.until
-
     def split(self, parts: int, first: datetime, last: datetime, guess: int) -> list[Span]:
         """
         Cut it at whole seconds into up to so many parts.

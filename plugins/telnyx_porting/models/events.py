@@ -264,7 +264,7 @@ def parse_event(raw: dict[str, Any]) -> PortingEvent:
     event_id = raw.get("id")
     if not isinstance(event_id, str) or not event_id:
         raise ValueError("an event without id")
-    created_at = parse_time(own_field(raw, "created_at"))
+    created_at = parse_time(raw.get("created_at")) or parse_time(own_field(raw, "created_at"))
     event_type = raw.get("event_type")
     cls = _EVENT_CLASSES.get(event_type) if isinstance(event_type, str) else None
     return (cls or UnknownPortingEvent)(raw, event_id, created_at)

@@ -55,9 +55,7 @@ def order_of(event_type: str, payload: Mapping[str, Any] | None) -> str | None:
     return text_of(body.get("id")) or text_of(body.get("porting_order_id"))
 
 
-def natural_key(
-    event_type: str, payload: Mapping[str, Any] | None, happened_at: str | None
-) -> NaturalKey | None:
+def natural_key(event_type: str, payload: Mapping[str, Any] | None, happened_at: str | None) -> NaturalKey | None:
     """
     Build the natural key of an event or a webhook; None when the payload lacks a part of it.
 

@@ -1,0 +1,259 @@
+"""
+How fast is the client, against the official SDK and against what the wire allows?
+
+``python -m tests.benchmarks.bench_client [--quick]`` prints a table of targets. Everything runs against a loopback
+server in a process of its own. *SDK* is Telnyx's Python SDK, paging by itself. *Limit* sends the very requests our client
+sent, at the same concurrency over the same kind of connections, and decodes them with orjson without looking at a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import orjson
+import pytest
+
+from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
+from telnyx_porting.client.lanes import Lanes
+from tests.benchmarks.events_server import START, STEP
+
+PAGE = 250
+
+
+@contextmanager
+def server(events: int, latency_ms: float = 0, limit: int = 0) -> Iterator[str]:
+    """Run the provider in a process of its own; yields its base URL."""
+    command = [sys.executable, "-m", "tests.benchmarks.events_server", str(events), str(latency_ms), str(limit)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v2"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+class Recorder(httpx.AsyncBaseTransport):
+    """Notes what is asked for."""
+
+    def __init__(self) -> None:
+        self.inner = httpx.AsyncHTTPTransport()
+        self.urls: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.urls.append(str(request.url))
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def until(events: int) -> object:
+    return START + STEP * events
+
+
+async def ours(url: str, events: int, concurrency: int) -> float:
+    async with AsyncTelnyxClient("KEY", url, max_concurrency=concurrency) as client:
+        # Connections are made before the clock runs, as the SDK's is by its first page.
+        await asyncio.gather(*(client.count_porting_events() for _ in range(concurrency)))
+        started, count = time.perf_counter(), 0
+        async for _ in client.iter_porting_events(START, until(events)):
+            count += 1
+        assert count == events
+        return time.perf_counter() - started
+
+
+def ours_blocking(url: str, events: int) -> float:
+    with TelnyxClient("KEY", url) as client:
+        client.count_porting_events()
+        started = time.perf_counter()
+        assert sum(1 for _ in client.iter_porting_events(START, until(events))) == events
+        return time.perf_counter() - started
+
+
+def sdk(url: str, events: int) -> float:
+    import telnyx
+
+    with telnyx.Telnyx(api_key="KEY", base_url=url) as client:
+        client.porting.events.list(page_size=1)
+        started = time.perf_counter()
+        assert sum(1 for _ in client.porting.events.list(page_size=PAGE)) == events
+        return time.perf_counter() - started
+
+
+async def requests_of(url: str, events: int, concurrency: int) -> list[str]:
+    recorder = Recorder()
+    async with AsyncTelnyxClient("KEY", url, max_concurrency=concurrency, transport=recorder) as client:
+        async for _ in client.iter_porting_events(START, until(events)):
+            pass
+    return recorder.urls
+
+
+async def raw(url: str, urls: list[str], concurrency: int) -> float:
+    lanes = Lanes(url, concurrency, None)
+    headers = [("host", httpx.URL(url).netloc.decode()), ("authorization", "Bearer KEY")]
+
+    async def get(target: str) -> None:
+        lane = await lanes.acquire(0)
+        try:
+            response = await lane.transport.handle_async_request(httpx.Request("GET", target, headers=headers))
+            body = await response.aread()
+        finally:
+            lanes.release(lane)
+        orjson.loads(body)
+
+    one = f"{url}/porting/events?page%5Bsize%5D=1&page%5Bnumber%5D=1"
+    await asyncio.gather(*(get(one) for _ in range(concurrency)))
+    started = time.perf_counter()
+    await asyncio.gather(*(get(target) for target in urls))
+    seconds = time.perf_counter() - started
+    await lanes.aclose()
+    return seconds
+
+
+async def latency_of_a_page(url: str) -> float:
+    """Measure what one full page takes by itself."""
+    urls = [f"{url}/porting/events?page%5Bsize%5D=250&page%5Bnumber%5D={number}" for number in range(1, 21)]
+    return statistics.median([await raw(url, [target], 1) for target in urls])
+
+
+@dataclass
+class Table:
+    """Targets and what was measured."""
+
+    missed: list[str] = field(default_factory=list)
+
+    def line(self, what: str, measured: float, sign: str, wanted: float, detail: str) -> None:
+        good = measured >= wanted if sign == ">=" else measured <= wanted
+        if not good:
+            self.missed.append(what)
+        mark = "ok  " if good else "MISS"
+        sys.stdout.write(f"{mark} {what:<58} {measured:>8.2f} {sign} {wanted:<6g} {detail}\n")
+        sys.stdout.flush()
+
+
+def best(seconds: list[float]) -> float:
+    """Take the least disturbed run."""
+    return min(seconds)
+
+
+def listing(table: Table, events: int, rounds: int) -> None:
+    pages = events / PAGE
+    with server(events) as url:
+        theirs = sdk(url, events)
+        cpu = time.process_time()
+        mine = best([asyncio.run(ours(url, events, 8)) for _ in range(rounds)])
+        cpu = (time.process_time() - cpu) / rounds / events
+        blocking = best([ours_blocking(url, events) for _ in range(rounds)])
+        urls = asyncio.run(requests_of(url, events, 8))
+        limit = best([asyncio.run(raw(url, urls, 8)) for _ in range(rounds)])
+    slower = max(mine, blocking)
+    rates = f"SDK {events / theirs:,.0f}/s, ours {events / mine:,.0f}/s, blocking {events / blocking:,.0f}/s"
+    table.line(f"list {events:,}, no latency: times the SDK", theirs / slower, ">=", 7, rates)
+    table.line(
+        "  share of the wire without validation",
+        limit / mine,
+        ">=",
+        0.5,
+        f"{events / limit:,.0f}/s, {len(urls)} requests",
+    )
+    sys.stdout.write(f"       CPU per event {cpu * 1e6:.1f} us\n")
+    with server(events, 50) as url:
+        latency = asyncio.run(latency_of_a_page(url))
+        theirs = sdk(url, events)
+        for concurrency in (4, 8, 16):
+            mine = best([asyncio.run(ours(url, events, concurrency)) for _ in range(rounds)])
+            if concurrency == 16:
+                detail = f"SDK {theirs:.2f} s, ours {mine:.2f} s at 16"
+                table.line(f"list {events:,}, 50 ms a page: times the SDK", theirs / mine, ">=", 12, detail)
+                urls = asyncio.run(requests_of(url, events, concurrency))
+                limit = best([asyncio.run(raw(url, urls, concurrency)) for _ in range(rounds)])
+                table.line("  share of the wire without validation", limit / mine, ">=", 0.5, f"{limit:.2f} s")
+            ideal = pages / concurrency * latency
+            detail = f"{mine:.3f} s; {pages:.0f} pages of {latency * 1000:.1f} ms"
+            table.line(f"  time over pages / {concurrency} x latency", mine / ideal, "<=", 1.25, detail)
+
+
+async def republish(url: str, number: int, halve_at: float | None = None) -> tuple[float, int, list[float]]:
+    """Republish so many ids; returns seconds, refusals, and when each was accepted."""
+    accepted: list[float] = []
+    async with AsyncTelnyxClient(f"KEY{time.time_ns()}", url, requests_per_second=50) as client:
+        started = time.perf_counter()
+
+        async def one(position: int) -> None:
+            await client.republish_porting_event(f"{position:08x}-0000-4000-8000-000000000000")
+            accepted.append(time.perf_counter() - started)
+
+        async def halve() -> None:
+            await asyncio.sleep(halve_at or 0)
+            async with httpx.AsyncClient() as other:
+                await other.get(f"{url}/halve")
+
+        changing = [halve()] if halve_at else []
+        await asyncio.gather(*(one(position) for position in range(number)), *changing)
+    async with httpx.AsyncClient() as other:
+        refused = (await other.get(f"{url}/refused")).json()["data"]["refused"]
+    return max(accepted), refused, accepted
+
+
+def pace(table: Table, number: int) -> None:
+    with server(1, 50, 50) as url:
+        seconds, refused, _ = asyncio.run(republish(url, number))
+    table.line(
+        f"republish {number:,} at 50/s: share of the limit", number / seconds / 50, ">=", 0.95, f"{seconds:.1f} s"
+    )
+    table.line("  answers 429, %", 100 * refused / number, "<=", 1, f"{refused}")
+    with server(1, 50, 50) as url:
+        _, refused, accepted = asyncio.run(republish(url, number // 2, halve_at=4.3))
+    later = [at for at in accepted if at > 6.5]
+    rate = (len(later) - 1) / (later[-1] - later[0])
+    table.line(
+        "  limit halved on the way: share of the new limit", rate / 25, ">=", 0.9, f"{refused} answers 429 in all"
+    )
+
+
+def memory(table: Table, many: int) -> None:
+    """Compare peaks of whole processes; each lists once."""
+    peaks = {}
+    for events in (10_000, many):
+        with server(events) as url:
+            command = [sys.executable, "-m", "tests.benchmarks.bench_client", "--peak", url, str(events)]
+            peaks[events] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    detail = f"{peaks[10_000] / 1024:.0f} MB at 10,000, {peaks[many] / 1024:.0f} MB at {many:,}"
+    table.line(f"peak memory at {many:,} over 10,000 events", peaks[many] / peaks[10_000], "<=", 1.2, detail)
+
+
+def peak(url: str, events: int) -> None:
+    asyncio.run(ours(url, events, 8))
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+
+
+def main(quick: bool = False) -> list[str]:
+    """Print the table; returns the targets missed."""
+    table = Table()
+    listing(table, 10_000 if quick else 50_000, 2 if quick else 5)
+    pace(table, 500 if quick else 2_000)
+    memory(table, 50_000 if quick else 1_000_000)
+    return table.missed
+
+
+@pytest.mark.bench
+def test_the_client_meets_its_targets() -> None:
+    assert main() == []
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        peak(sys.argv[2], int(sys.argv[3]))
+    else:
+        sys.exit(1 if main(quick="--quick" in sys.argv) else 0)
