@@ -42,9 +42,10 @@ MINUTE = 60.0
 class Loop:
     """One account, its provider, its receiver and its ledger."""
 
-    def __init__(self, sandbox: RunningSandbox, ledger: Ledger, **knobs: Any) -> None:
+    def __init__(self, sandbox: RunningSandbox, ledger: Ledger, folder: Path, **knobs: Any) -> None:
         self.sandbox, self.ledger = sandbox, ledger
-        self.clock = Shifted()
+        self.clock_file = folder / "clock"
+        self.clock = Shifted(self.clock_file)
         self.provider_skew = 0.0
         self.settings = Settings(**{**KNOBS, **knobs})
         sandbox.reset("empty", seed=1)
@@ -54,14 +55,21 @@ class Loop:
         self.ear = Ear(ledger, ACCOUNT, sandbox.public_key, self.clock.now)
         self.client = TelnyxClient(sandbox.api_key, sandbox.base_url, clock=self.clock).__enter__()
 
+    def use(self, **knobs: Any) -> None:
+        """Change settings."""
+        self.settings = Settings(**{**self.settings.model_dump(), **knobs})
+
     # -- time ----------------------------------------------------------------------------------------------------
 
     def jump(self, seconds: float) -> None:
         """Let time pass for everybody; what is on its way has arrived or is lost before."""
         self.sandbox.settle()
+        self.ear.beat()
         self.clock.seconds += max(seconds, 0.0)
         self.sandbox.switches(clock_skew_seconds=self.clock.seconds + self.provider_skew)
         self.sandbox.settle()
+        if seconds > 30:
+            self.ear.has_beaten()
         self.ear.beat()
 
     def skew(self, *, provider: float = 0.0, receiver: float = 0.0) -> None:
@@ -94,8 +102,12 @@ class Loop:
     def execute(self, plan: Plan, by: str = "policy", most: int = 400) -> Done | Halted:
         """Approve and advance to the end."""
         approve(self.ledger, ACCOUNT, plan.id, plan.hash, by, self.clock.now())
+        return self.resume(plan.id, most)
+
+    def resume(self, plan_id: str, most: int = 400) -> Done | Halted:
+        """Advance an approved plan to its end."""
         for _ in range(most):
-            step = advance(self.ledger, ACCOUNT, self.client, self.settings, plan.id, clock=self.clock.now)
+            step = advance(self.ledger, ACCOUNT, self.client, self.settings, plan_id, clock=self.clock.now)
             if not isinstance(step, Wait):
                 return step
             self.jump((step.until - self.clock.now()).total_seconds())
@@ -192,14 +204,15 @@ class Loop:
     def close(self) -> None:
         self.client.__exit__(None, None, None)
         self.ear.close()
+        self.clock.close()
 
 
 @contextmanager
-def loop(sandbox: RunningSandbox, folder: Path, **knobs: Any) -> Iterator[Loop]:
-    """A fresh loop on a SQLite ledger."""
-    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+def loop(sandbox: RunningSandbox, folder: Path, url: str | None = None, **knobs: Any) -> Iterator[Loop]:
+    """A fresh loop, on a SQLite ledger unless told otherwise."""
+    ledger = Ledger(url or f"sqlite:///{folder / 'ledger.db'}")
     ledger.upgrade()
-    running = Loop(sandbox, ledger, **knobs)
+    running = Loop(sandbox, ledger, folder, **knobs)
     try:
         yield running
     finally:

@@ -24,7 +24,7 @@ class Story:
     sample: bool = False
 
 
-def got(loop: Loop, *, sent: int | None = None, **counts: int) -> str:
+def got(loop: Loop) -> str:
     """Say what came of it: sends per event, republishes by state, and every false verdict."""
     asked = loop.asked()
     most = max(asked.values(), default=0)

@@ -9,8 +9,6 @@ from tests.scenarios.loop import MINUTE, Loop
 from tests.scenarios.outages import rows
 from tests.scenarios.story import Story, got
 
-ALL_TYPES = "6 sends, 6 arrived"
-
 
 def everything(**positions: Any) -> Callable[[Loop], str]:
     """One event of each kind that is sent by itself is missed; the switches are turned from the beginning."""
@@ -92,6 +90,7 @@ def pulled(**positions: Any) -> Callable[[Loop], str]:
 
     def play(loop: Loop) -> str:
         loop.sandbox.switches(**positions)
+        loop.use(consumer_of_record=f"deliveries:{loop.ear.url}")
         loop.begin(loop.sandbox.sink_url())
         loop.ear.reachable = False
         loop.events(6)
@@ -106,11 +105,82 @@ def pulled(**positions: Any) -> Callable[[Loop], str]:
     return play
 
 
-def _switch(name: str, position: str, expected: str = ALL_TYPES, play: Any = everything, **more: Any) -> Story:
-    return Story(f"{name}={position}", play(**{name: position}), expected, **more)
+def _switch(play: Any, expected: str, *samples: str, **positions: str) -> list[Story]:
+    """A story per switch, in a position that is not its default."""
+    return [
+        Story(f"{name}={position}", play(**{name: position}), expected, sample=name in samples)
+        for name, position in positions.items()
+    ]
 
 
-PULL = {"consumer_of_record": "deliveries:http://127.0.0.1"}
+MIXED = "5 sends, 4 arrived, 1 unknown"  # the split: its webhooks all carry the event's own id
+CLEAR = "5 sends, 5 arrived"  # the split's webhooks can be told apart
 STORIES = [
-    Story("all kinds of events", everything(), "5 sends, 4 arrived, 1 unknown", sample=True),
+    Story("all kinds of events", everything(), MIXED, sample=True),
+    *_switch(
+        everything,
+        MIXED,
+        webhook_shape="raw",
+        webhook_times="coarse",
+        republish_occurred_at="now",
+        republish_attempt="continues",
+        republish_delivery="appended",
+        republish_touches_event="yes",
+        deliveries_cover="no_port_ins",
+        delivery_listed="from_first_try",
+        delivery_errors="objects",
+        delivery_shape="drifted",
+        delivery_order="started_at",
+        split_webhooks="one",
+        completion="at_once",
+        error_body="empty",
+        event_order="-created_at",
+    ),
+    *_switch(everything, CLEAR, "webhook_id", webhook_id="unrelated", republish_webhook_id="new"),
+    *_switch(everything, "6 sends, 6 arrived", split_events="per_number"),
+    *[
+        Story(f"webhook_id=unrelated, {name}={position}", everything(webhook_id="unrelated", **{name: position}), CLEAR)
+        for name, position in {
+            "webhook_shape": "raw",
+            "webhook_times": "coarse",
+            "republish_webhook_id": "new",
+            "republish_occurred_at": "now",
+        }.items()
+    ],
+    Story("webhook_id=unrelated, split_webhooks=one", everything(webhook_id="unrelated", split_webhooks="one"), MIXED),
+    Story(
+        "webhook_id=unrelated, split_events=per_number",
+        everything(webhook_id="unrelated", split_events="per_number"),
+        "5 sends, 4 arrived, 1 unknown, 1 dropped",
+    ),
+    Story(
+        "unrelated ids, all of it new and coarse on republish",
+        everything(
+            webhook_id="unrelated", republish_webhook_id="new", republish_occurred_at="now", webhook_times="coarse"
+        ),
+        CLEAR,
+    ),
+    *_switch(unfinished, "0 sends", republish_unfinished="refused"),
+    *_switch(unsubscribed, "1 sends, 1 not arrived, 4 dropped; budget spent: 0", republish_unsubscribed="accepted"),
+    *_switch(unsubscribed, "3 sends, 5 dropped; budget spent: 0", republish_unsubscribed="refused"),
+    *_switch(own_url, "0 sends", order_url="with_channels", republish_order_url="ignored"),
+    *_switch(own_url, "0 sends", "order_url", order_url="instead_of_channels"),
+    Story("the provider's records decide", pulled(), rows(6), sample=True),
+    *[
+        Story(f"the provider's records decide, {name}={position}", pulled(**{name: position}), rows(6))
+        for name, position in {
+            "webhook_id": "unrelated",
+            "republish_webhook_id": "new",
+            "republish_delivery": "appended",
+            "delivery_listed": "from_first_try",
+            "delivery_shape": "drifted",
+            "delivery_errors": "objects",
+            "delivery_order": "started_at",
+            "webhook_times": "coarse",
+            "list_meta": "no_totals",
+        }.items()
+    ],
+    Story(
+        "the provider's records decide, but list no port-ins", pulled(deliveries_cover="no_port_ins"), "0 sends"
+    ),
 ]

@@ -139,9 +139,9 @@ def _open() -> ColumnElement[bool]:
 
 def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
     record, begin = look.record, look.begin
-    unclear: list[ColumnElement[bool]] = [_ambiguous()]
+    unclear: list[ColumnElement[bool]] = []
     if record is not None:
-        unclear += [_indistinct(record), _routed_elsewhere(record)]
+        unclear += [_ambiguous(record), _indistinct(record), _routed_elsewhere(record)]
     if begin is not None:
         unclear.append(look.generated < instant(begin))
     covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
@@ -149,7 +149,7 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         (_arrived(record), "arrived"),
         (~_has_webhook(), "not_expected"),
         (events.c.payload_status != "completed", "pending"),
-        (or_(*unclear), "undetermined"),
+        (or_(literal(False), *unclear), "undetermined"),
         (~covered, "pending"),
         (events.c.sends >= look.budget, "given_up"),
         (literal(allow_missed), "missed"),
@@ -188,11 +188,15 @@ def _arrived_at(record: Record) -> Any:
     return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
 
 
-def _ambiguous() -> ColumnElement[bool]:
+def _ambiguous(record: Record) -> ColumnElement[bool]:
+    """A good delivery may be this event's or another's; a failed one proves nothing either way."""
     unclear = and_(
         deliveries.c.account == events.c.account,
         deliveries.c.natural_key == events.c.natural_key,
         deliveries.c.matched == "ambiguous",
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+        *at_record(record),
     )
     return exists().where(unclear).correlate(events)
 
@@ -209,9 +213,10 @@ def _indistinct(record: Record) -> ColumnElement[bool]:
 
 
 def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
-    """The order names a URL of its own, and nothing of this order was ever sent to the consumer of record.
+    """Tell events that were sent to others only.
 
-    Whether such an order is told to the account's channels as well is undocumented.
+    The provider's records show tries elsewhere and none at the consumer of record; or the order names a URL of its own
+    and nothing of this order ever came. Whether such an order is told to the account's channels too is undocumented.
     """
     ours = orders.c.webhook_url.startswith(record.prefix, autoescape=True) if record.prefix else literal(False)
     if record.source == "receiver":
@@ -228,7 +233,15 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
         deliveries.c.source == record.source,
         *at_record(record),
     )
-    return and_(own_url.correlate(events), ~told.correlate(events))
+    never_told = and_(own_url.correlate(events), ~told.correlate(events))
+    tried = and_(
+        deliveries.c.account == events.c.account,
+        deliveries.c.event_id == events.c.id,
+        deliveries.c.source == "deliveries",
+    )
+    others = exists().where(tried, deliveries.c.destination.not_in(record.urls)).correlate(events)
+    ours_tried = exists().where(tried, deliveries.c.destination.in_(record.urls)).correlate(events)
+    return or_(never_told, and_(others, ~ours_tried)) if record.urls else never_told
 
 
 def _cause() -> ColumnElement[str]:

@@ -92,8 +92,10 @@ def _decides(connection: Connection, account: str, record: Record | None, url: s
 def _own_urls(connection: Connection, account: str, order_ids: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for batch in chunks(order_ids, _AT_ONCE):
-        query = select(orders.c.webhook_url).distinct().where(
-            orders.c.account == account, orders.c.id.in_(batch), orders.c.webhook_url.is_not(None)
+        query = (
+            select(orders.c.webhook_url)
+            .distinct()
+            .where(orders.c.account == account, orders.c.id.in_(batch), orders.c.webhook_url.is_not(None))
         )
         found.update(connection.execute(query).scalars())
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.ledger.tables import events
+from telnyx_porting.ledger.tables import deliveries, events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ class Record:
     covered_until: datetime
     outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
     refused: int = 0  # signatures refused since the last good one
+    urls: tuple[str, ...] = ()  # its destinations, as the provider's records show them
 
     @property
     def name(self) -> str:
@@ -62,7 +63,8 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
             begin = feed["covers_from"]
             if name == "receiver":  # a signed time, on the provider's clock
                 begin -= clock_offset(connection, account)
-            return Record(name, prefix, begin, until, outages, feed["refused"] or 0)
+            urls = _urls(connection, account, name, prefix, now)
+            return Record(name, prefix, begin, until, outages, feed["refused"] or 0, urls)
     return None
 
 
@@ -114,6 +116,18 @@ def destinations_seen(feed: RowMapping | Mapping[str, object], now: datetime) ->
 def _chosen(settings: Settings) -> tuple[str, str]:
     source, _, prefix = settings.consumer_of_record.partition(":")
     return (settings.consumer_of_record, "") if source == "table" else (source, prefix)
+
+
+def _urls(connection: Connection, account: str, source: str, prefix: str, now: datetime) -> tuple[str, ...]:
+    """Which of the destinations in the provider's records are the consumer of record."""
+    feed = get_feed(connection, account, "deliveries")
+    found = sorted(destinations_seen(feed, now)) if feed is not None else []
+    if source == "deliveries":
+        return tuple(url for url in found if url.startswith(prefix))
+    mine = select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == source)
+    return tuple(
+        url for url in found if connection.execute(mine.where(deliveries.c.destination == url).limit(1)).first()
+    )
 
 
 def _outages(feed: RowMapping, now: datetime) -> tuple[tuple[datetime, datetime], ...]:

@@ -37,7 +37,7 @@ from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
 from telnyx_porting.flows.plan import close_plan
 from telnyx_porting.flows.record import clock_offset, find_record
-from telnyx_porting.flows.republish_claim import claim, forgive, outcome, sendable
+from telnyx_porting.flows.republish_claim import claim, forgive, newest_refused, outcome, sendable
 from telnyx_porting.flows.republish_gate import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
 from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.ledger.tables import plans, republishes
@@ -228,7 +228,6 @@ def _send(
         _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
         return None
     sender = _Sender(ledger, client, settings, offset, clock)
-    refused: list[str] = []
     for row in sendable(ledger, account, plan_id, granted.free) if granted.free else ():
         if not go_on():
             return Wait(clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
@@ -237,8 +236,8 @@ def _send(
             break
         if state == "later":
             return Wait(clock() + sender.pause, text)
-        refused = [*refused, row["event_id"]] if state == "refused" else refused if state == "skipped" else []
-        if state == "halt" or len(refused) >= REFUSED_IN_A_ROW:
+        refused = newest_refused(ledger, account, plan_id, REFUSED_IN_A_ROW) if state == "refused" else []
+        if state == "halt" or refused:
             reason = (
                 text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.plan_select import superseded
-from telnyx_porting.flows.republish_gate import Allowance, allowance, in_flight, of_plan, paced
+from telnyx_porting.flows.republish_gate import Allowance, allowance, of_plan, paced
 from telnyx_porting.flows.verdicts import charge
 from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
 
@@ -114,6 +115,7 @@ def _write(connection: Connection, row: RowMapping, owner: str, wave: int, offse
             detail=None,
         )
     )
+    failpoint("republish.claim_written")
     return claimed.rowcount == 1
 
 
@@ -196,6 +198,7 @@ def outcome(
         written = connection.execute(update(republishes).where(mine).values(**values))
         if written.rowcount and state in ("accepted", "unknown"):
             charge(connection, row, sent_at, values["reply_date"])
+        failpoint("republish.outcome_written")
 
 
 def forgive(ledger: Ledger, account: str, plan_id: str, event_ids: list[str], reason: str) -> None:
@@ -209,7 +212,14 @@ def forgive(ledger: Ledger, account: str, plan_id: str, event_ids: list[str], re
         )
 
 
-def open_count(connection: Connection, account: str, plan_id: str) -> int:
-    """Return how many sends of the plan await their verdict."""
-    query = select(func.count()).where(of_plan(account, plan_id), in_flight())
-    return int(connection.execute(query).scalar_one())
+def newest_refused(ledger: Ledger, account: str, plan_id: str, count: int) -> list[str]:
+    """Return the plan's newest sends if that many of them in a row were refused, else nothing."""
+    query = (
+        select(republishes.c.event_id, republishes.c.state)
+        .where(of_plan(account, plan_id), republishes.c.sent_at.is_not(None))
+        .order_by(republishes.c.sent_at.desc())
+        .limit(count)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(query).all()
+    return [row.event_id for row in rows] if len(rows) == count and {row.state for row in rows} == {"refused"} else []

@@ -179,7 +179,7 @@ def _rest_fails(connection: Connection, account: str, plan_id: str) -> bool:
 
 
 def refund(connection: Connection, account: str, plan_id: str, wave: int, settings: Settings, now: datetime) -> int:
-    """Give a failed wave's sends back to their budgets, unless the consumer got something else meanwhile.
+    """Give a failed wave's sends back to their budgets, unless the consumer got anything since they were first tried.
 
     Where people are mailed at each send nothing is given back.
 
@@ -190,7 +190,9 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
     if record is None or feed is None or (feed["known"] or {}).get("mails") != 0:
         return 0
     lost = and_(of_plan(account, plan_id), republishes.c.wave == wave, republishes.c.state == "not_arrived")
-    first = connection.execute(select(func.min(republishes.c.reply_date, type_=Instant())).where(lost)).scalar()
+    theirs = select(republishes.c.event_id).where(lost)
+    tried = (republishes.c.account == account, republishes.c.event_id.in_(theirs))
+    first = connection.execute(select(func.min(republishes.c.reply_date, type_=Instant())).where(*tried)).scalar()
     if first is None:
         return 0
     since = first - FUZZ
@@ -203,10 +205,9 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
     )
     if connection.execute(select(alive)).scalar():
         return 0
-    mine = select(republishes.c.event_id).where(lost)
     return connection.execute(
         update(events)
-        .where(events.c.account == account, events.c.id.in_(mine), events.c.sends > 0)
+        .where(events.c.account == account, events.c.id.in_(theirs), events.c.sends > 0)
         .values(
             sends=events.c.sends - 1,
             delivery=case((events.c.delivery == "given_up", None), else_=events.c.delivery),

@@ -1,0 +1,7 @@
+"""Fixtures for tests that kill and starve."""
+
+from __future__ import annotations
+
+from tests.ledgers import ledger, postgres_server, postgres_url
+
+__all__ = ["ledger", "postgres_server", "postgres_url"]

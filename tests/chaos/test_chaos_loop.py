@@ -1,0 +1,175 @@
+"""Kill, freeze and double the process that republishes: nothing is sent twice blindly, lost, or wrongly believed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.flows.plan import approve
+from tests.chaos.crew import Crew, crew, faults, lose, recover
+from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
+
+EDGES = (
+    "republish.before_slot",
+    "republish.before_claim",
+    "republish.claim_written",
+    "republish.claimed",
+    "republish.posted",
+    "republish.outcome_written",
+    "republish.written",
+    "verdicts.before",
+    "verdicts.decided",
+    "verdicts.written",
+)
+SAMPLE = ("republish.claimed", "republish.posted", "verdicts.written")
+EVENTS = 14  # a canary, a wave of ten, and some of the rest
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Crew]:
+    with crew() as ready:
+        yield ready
+
+
+@pytest.fixture
+def running(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
+    with loop(sandbox, tmp_path) as world:
+        world.begin()
+        yield world
+
+
+def planned(world: Loop) -> str:
+    plan = world.plan()
+    assert plan is not None
+    approve(world.ledger, ACCOUNT, plan.id, plan.hash, "policy", world.clock.now())
+    return plan.id
+
+
+def killed_at(world: Loop, workers: Crew, edge: str, times: int) -> list[str]:
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    (end,) = workers.send(world, plan, failpoint=f"{edge}@{times}")
+    recover(world, lost, plan)
+    return [f"{edge}@{times} ({end['how']}): {wrong}" for wrong in faults(world, lost)]
+
+
+def killed_after(world: Loop, workers: Crew, seconds: float) -> list[str]:
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    workers.send(world, plan, kill_after=seconds)
+    recover(world, lost, plan)
+    return [f"killed after {seconds:.2f} s: {wrong}" for wrong in faults(world, lost)]
+
+
+@pytest.mark.parametrize("edge", SAMPLE)
+def test_killed_at_an_edge(running: Loop, workers: Crew, edge: str) -> None:
+    times = random.randint(1, EVENTS) if edge.startswith("republish") else 3
+    assert killed_at(running, workers, edge, times) == []
+
+
+def frozen(world: Loop, workers: Crew, edge: str, seconds: float) -> list[str]:
+    """Frozen between claim and POST, thawed when everybody else has given it up."""
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    (end,) = workers.send(world, plan, failpoint=f"{edge}@{random.randint(1, 4)}=stop")
+    assert end["how"] == "stopped"
+    try:
+        world.jump(seconds)
+        if seconds > 2 * MINUTE:
+            world.resume(plan)
+    finally:
+        os.kill(end["pid"], signal.SIGCONT)
+        workers.wait(end["pid"])
+    recover(world, lost, plan)
+    return [f"{edge}, frozen {seconds:.0f} s: {wrong}" for wrong in faults(world, lost)]
+
+
+def test_frozen_between_claim_and_post(running: Loop, workers: Crew) -> None:
+    assert frozen(running, workers, "republish.claimed", 5 * MINUTE) == []
+
+
+def twins(world: Loop, workers: Crew, *skews: float) -> list[str]:
+    """Two processes execute one plan at once."""
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    workers.send(world, plan, workers=[{"skew": skew} for skew in skews or (0.0, 0.0)])
+    canaries = world.sandbox.republishes()
+    recover(world, lost, plan)
+    assert canaries
+    return faults(world, lost)
+
+
+def test_twins(running: Loop, workers: Crew) -> None:
+    assert twins(running, workers) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("edge", EDGES)
+def test_killed_five_times_at_every_edge(running: Loop, workers: Crew, edge: str) -> None:
+    wrong = [w for times in (1, 2, 3, 5, 12) for w in killed_at(running, workers, edge, times)]
+    assert wrong == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("part", range(5))
+def test_killed_at_random(running: Loop, workers: Crew, part: int) -> None:
+    wrong = [w for _ in range(20) for w in killed_after(running, workers, random.uniform(0.0, 0.7))]
+    assert wrong == []
+
+
+@pytest.mark.chaos
+@pytest.mark.postgres
+def test_killed_at_random_on_postgres(
+    sandbox: RunningSandbox, workers: Crew, tmp_path: Path, postgres_url: str
+) -> None:
+    with loop(sandbox, tmp_path, postgres_url) as world:
+        world.begin()
+        wrong = [w for _ in range(10) for w in killed_after(world, workers, random.uniform(0.0, 0.7))]
+        wrong += [w for edge in EDGES for w in killed_at(world, workers, edge, random.randint(1, 5))]
+        for _ in range(3):
+            wrong += twins(world, workers)
+    assert wrong == []
+
+
+@pytest.mark.chaos
+def test_frozen_and_thawed_later(running: Loop, workers: Crew) -> None:
+    wrong = []
+    for edge in ("republish.before_claim", "republish.claimed", "republish.posted"):
+        for seconds in (1, 30, 5 * MINUTE, 60 * MINUTE):
+            wrong += frozen(running, workers, edge, seconds)
+    assert wrong == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("provider", [-240.0, 0.0, 240.0])
+@pytest.mark.parametrize("worker", [-240.0, 0.0, 240.0])
+def test_clocks_differ(running: Loop, workers: Crew, provider: float, worker: float) -> None:
+    """Provider and workers are minutes apart, the workers from each other too."""
+    running.skew(provider=provider)
+    running.look()
+    assert twins(running, workers, worker, 0.0) == []
+
+
+@pytest.mark.chaos
+def test_two_plans_at_once(running: Loop, workers: Crew) -> None:
+    """A plan is made while another is being executed: there is only one."""
+    lost = lose(running, EVENTS)
+    plan = planned(running)
+    workers.send(running, plan, failpoint="republish.claimed@3")
+    again = running.plan()
+    assert again is not None
+    assert (again.id, again.already_open) == (plan, True)
+    recover(running, lost, plan)
+    assert faults(running, lost) == []
