@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from telnyx_porting.errors import MalformedWebhook, SignatureError
-from telnyx_porting.models import Webhook, parse_webhook_object
+from telnyx_porting.models import Webhook, load_json, parse_webhook_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +38,9 @@ def parse_webhook(body: bytes) -> Webhook:
     :raises MalformedWebhook: when it is no JSON object with an ``event_type``
     """
     try:
-        document: Any = orjson.loads(body)
+        document = load_json(body)
     except ValueError:
-        # orjson refuses lone surrogates, which JSON allows and a comment may hold.
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            raise MalformedWebhook("the body is not JSON") from None
+        raise MalformedWebhook("the body is not JSON") from None
     if not isinstance(document, dict):
         raise MalformedWebhook("the body is not a JSON object")
     enveloped = document.get("data")

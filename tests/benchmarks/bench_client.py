@@ -2,8 +2,8 @@
 How fast is the client, against the official SDK and against what the wire allows?
 
 ``python -m tests.benchmarks.bench_client [--quick]`` prints a table of targets. Everything runs against a loopback
-server in a process of its own. *SDK* is Telnyx's Python SDK, paging by itself. *Limit* sends the very requests our client
-sent, at the same concurrency over the same kind of connections, and decodes them with orjson without looking at a row.
+server in a process of its own. *SDK* is Telnyx's Python SDK, paging by itself. *The wire* sends the very requests our
+client sent, at the same concurrency over the same kind of connections, and decodes them with orjson, no more.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httpx
 import orjson
@@ -25,6 +25,10 @@ import pytest
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.client.lanes import Lanes
 from tests.benchmarks.events_server import START, STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
 
 PAGE = 250
 
@@ -58,7 +62,7 @@ class Recorder(httpx.AsyncBaseTransport):
         await self.inner.aclose()
 
 
-def until(events: int) -> object:
+def until(events: int) -> datetime:
     return START + STEP * events
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import orjson
 
 from telnyx_porting.client.pacer import retry_after_seconds
 from telnyx_porting.client.windows import Page
@@ -21,6 +18,7 @@ from telnyx_porting.errors import (
     ServerError,
     StatusError,
 )
+from telnyx_porting.models import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,7 +94,7 @@ def status_error(
 def _said(body: bytes) -> tuple[str | None, str | None, str | None]:
     """Read code, title and parameter of ``{"errors": [...]}``; from anything else, nothing."""
     try:
-        document = orjson.loads(body)
+        document = load_json(body)
     except ValueError:
         return None, None, None
     errors = document.get("errors") if isinstance(document, dict) else None
@@ -125,14 +123,10 @@ def decode_json(answer: Answer) -> Any:
     :raises NotJsonError: when it is empty, truncated or something else
     """
     try:
-        return orjson.loads(answer.body)
+        return load_json(answer.body)
     except ValueError:
-        # orjson refuses lone surrogates; JSON allows them, and a comment may hold one.
-        try:
-            return json.loads(answer.body)
-        except (ValueError, RecursionError):
-            what = "not JSON" if answer.body.strip() else "empty"
-    raise NotJsonError(f"the body is {what}", **answer.about)
+        what = "not JSON" if answer.body.strip() else "empty"
+        raise NotJsonError(f"the body is {what}", **answer.about) from None
 
 
 def read_one(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> T:

@@ -33,7 +33,7 @@ from telnyx_porting.models.keys import (
     NaturalKey,
     natural_key,
 )
-from telnyx_porting.models.reading import parse_time, same_instant
+from telnyx_porting.models.reading import load_json, parse_time, same_instant
 from telnyx_porting.models.records import (
     DeliveryAttempt,
     PortingOrder,
@@ -72,6 +72,7 @@ __all__ = [
     "UnknownPortingEvent",
     "Webhook",
     "WebhookDelivery",
+    "load_json",
     "natural_key",
     "parse_delivery",
     "parse_event",

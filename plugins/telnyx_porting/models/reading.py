@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
+
+import orjson
 
 
 def parse_time(text: object) -> datetime | None:
@@ -87,3 +90,22 @@ def details_of(status: dict[str, Any]) -> tuple[tuple[str, str | None], ...]:
         for detail in items_of(status.get("details"))
         if isinstance(detail, dict) and isinstance(detail.get("code"), str)
     )
+
+
+def load_json(body: bytes) -> Any:
+    """
+    Decode JSON, losslessly: orjson refuses lone surrogates, which JSON allows and a comment may hold.
+
+    :raises ValueError: when it is not JSON; ``NaN`` is not
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        try:
+            return json.loads(body, parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
