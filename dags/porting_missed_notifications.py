@@ -11,6 +11,7 @@ from telnyx_porting import settings
 from telnyx_porting.operators.porting import (
     TelnyxPlanPortingRepublishOperator,
     TelnyxReadPortingDeliveriesOperator,
+    TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.operators.retries import telnyx_task_defaults
@@ -27,7 +28,8 @@ with DAG(
     default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=15)),
     doc_md="""
 ### Did every notification arrive?
-Reads the evidence, decides event by event, and makes a plan of what was missed. The plan is executed by
+Reads the evidence (Telnyx's delivery records, and a table of yours if one is set; the receiver writes its own), decides
+event by event, and makes a plan of what was missed, unless nothing could be sent now anyway. The plan is executed by
 `porting_republish` (run id `plan__<plan id>`), where a person approves it unless mode and caps allow it to go by itself.
 """,
 ) as dag:
@@ -36,6 +38,7 @@ Reads the evidence, decides event by event, and makes a plan of what was missed.
     def look(telnyx_conn_id: str) -> None:
         """Look at one account."""
         evidence = TelnyxReadPortingDeliveriesOperator(task_id="evidence", telnyx_conn_id=telnyx_conn_id)
+        table = TelnyxReadPortingTableOperator(task_id="table", telnyx_conn_id=telnyx_conn_id)
         decide = TelnyxSettlePortingDeliveriesOperator(
             task_id="decide", telnyx_conn_id=telnyx_conn_id, trigger_rule="all_done"
         )
@@ -47,6 +50,6 @@ Reads the evidence, decides event by event, and makes a plan of what was missed.
             conf={"account": f"{{{{ {PLAN}['account'] }}}}", "plan_id": f"{{{{ {PLAN}['plan_id'] }}}}"},
             skip_when_already_exists=True,
         )
-        evidence >> decide >> plan >> hand_over
+        [evidence, table] >> decide >> plan >> hand_over
 
     look.expand(telnyx_conn_id=list(knobs.accounts))

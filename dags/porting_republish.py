@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from telnyx_porting import settings
-from telnyx_porting.flows.plan import CONSENTS
-from telnyx_porting.models import EVENT_TYPES
+from telnyx_porting.operators.forms import republish_form
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
     TelnyxExecutePortingPlanOperator,
@@ -18,7 +17,6 @@ from telnyx_porting.operators.porting import (
 from telnyx_porting.operators.retries import telnyx_task_defaults
 
 knobs = settings.load()
-UUID = "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"
 
 with DAG(
@@ -27,48 +25,11 @@ with DAG(
     max_active_runs=16,
     tags=["telnyx", "porting"],
     default_args=telnyx_task_defaults(owner="porting"),
-    params={
-        "account": Param(knobs.accounts[0], enum=list(knobs.accounts), title="Account", section="Which account"),
-        "event_ids": Param(
-            [],
-            type="array",
-            items={"type": "string", "pattern": UUID},
-            title="Event ids",
-            section="What",
-            description="One id a line.",
-        ),
-        "porting_order_id": Param(
-            None, type=["null", "string"], pattern=UUID, title="Or: all events of this order", section="What"
-        ),
-        "event_type": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *sorted(EVENT_TYPES)],
-            title="Or: all events of this type",
-            section="What",
-        ),
-        "created_from": Param(
-            None, type=["null", "string"], format="date-time", title="... created from", section="What"
-        ),
-        "created_to": Param(None, type=["null", "string"], format="date-time", title="... created to", section="What"),
-        "consents": Param(
-            [],
-            type="array",
-            items={"type": "string", "enum": list(CONSENTS)},
-            examples=list(CONSENTS),
-            title="Also send events that are",
-            section="Care",
-            description="Kinds the watch never sends by itself. Republishing also mails every subscribed address.",
-        ),
-        "dry_run": Param(
-            False, type="boolean", title="Dry run", section="Care", description="Say what would be sent; send nothing."
-        ),
-        "reason": Param("asked for by a person", type="string", maxLength=200, title="Reason", section="Care"),
-        "plan_id": Param(None, type=["null", "string"], pattern=UUID, title="Continue this plan", section="Resume"),
-    },
+    params=republish_form(knobs),
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive
-Leave everything empty to send what the watch found missed. Nothing leaves before the plan is approved: by a person, or by
+Leave everything empty to send what the watch found missed. Try a dry run first: it says in words what would go where.
+Nothing leaves before the plan is approved: by a person, or by
 policy when `republish_mode` and its caps allow. Events go out in waves of 1, 10 and the rest; a wave in which nothing
 arrived stops the plan. *Accepted* is never called *arrived*.
 """,
@@ -85,6 +46,7 @@ arrived stops the plan. *Accepted* is never called *arrived*.
         consents=dag.param("consents"),
         reason=dag.param("reason"),
         preview=dag.param("dry_run"),
+        close=dag.param("close"),
     )
     one_plan = {"telnyx_conn_id": dag.param("account"), "plan_id": PLAN_ID}
     approve = TelnyxApprovePortingPlanOperator(task_id="approve", execution_timeout=None, **one_plan)

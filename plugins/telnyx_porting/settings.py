@@ -23,6 +23,7 @@ from telnyx_porting.errors import SettingsError
 from telnyx_porting.settings_values import (
     Channels,
     Clock,
+    Columns,
     Days,
     Duration,
     Durations,
@@ -103,6 +104,13 @@ class Settings(BaseModel):
     consumer_of_record: str = _field(
         "", "the feed whose deliveries decide: receiver, deliveries:<url prefix> or table:<conn>; empty: found out"
     )
+    evidence_connection: str = _field(
+        "", "Airflow SQL connection with a table of webhooks you received; the feed is called table:<connection>"
+    )
+    evidence_query: str = _field(
+        "", "its query: columns id, received_at and body; '{since}' is replaced by a UTC time, quotes are yours"
+    )
+    evidence_columns: Columns = _field({}, 'our column names to yours, where they differ: {"body": "payload"}')
     grace: Duration = _field(timedelta(minutes=15), "time an event's notification may take before it is missed")
     confirm_within: Duration = _field(timedelta(minutes=15), "time a republished notification may take to arrive")
 
@@ -110,7 +118,7 @@ class Settings(BaseModel):
     republish_mode: Literal["off", "approve", "auto"] = _field("approve", "who decides: off, approve (a person), auto")
     consumer_is_idempotent: bool = _field(False, "your consumer ignores repeats; auto needs it to be true")
     auto_approve_max: int = _field(10, "largest plan approved without a person, in events", ge=0)
-    republish_daily_cap: int = _field(100, "most sends without a person in a rolling 24 h, in events", ge=0)
+    republish_daily_cap: int = _field(100, "sends in a rolling 24 h, whoever approved them, beyond which a person is asked", ge=0)
     republish_max_age: Duration = _field(timedelta(hours=24), "oldest event republished without a person")
     republish_max_mails: int = _field(0, "most mails a plan may cause without a person", ge=0)
     republish_per_second: float = _field(1.0, "republish requests per second; protects the consumer", gt=0, le=100)

@@ -127,6 +127,13 @@ def _holidays(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _columns(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('a JSON object such as {"body": "payload"}') from None
+
+
 def _filters(value: Any) -> Any:
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -139,6 +146,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
 Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
+Columns = Annotated[dict[str, str], BeforeValidator(_columns)]
 Filters = Annotated[dict[str, ChannelFilter], BeforeValidator(_filters)]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
 Zone = Annotated[str, AfterValidator(_zone)]

@@ -111,10 +111,12 @@ def advance(
     plan_id: str,
     clock: Clock = utc_now,
     go_on: Callable[[], bool] = lambda: True,
+    pull: Callable[[datetime], object] | None = None,
 ) -> Wait | Done | Halted:
     """Do all that can be done for a plan now: look, reach verdicts, send what may be sent.
 
     :param go_on: asked before each send; false: send no more now.
+    :param pull: reads the feed of the consumer of record as of now, where that is a table of yours.
     :raises PlanError: no such plan, or nobody approved it.
     """
     plan = _plan(ledger, account, plan_id)
@@ -122,6 +124,8 @@ def advance(
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
     if _pulls(ledger, account, settings, clock()):
         evidence.read_deliveries(ledger, account, client, settings, clock())
+    if pull is not None:
+        pull(clock())
     settle(ledger, account, settings, clock())
     if plan["closed_at"] is None:
         if plan["expires_at"] <= clock():

@@ -18,7 +18,7 @@ from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -53,50 +53,71 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
 
 
 class TelnyxReadPortingTableOperator(PortingLedgerOperator):
-    """Read evidence from a table of yours, over any Airflow SQL connection.
+    """Read evidence from a table of yours, over any Airflow SQL connection. Skips when none is set.
 
-    For teams that have a receiver already. The feed is called ``table:<evidence_conn_id>``; make it the consumer of
-    record with the setting ``consumer_of_record``.
+    For teams that have a receiver already. The feed is called ``table:<connection>``; make it the consumer of record
+    with the setting ``consumer_of_record``.
 
-    :param evidence_conn_id: an Airflow connection with SQL. (templated)
+    :param evidence_conn_id: an Airflow connection with SQL; default: the setting ``evidence_connection``. (templated)
     :param query: its columns are named, or mapped to, ``id``, ``received_at`` and ``body`` (the webhook as JSON text),
-        or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at``,
-        ``destination`` and ``ok``. ``{since}`` is replaced by the UTC time from which on rows are wanted, written
-        ``2026-10-01 12:00:00``, for example
-        ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``.
-    :param columns: our name -> yours, where they differ.
+        or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at`` (the header
+        ``telnyx-timestamp``), ``destination`` and ``ok``. ``{since}`` is replaced by the UTC time from which on rows
+        are wanted, for example ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``.
+        Default: the setting ``evidence_query``.
+    :param columns: our name -> yours, where they differ; default: the setting ``evidence_columns``.
     :return: counts and coverage, as JSON.
     """
 
     template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "evidence_conn_id")
 
     def __init__(
-        self, *, evidence_conn_id: str, query: str, columns: Mapping[str, str] | None = None, **kwargs: Any
+        self,
+        *,
+        evidence_conn_id: str | None = None,
+        query: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.evidence_conn_id = evidence_conn_id
         self.query = query
-        self.columns = dict(columns or {})
-        if unknown := sorted(set(self.columns) - set(COLUMNS)):
-            raise SettingsError("columns", unknown[0], f"one of {', '.join(COLUMNS)}")
+        self.columns = columns
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read one account's rows."""
-        source = f"table:{self.evidence_conn_id}"
-        result = read_table(self.ledger(), self.telnyx_conn_id, source, self._rows, self.settings(), datetime.now(UTC))
+        knobs = self.settings()
+        conn_id = self.evidence_conn_id or knobs.evidence_connection
+        if not conn_id:
+            raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
+        rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
+        result = read_table(self.ledger(), self.telnyx_conn_id, f"table:{conn_id}", rows, knobs, datetime.now(UTC))
         return as_json(asdict(result))
 
-    def _rows(self, since: datetime) -> Iterator[dict[str, Any]]:
-        hook = BaseHook.get_connection(self.evidence_conn_id).get_hook()
-        text = self.query.replace("{since}", (since - timedelta(seconds=1)).strftime("%Y-%m-%d %H:%M:%S"))
+
+def table_rows(conn_id: str, query: str, columns: Mapping[str, str]) -> Callable[[datetime], Iterator[dict[str, Any]]]:
+    """Return what yields a table's rows since a time, under our names.
+
+    :raises SettingsError: the query is empty, or a column is none of ours.
+    """
+    if not query.strip():
+        expected = "SQL such as SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'"
+        raise SettingsError("evidence_query", query, expected)
+    if unknown := sorted(set(columns) - set(COLUMNS)):
+        raise SettingsError("evidence_columns", unknown[0], f"one of {', '.join(COLUMNS)}")
+    theirs = {ours: columns.get(ours, ours).lower() for ours in COLUMNS}
+
+    def rows(since: datetime) -> Iterator[dict[str, Any]]:
+        hook = BaseHook.get_connection(conn_id).get_hook()
+        text = query.replace("{since}", (since - timedelta(seconds=1)).strftime("%Y-%m-%d %H:%M:%S"))
         with closing(hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(text)
             names = [column[0].lower() for column in cursor.description]
-            theirs = {ours: self.columns.get(ours, ours).lower() for ours in COLUMNS}
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                for row in rows:
-                    found = dict(zip(names, row, strict=True))
-                    yield {ours: found[name] for ours, name in theirs.items() if name in found}
+            while found := cursor.fetchmany(ROWS_AT_ONCE):
+                for row in found:
+                    by_name = dict(zip(names, row, strict=True))
+                    yield {ours: by_name[name] for ours, name in theirs.items() if name in by_name}
+
+    return rows
 
 
 class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
+from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.flows.report import report
 from telnyx_porting.flows.republish import Halted, Wait, advance, progress
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.evidence import table_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
 
 WAIT_HERE = timedelta(seconds=15)  # shorter waits cost less than a deferral
 HALTED = "republish_halted"
@@ -44,9 +49,10 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
     def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Advance the plan until it is done, halted, or has to wait for long."""
         knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        pull = self._pull(ledger, knobs)
         with self.client() as client:
             while True:
-                step = advance(ledger, account, client, knobs, self.plan_id, go_on=lambda: not self._killed)
+                step = advance(ledger, account, client, knobs, self.plan_id, go_on=lambda: not self._killed, pull=pull)
                 so_far = progress(ledger, account, self.plan_id)
                 self.log.info("plan %s: %s", self.plan_id, so_far)
                 if not isinstance(step, Wait) or self._killed:
@@ -64,6 +70,14 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
             return {"state": "stopped", "reason": step.why, "counts": {}, "progress": summary}
         clear(ledger, account, HALTED)
         return {"state": "done", "counts": step.counts, "progress": summary}
+
+    def _pull(self, ledger: Ledger, knobs: Settings) -> Callable[[datetime], object] | None:
+        """Return what reads your table, when it is the consumer of record."""
+        source = knobs.consumer_of_record
+        if not source.startswith("table:"):
+            return None
+        rows = table_rows(source.removeprefix("table:"), knobs.evidence_query, knobs.evidence_columns)
+        return lambda now: read_table(ledger, self.telnyx_conn_id, source, rows, knobs, now)
 
     def on_kill(self) -> None:
         """Send no more: what is on its way gets its verdict at the next look."""
