@@ -3,6 +3,9 @@
 ``python -m tests.benchmarks.bench_receiver``: webhooks a second that the receiver verifies, stores durably and answers
 200, against a Starlette route that verifies the same signature and stores nothing. Both on uvicorn with its fastest
 parts, same requests, same senders, in turns; figures are medians.
+
+``python -m tests.benchmarks.bench_receiver --beside 1000000``: the slowest answers while another process fills, prunes
+and upgrades the same SQLite file with that many events.
 """
 
 from __future__ import annotations
@@ -17,14 +20,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import update
 
-from tests.web.receivers import ACCOUNT, Signer, encode, raw_request, receiver, webhook
+from telnyx_porting.flows.maintenance import maintain
+from telnyx_porting.flows.store import store
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.tables import events
+from telnyx_porting.models import parse_event
+from telnyx_porting.settings import Settings
+from tests.web.receivers import ACCOUNT, PATH, Signer, encode, raw_request, receiver, webhook
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -142,6 +154,70 @@ def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, float]:
     }
 
 
+def fill(url: str, count: int) -> None:
+    """What a first look, a night of maintenance and a new version do to the ledger, in a process of its own."""
+    ledger = Ledger(url).ready()
+    begin = datetime(2025, 1, 1, tzinfo=UTC)
+    for start in range(0, count, 250):  # a page
+        page = []
+        for number in range(start, start + 250):
+            data = webhook()["data"]
+            created = (begin + timedelta(seconds=number)).isoformat().replace("+00:00", "Z")
+            page.append(
+                parse_event(
+                    {
+                        "id": data["id"],
+                        "event_type": data["event_type"],
+                        "porting_order_id": data["payload"]["id"],
+                        "available_notification_methods": ["email", "webhook"],
+                        "payload_status": "completed",
+                        "payload": data["payload"],
+                        "created_at": created,
+                        "updated_at": created,
+                        "record_type": "porting_event",
+                    }
+                )
+            )
+        store(ledger, ACCOUNT, page, begin)
+        ledger.breathe()
+    for digit in "0123456789abcdef":
+        for other in "0123456789abcdef":
+            with ledger.write() as connection:
+                these = events.c.id.startswith(digit + other)
+                connection.execute(update(events).where(these).values(delivery="arrived"))
+            ledger.breathe()
+    sys.stdout.write(f"{maintain(ledger, ACCOUNT, Settings(retention_days=1), datetime.now(UTC))}\n")
+    ledger.upgrade()
+
+
+def beside(count: int) -> dict[str, float]:
+    """Send 20 webhooks a second while the ledger is being filled, and return how long the answers took."""
+    signer = Signer()
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite:///{Path(folder, 'ledger.db')}"
+        with receiver(database, [f"{ACCOUNT}={signer.public}"]) as running:
+            line = [sys.executable, "-m", __spec__.name, "--fill", database, str(count)]
+            begin = time.perf_counter()
+            with subprocess.Popen(line) as filling, httpx.Client(base_url=running.url) as client:
+                while filling.poll() is None:
+                    body = encode(webhook())
+                    sent = time.perf_counter()
+                    assert client.post(PATH, content=body, headers=signer.headers(body)).status_code == 200
+                    times.append(time.perf_counter() - sent)
+                    time.sleep(0.05)
+                assert filling.returncode == 0
+    times.sort()
+    return {
+        "events": count,
+        "seconds": round(time.perf_counter() - begin),
+        "answers": len(times),
+        "p50_ms": round(times[len(times) // 2] * 1000),
+        "p99_ms": round(times[int(len(times) * 0.99)] * 1000),
+        "slowest_ms": round(times[-1] * 1000),
+    }
+
+
 @pytest.mark.bench
 def test_receiver_keeps_half_of_a_bare_routes_speed() -> None:
     figures = measure()
@@ -149,8 +225,18 @@ def test_receiver_keeps_half_of_a_bare_routes_speed() -> None:
     assert figures["ratio"] >= WANTED, figures
 
 
+@pytest.mark.bench
+def test_no_answer_is_slow_beside_a_backfill_a_prune_and_an_upgrade() -> None:
+    assert beside(100_000)["slowest_ms"] < 1500
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--bare"]:
-        bare(sys.argv[2], int(sys.argv[3]))
-    else:
-        sys.stdout.write(json.dumps(measure()) + "\n")
+    match sys.argv[1:]:
+        case ["--bare", public, port]:
+            bare(public, int(port))
+        case ["--fill", url, count]:
+            fill(url, int(count))
+        case ["--beside", count]:
+            sys.stdout.write(json.dumps(beside(int(count))) + "\n")
+        case _:
+            sys.stdout.write(json.dumps(measure()) + "\n")
