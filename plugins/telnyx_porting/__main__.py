@@ -1,4 +1,7 @@
-"""The command line: ``python -m telnyx_porting [--ledger URL] upgrade | status``. No Airflow needed."""
+"""The command line: ``python -m telnyx_porting [--ledger URL] upgrade | status | audit``.
+
+`audit` talks to Telnyx through the account's Airflow connection; the others need no Airflow.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError, TelnyxPortingError
+from telnyx_porting.flows.audit import audit
 from telnyx_porting.flows.status import status
 from telnyx_porting.ledger.engine import Ledger, normalise
 
@@ -25,18 +30,48 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("upgrade", help="bring the ledger's schema to this version")
     commands.add_parser("status", help="what an operator wants to know at 3 a.m.")
+    prove = commands.add_parser("audit", help="prove that the ledger holds what Telnyx has; 2 when it cannot be proved")
+    prove.add_argument("--account", default="telnyx_default", help="Airflow connection id of the Telnyx account")
+    prove.add_argument("--from", dest="since", type=_time, metavar="TIME", help="such as 2026-10-01T00:00:00Z")
+    prove.add_argument("--to", dest="until", type=_time, metavar="TIME")
+    prove.add_argument("--ids", action="store_true", help="compare every id instead of counting")
     options = parser.parse_args(arguments)
     try:
-        ledger = Ledger(_url(options.ledger))
-        if options.command == "upgrade":
-            ledger.upgrade()
-            print(f"the ledger is at version {ledger.version()}")  # noqa: T201
-        else:
-            print(status(ledger.ready(), datetime.now(UTC)))  # noqa: T201
+        return _run(options)
     except TelnyxPortingError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    ledger, now = Ledger(_url(options.ledger)), datetime.now(UTC)
+    if options.command == "upgrade":
+        ledger.upgrade()
+        print(f"the ledger is at version {ledger.version()}")
+    elif options.command == "status":
+        print(status(ledger.ready(), now))
+    else:
+        return _audit(ledger.ready(), options, now)
     return 0
+
+
+def _audit(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
+    from telnyx_porting.hooks.telnyx import TelnyxHook
+
+    knobs = settings.load(options.account).require_valid()
+    hook = TelnyxHook(options.account)
+    with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
+        result = audit(ledger, options.account, client, knobs, now, options.since, options.until, options.ids)
+    print(result.certificate)
+    print(f"{result.found} were missing and are held now, {result.gone} are gone at Telnyx; {result.requests} requests")
+    return 2 if result.open_reason else 0
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; expected a time such as 2026-10-01T00:00:00Z")
+    return moment
 
 
 def _url(given: str | None) -> str:

@@ -1,5 +1,29 @@
-"""Fixtures of the flow tests: a ledger on each database."""
+"""Fixtures of the flow tests: a ledger on each database, and a provider whose time is the test's."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from tests.flows.provider import Provider
 from tests.ledgers import ledger, postgres_server, postgres_url
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from telnyx_porting.ledger.engine import Ledger
+
 __all__ = ["ledger", "postgres_server", "postgres_url"]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(sandbox: RunningSandbox, ledger: Ledger) -> Provider:
+    return Provider(sandbox, ledger)

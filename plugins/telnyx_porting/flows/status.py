@@ -11,7 +11,7 @@ from telnyx_porting.ledger.tables import events, feeds, findings, plans, windows
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -29,19 +29,11 @@ def status(ledger: Ledger, now: datetime) -> str:
 
 def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     lines = [f"account {account}"]
-    query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source)
+    query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != "events", feeds.c.source)
     for feed in connection.execute(query).mappings():
-        word = "complete" if feed["source"] == "events" else "evidence"
-        lines.append(f"  {feed['source']}: {word} up to {_age(feed['covered_until'] or feed['heartbeat'], now)}")
-        if feed["error"]:
-            lines.append(f"    last problem: {feed['error']}")
-    unsealed = (
-        select(windows.c.since, windows.c.until, windows.c.open_reason)
-        .where(windows.c.account == account, windows.c.sealed_at.is_(None))
-        .order_by(windows.c.until.desc())
-    )
-    rows = connection.execute(unsealed.limit(OPEN_WINDOWS_SHOWN)).all()
-    lines += [f"  open window {row.since:%Y-%m-%d %H:%M}..{row.until:%H:%M}: {row.open_reason}" for row in rows]
+        lines += _feed(feed, now)
+    lines += _open_windows(connection, account)
+    lines += _certificates(connection, account, now)
     lines.append("  deliveries: " + _counts(connection, account))
     still = findings.c.resolved_at.is_(None)
     counted = select(findings.c.kind, func.count()).where(findings.c.account == account, still)
@@ -53,6 +45,50 @@ def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     for plan in connection.execute(waiting):
         lines.append(f"  open plan {plan.id}: {plan.size} events, {'approved' if plan.approved_at else 'not approved'}")
     return lines
+
+
+def _feed(feed: RowMapping, now: datetime) -> list[str]:
+    if feed["source"] == "events":
+        lines = [f"  events: complete up to {_age(feed['covered_until'], now)}"]
+        if feed["covers_from"]:
+            lines[0] += f", from {feed['covers_from']:%Y-%m-%d %H:%M}"
+        if feed["horizon"]:
+            lines.append(
+                f"    Telnyx no longer has what is older than {feed['horizon']:%Y-%m-%d %H:%M} UTC; it is kept here"
+            )
+        if feed["lateness"]:
+            lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
+    else:
+        lines = [f"  {feed['source']}: evidence up to {_age(feed['covered_until'] or feed['heartbeat'], now)}"]
+    if feed["error"]:
+        lines.append(f"    last problem: {feed['error']}")
+    return lines
+
+
+def _open_windows(connection: Connection, account: str) -> list[str]:
+    unsealed = (windows.c.account == account, windows.c.sealed_at.is_(None))
+    total = connection.execute(select(func.count()).select_from(windows).where(*unsealed)).scalar_one()
+    query = select(windows).where(*unsealed).order_by(windows.c.until.desc()).limit(OPEN_WINDOWS_SHOWN)
+    lines = [
+        f"  open {row.made_by} window {row.since:%Y-%m-%d %H:%M} to {row.until:%Y-%m-%d %H:%M}: {row.open_reason}"
+        for row in connection.execute(query)
+    ]
+    return [*lines, f"  ... and {total - len(lines)} more"] if total > len(lines) else lines
+
+
+def _certificates(connection: Connection, account: str, now: datetime) -> list[str]:
+    """Say what was last proved, how, and what the proof takes for granted."""
+    lines = []
+    for method, assumed in (("count", ", as long as Telnyx removes nothing"), ("ids", "")):
+        mine = (windows.c.account == account, windows.c.made_by == "audit", windows.c.method == method)
+        query = select(windows).where(*mine, windows.c.sealed_at.is_not(None)).order_by(windows.c.sealed_at.desc())
+        row = connection.execute(query.limit(1)).one_or_none()
+        if row is not None:
+            stretch = f"{row.since:%Y-%m-%d %H:%M} to {row.until:%Y-%m-%d %H:%M}"
+            lines.append(
+                f"  certificate by {method}: {row.held} events from {stretch} as of {_age(row.as_of, now)}{assumed}"
+            )
+    return lines or ["  certificate: none yet, porting_maintenance makes one every night"]
 
 
 def _counts(connection: Connection, account: str) -> str:

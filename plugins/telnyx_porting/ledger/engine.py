@@ -256,8 +256,9 @@ class Ledger:
         if not self.is_sqlite:
             return 0
         with self.write() as connection:
-            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
-            return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+            driver: Any = connection.connection.dbapi_connection
+            driver.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()  # one page for each row fetched
+            return int(driver.execute("PRAGMA freelist_count").fetchone()[0])
 
     def back_up(self, target: Path) -> None:
         """Copy a SQLite ledger while it is in use; the copy appears whole or not at all.

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import LedgerError
@@ -27,15 +27,14 @@ def private(path: Path) -> None:
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
-        for each in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-            if each.exists() and stat.S_IMODE(each.stat().st_mode) != _PRIVATE:
-                each.chmod(_PRIVATE)
-    except FileNotFoundError as error:
-        if path.parent.is_dir():
-            return  # a file of SQLite's own went away while we looked
-        raise LedgerError(f"the ledger {path} cannot be written: there is no folder {path.parent}") from error
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            each = path.with_name(name)
+            with suppress(FileNotFoundError):  # SQLite's own two come and go
+                if stat.S_IMODE(each.stat().st_mode) != _PRIVATE:
+                    each.chmod(_PRIVATE)
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be written: {error.strerror}") from error
+        reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise LedgerError(f"the ledger {path} cannot be written: {reason}") from error
 
 
 def begin_immediate(connection: Any, path: Path) -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.errors import AuthenticationError, PermissionDeniedError
+from telnyx_porting.errors import AuthenticationError, PermissionDeniedError, SettingsError
+from telnyx_porting.flows.audit import audit, audit_tonight
+from telnyx_porting.flows.backfill import backfill
 from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.maintenance import maintain
 from telnyx_porting.flows.scan import scan
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -51,6 +54,93 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
             result.sealed_until,
         )
         return _json(asdict(result))
+
+
+class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
+    """Read older history into the ledger; it only reads from Telnyx, and goes on where an earlier run stopped.
+
+    :param since: earliest ``created_at``, ISO 8601 with a time zone. (templated)
+    :param until: latest ``created_at``, ISO 8601 with a time zone. (templated)
+    :return: counts and bounds, as JSON.
+    """
+
+    template_fields = (*PortingLedgerOperator.template_fields, "since", "until")
+
+    def __init__(self, *, since: str, until: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.since = since
+        self.until = until
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Backfill one account."""
+        since, until = _time("from", self.since), _time("to", self.until)
+        knobs, ledger = self.settings(), self.ledger()
+        with self.client() as client:
+            result = backfill(ledger, self.telnyx_conn_id, client, knobs, datetime.now(UTC), since, until)
+        stats.incr("telnyx_porting.events_new", result.new)
+        self.log.info("%s: %d events read, %d new", self.telnyx_conn_id, result.read, result.new)
+        return _json(asdict(result))
+
+
+class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
+    """Prove that the ledger holds what Telnyx has: all of it by count, and tonight's part id by id.
+
+    :param since: audit from here on only, ISO 8601 with a time zone. (templated)
+    :param until: audit up to here only. (templated)
+    :param by_ids: compare every id of the stretch instead of counting. (templated)
+    :return: what was proved, as JSON.
+    """
+
+    template_fields = (*PortingLedgerOperator.template_fields, "since", "until", "by_ids")
+
+    def __init__(
+        self, *, since: str | None = None, until: str | None = None, by_ids: bool | str = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.since = since
+        self.until = until
+        self.by_ids = by_ids
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Audit one account."""
+        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        since = _time("from", self.since) if self.since else None
+        until = _time("to", self.until) if self.until else None
+        now = datetime.now(UTC)
+        with self.client() as client:
+            results = [audit(ledger, account, client, knobs, now, since, until, str(self.by_ids).lower() == "true")]
+            if not (since or until) and (part := audit_tonight(ledger, account, client, knobs, now)):
+                results.append(part)
+        for result in results:
+            self.log.info("%s: %s", account, result.certificate)
+            stats.incr("telnyx_porting.audit_found", result.found)
+            if result.horizon is not None:
+                text = f"Telnyx no longer has events before {result.horizon:%Y-%m-%d %H:%M} UTC; they are kept here"
+                health(ledger, account, "horizon", text, "low")
+        return [_json(asdict(result)) for result in results]
+
+
+class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
+    """Prune what retention lets go, merge old windows, give space back, copy the file if a setting says so.
+
+    :return: counts and sizes, as JSON.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Maintain what belongs to one account."""
+        result = maintain(self.ledger(), self.telnyx_conn_id, self.settings(), datetime.now(UTC))
+        stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
+        return _json(asdict(result))
+
+
+def _time(name: str, value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise SettingsError(name, value, "a time with a zone, such as 2026-10-01T00:00:00Z")
+    return moment
 
 
 def _json(value: dict[str, Any]) -> dict[str, Any]:

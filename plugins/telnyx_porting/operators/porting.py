@@ -15,16 +15,24 @@ from telnyx_porting.operators.evidence import (
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.operators.execution import TelnyxExecutePortingPlanOperator, TelnyxReportPortingPlanOperator
-from telnyx_porting.operators.ledger import TelnyxScanPortingEventsOperator
+from telnyx_porting.operators.ledger import (
+    TelnyxAuditPortingLedgerOperator,
+    TelnyxBackfillPortingEventsOperator,
+    TelnyxMaintainPortingLedgerOperator,
+    TelnyxScanPortingEventsOperator,
+)
 from telnyx_porting.operators.plans import TelnyxPlanPortingRepublishOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
 
 __all__ = [
     "TelnyxApprovePortingPlanOperator",
+    "TelnyxAuditPortingLedgerOperator",
+    "TelnyxBackfillPortingEventsOperator",
     "TelnyxExecutePortingPlanOperator",
     "TelnyxGetPortingEventOperator",
     "TelnyxListPortingEventsOperator",
+    "TelnyxMaintainPortingLedgerOperator",
     "TelnyxPlanPortingRepublishOperator",
     "TelnyxReadPortingDeliveriesOperator",
     "TelnyxReadPortingTableOperator",

@@ -1,0 +1,45 @@
+"""Every night: prove that the ledger is complete, let go of what is over, give space back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from telnyx_porting import settings
+from telnyx_porting.operators.porting import TelnyxAuditPortingLedgerOperator, TelnyxMaintainPortingLedgerOperator
+from telnyx_porting.operators.retries import telnyx_task_defaults
+
+knobs = settings.load()
+
+with DAG(
+    dag_id="porting_maintenance",
+    schedule="17 3 * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["telnyx", "porting"],
+    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(hours=6)),
+    params={
+        "from": Param(None, type=["null", "string"], format="date-time", title="Audit from", section="Only a part"),
+        "to": Param(None, type=["null", "string"], format="date-time", title="Audit to", section="Only a part"),
+        "by_ids": Param(
+            False, type="boolean", title="Compare every id", section="Only a part", description="Instead of counting."
+        ),
+    },
+    doc_md="""
+### Prove the ledger complete, and keep it small
+All of history is proved by count (two requests when nothing is missing), and a rotating part of it id by id; what turns
+out to be missing is read. Payloads and texts of what is over go after `retention_days`; facts stay.
+""",
+) as dag:
+    audit = TelnyxAuditPortingLedgerOperator.partial(
+        task_id="audit",
+        since=dag.param("from"),
+        until=dag.param("to"),
+        by_ids=dag.param("by_ids"),
+        map_index_template="{{ task.telnyx_conn_id }}",
+    ).expand(telnyx_conn_id=list(knobs.accounts))
+    maintain = TelnyxMaintainPortingLedgerOperator.partial(
+        task_id="maintain", trigger_rule="all_done", map_index_template="{{ task.telnyx_conn_id }}"
+    ).expand(telnyx_conn_id=list(knobs.accounts))
+    audit >> maintain
