@@ -19,7 +19,7 @@ def checked_base_url(base_url: str, allow_insecure_http: bool) -> str:
     expected = "a URL such as https://api.telnyx.com/v2"
     try:
         parts = urlsplit(base_url)
-        host = parts.hostname or ""
+        host = (parts.hostname or "").rstrip(".")
         port_is_good = parts.port != 0
     except (ValueError, AttributeError, TypeError):
         raise SettingsError("base_url", base_url, expected) from None

@@ -117,7 +117,8 @@ class Core:
         parse: Callable[[dict[str, Any]], T],
         params: Mapping[str, str] | None = None,
     ) -> T:
-        return read_one(await self._transport.get(f"{path}/{checked_uuid(field, value)}", params), parse)
+        path = f"{path}/{checked_uuid(field, value)}"
+        return await self._transport.get(path, params, lambda answer: read_one(answer, parse))
 
     def _listing(
         self,
@@ -148,4 +149,4 @@ class Core:
     ) -> Page[T]:
         params = {**filters, **bounds(bounded_by, since, until)}
         params |= {"page[number]": str(number), "page[size]": str(size)}
-        return read_page(await self._transport.get(path, params, rank=rank), parse)
+        return await self._transport.get(path, params, lambda answer: read_page(answer, parse), rank=rank)

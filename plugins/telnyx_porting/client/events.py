@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import datetime
 
+    from telnyx_porting.client.answers import Answer
     from telnyx_porting.client.lanes import Slot
 
 EVENTS_PATH = "/porting/events"
@@ -133,11 +134,8 @@ class EventVerbs(Core):
         """
         filters = event_filters(event_type, porting_order_id)
         filters |= bounds("created_at", *checked_range("created_at", created_at_gte, created_at_lte))
-        answer = await self._transport.get(EVENTS_PATH, {**filters, "page[number]": "1", "page[size]": "1"})
-        total = read_page(answer, parse_event).total
-        if total is None:
-            raise EnvelopeError("the answer holds no meta.total_results", **answer.about)
-        return total
+        filters |= {"page[number]": "1", "page[size]": "1"}
+        return await self._transport.get(EVENTS_PATH, filters, _read_count)
 
     async def get_porting_event(self, event_id: str) -> PortingEvent:
         """
@@ -181,3 +179,10 @@ class EventVerbs(Core):
             raise
         answer = await self._transport.post(path, slot=slot, send_by=send_by)
         return RepublishReceipt(answer.date, answer.request_id)
+
+
+def _read_count(answer: Answer) -> int:
+    total = read_page(answer, parse_event).total
+    if total is None:
+        raise EnvelopeError("the answer holds no meta.total_results", **answer.about)
+    return total

@@ -14,6 +14,8 @@ from telnyx_porting.models import PortingOrder, parse_order
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from telnyx_porting.client.answers import Answer
+
 ORDERS_PATH = "/porting_orders"
 
 
@@ -61,6 +63,9 @@ class OrderVerbs(Core):
 
     async def list_exception_types(self) -> dict[str, str]:
         """Fetch Telnyx's descriptions of exception codes; the set is open, the texts are for people."""
-        answer = await self._transport.get(f"{ORDERS_PATH}/exception_types")
-        pairs = read_page(answer, lambda raw: (raw.get("code"), raw.get("description"))).rows
+
+        def read(answer: Answer) -> list[tuple[object, object]]:
+            return read_page(answer, lambda raw: (raw.get("code"), raw.get("description"))).rows
+
+        pairs = await self._transport.get(f"{ORDERS_PATH}/exception_types", None, read)
         return {code: text if isinstance(text, str) else "" for code, text in pairs if isinstance(code, str)}

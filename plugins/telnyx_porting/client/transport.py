@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -34,7 +34,9 @@ from telnyx_porting.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +113,15 @@ class Transport:
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None, *, rank: float = 0.0) -> Answer:
+    async def get(
+        self, path: str, params: Mapping[str, str] | None, read: Callable[[Answer], T], *, rank: float = 0.0
+    ) -> T:
         """
         GET, tried again while that makes sense.
 
         :param path: below the base URL
         :param params: query
+        :param read: makes of the answer what is returned; a body that is not JSON counts as a failed try
         :param rank: among waiting requests the lowest goes first
         :raises TelnyxError: of the last try
         """
@@ -124,7 +129,7 @@ class Transport:
         while True:
             try:
                 lane, ticket = await self._grant("GET", path, rank, tries)
-                return await self._send("GET", path, params, lane, ticket)
+                return read(await self._send("GET", path, params, lane, ticket))
             except TelnyxError as error:
                 await tries.again_or_raise(error, retried=_worth_another_get(error))
 
@@ -161,6 +166,7 @@ class Transport:
     async def _grant(self, method: str, path: str, rank: float, tries: _Tries) -> tuple[Lane, int]:
         """Wait for a lane, then for the pacer: so those who ask the pacer are few, and asked in order."""
         lane = await self.lanes.acquire(rank)
+        tries.start()
         try:
             async with self._pacing:
                 while True:
@@ -254,15 +260,17 @@ class _Tries:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._started: float | None = None
+        self._ends: float | None = None
         self._failures = 0
 
+    def start(self) -> None:
+        """Let the time run from the first lane on, not while queueing for it."""
+        if self._ends is None:
+            self._ends = self._clock.monotonic() + RETRY_FOR
+
     def time_for(self, wait: float) -> bool:
-        """Tell whether a wait fits in; the time starts to run here, not while queueing for a lane."""
-        now = self._clock.monotonic()
-        if self._started is None:
-            self._started = now
-        return now + wait <= self._started + RETRY_FOR
+        """Tell whether a wait fits in."""
+        return self._ends is None or self._clock.monotonic() + wait <= self._ends
 
     async def again_or_raise(self, error: TelnyxError, *, retried: bool) -> None:
         """Wait for the next try, or raise the error of the last one."""
