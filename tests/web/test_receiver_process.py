@@ -103,15 +103,18 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
     owner.upgrade()
     admin = create_engine(owner.url, isolation_level="AUTOCOMMIT")
     role = f"receiver_{os.getpid()}_{time.time_ns()}"
+    url = owner.url.set(username=role, password="hunter2").render_as_string(hide_password=False)
     with admin.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'"))
+        ended = start("--key", KEYS[0], TELNYX_PORTING_LEDGER_URL=url)
+        assert ended.returncode == 2
+        assert ended.stderr.endswith("permission denied for table porting_ledger_version\n")
         for statement in (
-            f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'",
             f"GRANT SELECT ON porting_ledger_version TO {role}",
             f"GRANT SELECT, INSERT ON porting_deliveries TO {role}",
             f"GRANT SELECT, INSERT, UPDATE ON porting_feeds TO {role}",
         ):
             connection.execute(text(statement))
-    url = owner.url.set(username=role, password="hunter2").render_as_string(hide_password=False)
     body = encode(webhook())
     try:
         with receiver(url, KEYS) as running:

@@ -17,13 +17,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
+from sqlalchemy.exc import ProgrammingError
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.ledger.engine import Ledger, normalise
 from telnyx_porting.web.receiver_app import Receiver
 from telnyx_porting.web.receiver_guard import Guard
-from telnyx_porting.web.receiver_store import Recorder
+from telnyx_porting.web.receiver_store import Recorder, describe
 from telnyx_porting.web.receiver_watch import Watch
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ledger = Ledger(_ledger_url(options.ledger), durable=True).ready()
         public = _listen("--port", options.host, options.port)
         counters = _listen("--counters-port", "127.0.0.1", options.counters_port)
-    except (SettingsError, LedgerError) as error:
+    except SettingsError as error:
         log.error("%s", error)
+        return 2
+    except (LedgerError, ProgrammingError) as error:
+        log.error("%s", describe(error))
         return 2
     serve(ledger, keys, public, counters)
     return 0

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sqlalchemy.exc import ProgrammingError
+
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.flows.receipts import store_receipts
 
@@ -29,6 +31,15 @@ HEARTBEAT = 10.0  # seconds
 _AT_ONCE = 500  # rows per transaction: far below what holds up another writer
 _ENOUGH = 32  # rows worth a commit of their own
 _GATHER = 0.002  # seconds to wait for that many
+
+
+def describe(error: BaseException) -> str:
+    """Say what is wrong with the ledger, and nothing of what could not be stored."""
+    if isinstance(error, LedgerError):
+        return str(error)
+    if isinstance(error, ProgrammingError):  # no such table, or no right to it
+        return str(error.orig).partition("\n")[0]
+    return type(error).__name__
 
 
 class Recorder:
@@ -121,9 +132,7 @@ class Recorder:
         if error is None and self.healthy is False:
             log.info("the ledger takes webhooks again")
         elif error is not None and self.healthy is not False:
-            # Other errors than the ledger's own may quote what could not be stored.
-            reason = error if isinstance(error, LedgerError) else type(error).__name__
-            log.error("webhooks are answered 503 until the ledger takes them: %s", reason)
+            log.error("webhooks are answered 503 until the ledger takes them: %s", describe(error))
         self.healthy = error is None
 
 

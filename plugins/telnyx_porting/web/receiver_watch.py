@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import ProgrammingError
+
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.flows.receipts import reading_ages
+from telnyx_porting.web.receiver_store import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.ledger.engine import Ledger
 
+log = logging.getLogger(__name__)
 _KEEP = 2.0  # seconds an answer is used again
 
 
@@ -40,7 +45,8 @@ class Watch:
             if time.monotonic() - self._asked_at > _KEEP:
                 try:
                     self._ages = await asyncio.to_thread(reading_ages, self._ledger, self._accounts, datetime.now(UTC))
-                except LedgerError:
+                except (LedgerError, ProgrammingError) as error:
+                    log.warning("/watch cannot read the ledger: %s", describe(error))
                     self._ages = None
                 self._asked_at = time.monotonic()
         return self._ages
