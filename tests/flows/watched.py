@@ -40,13 +40,14 @@ class Watched:
     now: datetime = START
     sent: list[tuple[str, Message]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    account: str = ACCOUNT
 
     def __post_init__(self) -> None:
         self.feed(watch_from=self.now, covered_until=self.now)
 
     def feed(self, **columns: Any) -> None:
         with self.ledger.write() as connection:
-            touch_feed(self.ledger, connection, ACCOUNT, "events", **columns)
+            touch_feed(self.ledger, connection, self.account, "events", **columns)
 
     def later(self, **delta: float) -> None:
         self.now += timedelta(**delta)
@@ -56,7 +57,7 @@ class Watched:
     def tell(self, *raws: dict[str, Any]) -> str:
         batch = [parse_event(raw) for raw in raws]
         with self.ledger.write() as connection:
-            store_events(self.ledger, connection, ACCOUNT, batch, self.now)
+            store_events(self.ledger, connection, self.account, batch, self.now)
         return batch[-1].id
 
     def event(self, kind: str, order: int, payload: Any, at: datetime | None = None, **more: Any) -> str:
@@ -120,7 +121,7 @@ class Watched:
             "support_key": f"sr_{order}",
             **more,
         }
-        keep_readings(self.ledger, ACCOUNT, [parse_order(raw)], self.now)
+        keep_readings(self.ledger, self.account, [parse_order(raw)], self.now)
 
     # -- what people are told ------------------------------------------------------------------------------------
 
@@ -132,13 +133,13 @@ class Watched:
     def look(self) -> FindingsResult:
         """One look as the DAGs do it, with the scan just done."""
         self.feed(covered_until=self.now - self.settings.settle)
-        project_events(self.ledger, ACCOUNT, self.now)
-        return reconcile(self.ledger, ACCOUNT, self.settings, self.now)
+        project_events(self.ledger, self.account, self.now)
+        return reconcile(self.ledger, self.account, self.settings, self.now)
 
     def cycle(self) -> AlertsResult:
         """One look, then whatever is due is sent."""
         self.look()
-        return send_due(self.ledger, ACCOUNT, self.settings, self.now, self.send)
+        return send_due(self.ledger, self.account, self.settings, self.now, self.send)
 
     def told(self, channel: str | None = None) -> list[tuple[str, str, int]]:
         """Return what was told, in order: action, key and turn of each finding."""

@@ -67,7 +67,7 @@ class Pace:
             if not pause:
                 return None
             grid = max(pause / 4, timedelta(seconds=1))
-            return _EPOCH + -(-(self.now + pause - _EPOCH) // grid) * grid
+            return _EPOCH + -(-(self.now + pause - grid / 2 - _EPOCH) // grid) * grid
         at = self.now if self.settings.remind_high_days else None
         for _ in range(self.settings.remind_high_days):
             at = self.calendar.next_working_day(at) if at else None

@@ -24,8 +24,6 @@ def _environment(folder: str) -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment(
         loader=loader,
         undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
         autoescape=False,
     )
 
@@ -38,7 +36,12 @@ def render(name: str, folder: str, **values: Any) -> str:
     file = f"{name}.txt.j2"
     if folder and (Path(folder) / file).is_file():
         try:
-            return _environment(folder).get_template(file).render(values)[:MOST]
+            return _compact(_environment(folder).get_template(file).render(values))
         except Exception as error:  # people's template, whatever it does, must not silence an alert
             log.warning("template %s does not work, ours is used: %s", Path(folder) / file, type(error).__name__)
-    return _environment(str(OURS)).get_template(file).render(values)[:MOST]
+    return _compact(_environment(str(OURS)).get_template(file).render(values))
+
+
+def _compact(text: str) -> str:
+    """Drop the empty lines that a template's conditions leave."""
+    return "\n".join(line.strip() for line in text[:MOST].splitlines() if line.strip())

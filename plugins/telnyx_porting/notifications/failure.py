@@ -1,0 +1,72 @@
+"""Tell people through the watch's own channels that a task failed: of the watch, or of any DAG."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+
+from telnyx_porting import settings
+from telnyx_porting.flows.alerts import send_due
+from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.notifications.deliver import deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class PortingAlertNotifier(BaseNotifier):
+    """Open a `health` finding for the task that failed and send it to the configured channels; never raises.
+
+    ``on_failure_callback=PortingAlertNotifier()`` and ``on_success_callback=PortingAlertNotifier(over=True)``, on a
+    task or in ``default_args``. Only ids of DAG, task and run are told; no template field carries event data.
+
+    :param over: the task works again: clear its finding.
+    :param severity: critical, high or low.
+    :param telnyx_conn_id: the account whose channels tell it; default: the first configured one.
+    """
+
+    template_fields: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        over: bool = False,
+        severity: str = "high",
+        telnyx_conn_id: str | None = None,
+        ledger_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.over = over
+        self.severity = severity
+        self.telnyx_conn_id = telnyx_conn_id
+        self.ledger_conn_id = ledger_conn_id
+
+    def notify(self, context: Context) -> None:
+        """Tell, or take back; whatever goes wrong is logged: a callback must not make a failure worse."""
+        try:
+            self._notify(context)
+        except Exception as error:  # see above
+            log.warning("the failure could not be told: %s", type(error).__name__)
+
+    def _notify(self, context: Context) -> None:
+        known = settings.load()
+        account = self.telnyx_conn_id or (known.accounts[0] if known.accounts else TelnyxHook.default_conn_name)
+        ledger, now = TelnyxLedgerHook(self.ledger_conn_id).get_ledger(), datetime.now(UTC)
+        task = context["ti"]
+        subject = f"dag:{task.dag_id}.{task.task_id}"
+        if self.over:
+            clear(ledger, account, subject, now)
+            return
+        text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
+        health(ledger, account, subject, text, self.severity, now)
+        send_due(ledger, account, settings.load(account), now, deliver)

@@ -1,0 +1,76 @@
+"""Preflight from Airflow: the flow's lines, and those about what Airflow itself must have."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from telnyx_porting import settings
+from telnyx_porting.errors import SettingsError, TelnyxPortingError
+from telnyx_porting.flows.channels import channels_of
+from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.preflight import Line, as_text, preflight
+from telnyx_porting.hooks.ledger import TelnyxLedgerHook
+from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.operators.base import PortingLedgerOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+SUBJECT = "preflight"
+
+
+def check(account: str) -> list[Line]:
+    """Look at one account, with what Airflow must know for it; also for the command line."""
+    knobs = settings.load(account)
+    try:
+        client = TelnyxHook(account).get_client()
+    except AirflowNotFoundException:
+        return [Line(False, f"connection {account!r}", "create it: type telnyx, the API key as password")]
+    except SettingsError as error:
+        return [Line(False, f"connection {account!r}", str(error))]
+    lines = [Line(True, f"connection {account!r} is there ({client.base_url})")]
+    try:
+        ledger = TelnyxLedgerHook().get_ledger()
+    except TelnyxPortingError as error:
+        return [*lines, Line(False, "ledger", str(error))]
+    with client:
+        lines += preflight(ledger, account, client, knobs, datetime.now(UTC))
+    return [*lines, *_connections(knobs)]
+
+
+def _connections(knobs: settings.Settings) -> list[Line]:
+    lines = []
+    for name in sorted({channel.connection for channel in channels_of(knobs)}):
+        try:
+            BaseHook.get_connection(name)
+        except AirflowNotFoundException:
+            lines.append(Line(False, f"connection {name!r}", "create it: an alert channel uses it"))
+        else:
+            lines.append(Line(True, f"connection {name!r} is there"))
+    return lines
+
+
+class TelnyxPreflightPortingOperator(PortingLedgerOperator):
+    """Look whether everything is in place, say it in the log, and open a `health` finding when something is to do.
+
+    That the pool ``telnyx_api`` exists is proved by this task running in it.
+
+    :return: the lines, as text.
+    """
+
+    def execute(self, context: Context) -> list[str]:
+        """Look at one account."""
+        lines = check(self.telnyx_conn_id)
+        self.log.info("preflight of %s:\n%s", self.telnyx_conn_id, as_text(lines))
+        wrong = [line for line in lines if not line.ok]
+        ledger = self.ledger()
+        if wrong:
+            told: dict[str, Any] = {"text": "; ".join(f"{line.what}: {line.todo}" for line in wrong)[:600]}
+            health(ledger, self.telnyx_conn_id, SUBJECT, told, "low")
+        else:
+            clear(ledger, self.telnyx_conn_id, SUBJECT)
+        return [str(line) for line in lines]

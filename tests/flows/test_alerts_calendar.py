@@ -1,0 +1,89 @@
+"""The business calendar: days, hours, holidays and summer time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telnyx_porting.errors import SettingsError
+from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
+from telnyx_porting.settings import load
+
+VIENNA = Calendar("Europe/Vienna", frozenset(range(5)), time(9), time(17), ("AT",))
+ALWAYS = Calendar("UTC", frozenset(range(7)), time(0), time(0), ())
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("at", "opens"),
+    [
+        (utc(2026, 9, 16, 10), utc(2026, 9, 16, 10)),  # Wednesday noon in Vienna
+        (utc(2026, 9, 16, 16), utc(2026, 9, 17, 7)),  # Wednesday evening
+        (utc(2026, 9, 18, 15), utc(2026, 9, 21, 7)),  # Friday at closing time -> Monday
+        (utc(2026, 10, 23, 20), utc(2026, 10, 27, 8)),  # over the end of summer time and a holiday on Monday 26 Oct
+        (utc(2026, 12, 24, 20), utc(2026, 12, 28, 8)),  # Christmas on Friday, St Stephen's on Saturday
+    ],
+)
+def test_next_opening(at: datetime, opens: datetime) -> None:
+    assert VIENNA.next_open(at) == opens
+
+
+def test_working_time_leaves_out_nights_weekends_and_holidays() -> None:
+    friday, tuesday = utc(2026, 10, 23, 14), utc(2026, 10, 27, 9)
+    assert VIENNA.working_time(friday, tuesday) == timedelta(hours=2)
+    assert VIENNA.after_working_time(friday, timedelta(hours=2)) == tuesday
+    assert VIENNA.working_days_between(friday, tuesday) == 1
+    assert VIENNA.working_days_before(tuesday, 1) == utc(2026, 10, 23, 8), "the same clock time, in summer time"
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), st.integers(0, 200))
+def test_waiting_for_working_time_waits_exactly_so_long(naive: datetime, hours: int) -> None:
+    since, wait = naive.replace(tzinfo=UTC), timedelta(hours=hours)
+    for calendar in (VIENNA, ALWAYS):
+        assert calendar.working_time(since, calendar.after_working_time(since, wait)) == wait
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)))
+def test_the_next_opening_is_open_and_nothing_before_it_is(naive: datetime) -> None:
+    at = naive.replace(tzinfo=UTC)
+    opens = VIENNA.next_open(at)
+    assert VIENNA.is_open(opens)
+    assert VIENNA.working_time(at, opens) == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("BUSINESS_ZONE", "Mars/Olympus", "a time zone such as"),
+        ("BUSINESS_DAYS", "mon-fry", "weekdays such as"),
+        ("BUSINESS_HOURS", "17:00-09:00", "hours such as"),
+        ("BUSINESS_HOLIDAYS", "US-XX", "no country such as"),
+        ("DIGEST_AT", "8 o'clock", "a time such as"),
+        ("OVERDUE_AFTER", "submitted:many", "not like"),
+        ("ALERT_CHANNELS", "team:teams", "neither mail nor"),
+        ("ALERT_FILTERS", '{"mail": {"severity": "urgent"}}', "critical"),
+    ],
+)
+def test_impossible_setting_is_one_sentence_and_the_default_stays(name: str, value: str, expected: str) -> None:
+    settings = load("a", {f"TELNYX_PORTING_{name}": value})
+    (problem,) = settings.problems
+    assert name in str(problem)
+    assert expected in str(problem)
+    assert getattr(settings, name.lower()) == getattr(load("a", {}), name.lower())
+    with pytest.raises(SettingsError):
+        settings.require_valid()
+
+
+def test_calendar_of_settings() -> None:
+    settings = load("a", {"TELNYX_PORTING_BUSINESS_DAYS": "sat-mon", "TELNYX_PORTING_BUSINESS_HOURS": "22:00-24:00"})
+    calendar = calendar_of(settings)
+    assert calendar.days == {5, 6, 0}
+    assert calendar.day_length == timedelta(hours=2)
+    assert calendar.is_open(utc(2026, 9, 19, 23, 59))
+    assert not calendar.is_open(utc(2026, 9, 20, 0))

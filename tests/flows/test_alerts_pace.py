@@ -1,0 +1,252 @@
+"""When people are told: severity, working hours, digest, reminders, mute, filters; one cause is one alert."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telnyx_porting.flows.alerts import send_due
+from telnyx_porting.flows.findings_hands import acknowledge, mute
+from telnyx_porting.flows.findings_health import clear, health
+from tests.flows.watched import Watched, order_id, quick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+MONDAY = datetime.fromisoformat("2026-09-14T10:00:00+00:00")
+
+
+def desk(**more: Any) -> Settings:
+    hours = {"business_days": "mon-fri", "business_hours": "09:00-17:00", "digest_at": "08:00"}
+    return quick(**(hours | more))
+
+
+def met(watched: Watched) -> Watched:
+    watched.cycle()
+    watched.sent.clear()
+    return watched
+
+
+@pytest.fixture
+def watched(ledger: Ledger) -> Watched:
+    return met(Watched(ledger, desk(), now=MONDAY))
+
+
+def key(order: int) -> str:
+    return f"exception:{order_id(order)}"
+
+
+def critical(watched: Watched, order: int) -> None:
+    watched.status(order, "foc-date-confirmed")
+    watched.later(seconds=1)
+    watched.status(order, "exception", "FOC_EXPIRED")
+
+
+def hours(watched: Watched, count: int) -> list[str]:
+    """Let time pass with a look every hour; return when something was said."""
+    said = []
+    for _ in range(count):
+        watched.later(hours=1)
+        before = len(watched.sent)
+        watched.cycle()
+        said += [f"{watched.now:%a %H} {message.action}" for _, message in watched.sent[before:]]
+    return said
+
+
+def test_critical_at_once_high_in_working_hours_low_in_the_digest(watched: Watched) -> None:
+    watched.now = MONDAY + timedelta(hours=12)  # 22:00
+    watched.cycle()
+    critical(watched, 1)
+    watched.status(2, "exception", "OTHER")
+    watched.messaging(3, "exception")
+    watched.cycle()
+    assert watched.told() == [("firing", key(1), 1)]
+    watched.sent.clear()
+    said = hours(watched, 11)
+    assert [line for line in said if "reminder" not in line] == ["Tue 08 digest", "Tue 09 firing"]
+    digest = next(message for _, message in watched.sent if message.action == "digest")
+    assert {entry["key"] for entry in digest.findings} == {key(1), key(2), f"{key(3)}/messaging"}
+    assert "messaging exception" in digest.text
+
+
+def test_critical_reminds_day_and_night_high_on_the_next_working_day(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
+    watched.status(1, "exception", "OTHER")
+    watched.cycle()
+    assert hours(watched, 48) == ["Tue 09 reminder", "Wed 09 reminder"]
+    critical(watched, 2)
+    watched.cycle()
+    night = hours(watched, 23)
+    times = ("Wed 14", "Wed 18", "Wed 22", "Thu 02", "Thu 06")
+    assert [line for line in night if "09" not in line] == [f"{time} reminder" for time in times]
+
+
+def test_acknowledged_is_not_reminded_of_until_then(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
+    watched.status(1, "exception", "OTHER")
+    watched.cycle()
+    acknowledge(ledger, watched.account, key(1), "ann", watched.settings, watched.now, MONDAY + timedelta(days=2))
+    assert hours(watched, 49) == ["Wed 10 reminder"]
+    watched.status(1, "exception", "LSR_PENDING")
+    watched.cycle()
+    assert watched.told()[-1] == ("changed", key(1), 1), "what is new is told, acknowledged or not"
+
+
+def test_muted_says_nothing_and_speaks_again_when_it_ends(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
+    watched.status(1, "exception", "OTHER")
+    watched.look()
+    mute(ledger, watched.account, key(1), "ann", "known", MONDAY + timedelta(hours=30), watched.now)
+    said = hours(watched, 30)
+    assert said == ["Tue 16 firing"]
+
+
+def test_high_is_told_when_it_escalates_and_low_is_not(watched: Watched) -> None:
+    """A stuck event is low, then high: it leaves the digest's queue and is told in working hours."""
+    stuck = watched.event("status_changed", 1, None, MONDAY - timedelta(minutes=40))
+    watched.cycle()
+    assert watched.sent == []
+    assert hours(watched, 4) == ["Mon 14 firing"]
+    assert watched.told() == [("firing", f"stuck:{stuck}", 1)]
+
+
+def test_quiet_day_has_no_digest(watched: Watched) -> None:
+    assert hours(watched, 48) == []
+
+
+def test_digest_says_what_low_thing_is_over(watched: Watched) -> None:
+    watched.messaging(3, "exception")
+    watched.cycle()
+    assert hours(watched, 24) == ["Tue 08 digest"]
+    watched.messaging(3, "ported")
+    assert hours(watched, 24) == ["Wed 08 digest"]
+    assert "over: RESOLVED: messaging exception" in watched.sent[-1][1].text
+    assert hours(watched, 24) == []
+
+
+def test_digest_lists_drafts_about_to_be_deleted_and_unsigned_letters(watched: Watched) -> None:
+    old = MONDAY - timedelta(days=26)
+    watched.reading(1, "draft", created_at=old.isoformat())
+    watched.status(2, "in-process")
+    by_mail = {"available_notification_methods": ["email"], "payload_status": "completed"}
+    watched.event("sharing_token_expired", 2, None, MONDAY + timedelta(hours=1), **by_mail)
+    assert hours(watched, 23) == ["Tue 08 digest"]
+    text = watched.sent[-1][1].text
+    assert "Drafts that will soon be deleted: branch-1" in text
+    assert "LOA links expired unsigned: branch-2" in text
+
+
+def test_machine_gets_every_transition_at_once(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, desk(alert_channels=("on_call:pagerduty",)), now=MONDAY + timedelta(hours=12)))
+    for status in ("exception", "submitted", "exception"):
+        watched.status(1, status)
+        watched.cycle()
+        watched.later(minutes=1)
+    watched.messaging(2, "exception")
+    watched.cycle()
+    exceptions = [("firing", key(1), 1), ("resolved", key(1), 1), ("firing", key(1), 2)]
+    assert watched.told() == [*exceptions, ("firing", f"{key(2)}/messaging", 1)]
+    assert hours(watched, 48) == [], "reminders are its own business"
+
+
+def test_alertmanager_is_told_again_every_day_or_it_forgets(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, desk(alert_channels=("am:alertmanager",)), now=MONDAY))
+    watched.status(1, "exception")
+    watched.cycle()
+    assert hours(watched, 30) == ["Tue 11 reminder"]
+
+
+def test_filters_say_what_a_channel_takes(ledger: Ledger) -> None:
+    filters = {
+        "night:json": {"severity": "critical"},
+        "stuck:json": {"kinds": ["stuck"]},
+        "north:json": {"references": ["north-*"]},
+        "other:json": {"accounts": ["somebody_else"]},
+    }
+    channels = ("all:json", *filters)
+    watched = met(Watched(ledger, quick(alert_channels=channels, alert_filters=filters), now=MONDAY))
+    critical(watched, 1)
+    watched.status(2, "exception", "OTHER")
+    raw = watched.raw_status(3, "exception", "OTHER")
+    raw["payload"]["customer_reference"] = "north-branch-17"
+    watched.tell(raw)
+    watched.cycle()
+    told = {name: {finding for _, finding, _ in watched.told(name)} for name in channels}
+    assert told == {
+        "all:json": {key(1), key(2), key(3)},
+        "night:json": {key(1)},
+        "stuck:json": set(),
+        "north:json": {key(3)},
+        "other:json": set(),
+    }
+
+
+def test_one_cause_one_alert(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, quick(), now=MONDAY))
+    health(ledger, watched.account, "key_refused", "Telnyx refuses the key", "critical", watched.now)
+    for name in ("porting_scan.scan", "porting_exception_alerts.orders", "porting_missed_notifications.evidence"):
+        health(ledger, watched.account, f"dag:{name}", "a task failed", now=watched.now)
+    watched.cycle()
+    assert [finding for _, finding, _ in watched.told()] == ["health:key_refused"]
+    watched.later(hours=1)
+    clear(ledger, watched.account, "key_refused", watched.now)
+    clear(ledger, watched.account, "dag:porting_scan.scan", watched.now)
+    watched.cycle()
+    watched.later(minutes=1)
+    watched.cycle()
+    fired = {finding for action, finding, _ in watched.told() if action == "firing"}
+    still = {"health:dag:porting_exception_alerts.orders", "health:dag:porting_missed_notifications.evidence"}
+    assert fired == {"health:key_refused"} | still, "what is still true when its parent is over is told then"
+
+
+def test_order_that_moved_on_is_not_spoken_of(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, quick(resolve_hold=timedelta(minutes=10)), now=MONDAY))
+    watched.status(1, "exception", "OTHER")
+    watched.status(2, "exception", "OTHER")
+    watched.look()
+    read: list[str] = []
+
+    def read_again(ids: Sequence[str]) -> None:
+        read.extend(ids)
+        watched.later(seconds=1)
+        watched.reading(1, "submitted")
+        watched.reading(2, "exception", "LSR_PENDING")
+
+    send_due(ledger, watched.account, watched.settings, watched.now, watched.send, read_again)
+    assert sorted(read) == [order_id(1), order_id(2)]
+    assert watched.told() == [("firing", key(2), 1)]
+    assert watched.sent[0][1].findings[0]["detail"]["codes"][0]["code"] == "LSR_PENDING"
+    watched.later(minutes=30)
+    watched.cycle()
+    assert watched.told() == [("firing", key(2), 1)]
+
+
+def test_api_that_cannot_be_read_silences_nothing(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, quick(), now=MONDAY))
+    watched.status(1, "exception", "OTHER")
+    watched.look()
+
+    def broken(ids: Sequence[str]) -> None:
+        raise ConnectionError("Telnyx is down")
+
+    send_due(ledger, watched.account, watched.settings, watched.now, watched.send, broken)
+    assert watched.told() == [("firing", key(1), 1)]
+
+
+def test_two_senders_at_once_say_nothing_twice(ledger: Ledger) -> None:
+    watched = met(Watched(ledger, quick(), now=MONDAY))
+    for order in range(5):
+        watched.status(order, "exception")
+    watched.look()
+
+    def send_while_another_sends(channel: Any, message: Any) -> None:
+        send_due(ledger, watched.account, watched.settings, watched.now, watched.send)
+        watched.send(channel, message)
+
+    send_due(ledger, watched.account, watched.settings, watched.now, send_while_another_sends)
+    assert len(watched.told()) == 5

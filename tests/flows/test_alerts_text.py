@@ -1,0 +1,225 @@
+"""What alerts say: sentences a person can act on, and foreign text that stays text."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telnyx_porting.flows.channels import Channel, Message
+from telnyx_porting.flows.channels_bodies import body, mail
+from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.hints import HINTS, hint_for
+from tests.flows.watched import Watched, order_id, quick, write_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from telnyx_porting.ledger.engine import Ledger
+
+MONDAY = datetime.fromisoformat("2026-09-28T10:00:00+00:00")
+HOSTILE = (
+    "{{ conn.telnyx_default.password }}{{ 7*7 }}{% for x in y %}<!channel> @here <script>alert(1)</script>"
+    "![x](http://evil.example/x.png) [click](http://evil.example)\r\nBcc: everybody@example.net\x00\ud800\u202e"
+)
+
+
+def met(ledger: Ledger, **knobs: Any) -> Watched:
+    settings = quick(business_days="mon-fri", business_hours="09:00-17:00", **knobs)
+    watched = Watched(ledger, settings, now=MONDAY)
+    watched.cycle()
+    return watched
+
+
+def exception(
+    watched: Watched, *, reference: str = "north-branch-17", said: str = "", code: str = "LOA_ILLEGIBLE"
+) -> None:
+    """Reject an order for the second time, three hours ago."""
+    begun = MONDAY - timedelta(hours=5)
+    for minutes, status in enumerate(("exception", "submitted")):
+        watched.status(1, status, "OTHER", at=begun + timedelta(minutes=minutes))
+    raw = watched.raw_status(1, "exception", code, at=MONDAY - timedelta(hours=3))
+    if said:
+        raw["payload"]["status"]["details"][0]["description"] = said
+    watched.tell(raw)
+    watched.reading(
+        1,
+        "exception",
+        code,
+        at=MONDAY - timedelta(hours=4),
+        customer_reference=reference,
+        support_key="sr_4d71e9",
+        porting_phone_numbers_count=12,
+        phone_number_type="local",
+        end_user={"location": {"country_code": "US"}},
+        activation_settings={
+            "foc_datetime_requested": write_time(MONDAY + timedelta(days=4)),
+            "foc_datetime_actual": None,
+        },
+    )
+
+
+def text(watched: Watched) -> str:
+    watched.cycle()
+    return watched.sent[-1][1].text
+
+
+def test_exception_says_what_who_and_next(ledger: Ledger) -> None:
+    watched = met(ledger)
+    exception(watched, said="LOA must be signed with a wet signature")
+    assert text(watched) == (
+        "ACT: exception, north-branch-17 (sr_4d71e9), 12 local US numbers. 2nd rejection, 3 h old, requested FOC 2 Oct"
+        " (in 4 working days). Carrier says: LOA must be signed with a wet signature. Who: us/customer."
+        " Next: upload a readable LOA, then confirm again."
+    )
+
+
+def test_reason_comes_from_the_event_then_our_hint_then_the_provider(ledger: Ledger) -> None:
+    watched = met(ledger)
+    with ledger.write() as connection:
+        known = {"BRAND_NEW": "Something new is wrong"}
+        touch_feed(ledger, connection, watched.account, "exception_types", known=known)
+    raw = watched.raw_status(1, "exception", "POSTAL_CODE_MISMATCH", "LSR_PENDING", "BRAND_NEW", "NEVER_HEARD_OF")
+    details = raw["payload"]["status"]["details"]
+    details[0]["description"] = "ZIP is 94105"
+    for detail in details[1:]:
+        detail["description"] = None
+    watched.tell(raw)
+    said = text(watched)
+    assert "Carrier says: ZIP is 94105; LSR_PENDING: another change is open at the losing carrier" in said
+    assert "BRAND_NEW: Something new is wrong; NEVER_HEARD_OF." in said
+
+
+def test_exception_that_only_the_order_shows_says_so(ledger: Ledger) -> None:
+    watched = met(ledger)
+    watched.reading(1, "exception", "OTHER")
+    assert "Seen on the order; no event yet." in text(watched)
+
+
+def test_every_published_code_has_a_hint_also_under_its_old_name() -> None:
+    assert len(HINTS) == 22
+    assert hint_for("TN_NOT_PORTABLE") == hint_for("PHONE_NUMBER_NOT_PORTABLE")
+    assert hint_for("NEVER_HEARD_OF") is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "there", "not_there"),
+    [
+        ("ids", [order_id(1), "LOA_ILLEGIBLE"], ["north-branch", "sr_4d71e9", "wet signature", "last invoice"]),
+        ("references", ["north-branch", "sr_4d71e9", "wet signature"], ["last invoice"]),
+        ("full", ["north-branch", "sr_4d71e9", "wet signature", "last invoice"], []),
+    ],
+)
+def test_alerts_carry_what_may_be_told(ledger: Ledger, mode: str, there: list[str], not_there: list[str]) -> None:
+    watched = met(ledger, alert_details=mode)
+    exception(watched, said="a wet signature is needed")
+    watched.comment(1, "admin", "Please send the last invoice.", at=MONDAY - timedelta(hours=2))
+    watched.cycle()
+    whole = json.dumps([vars(message)["findings"] for _, message in watched.sent]) + watched.sent[-1][1].text
+    for part in there:
+        assert part in whole
+    for part in not_there:
+        assert part not in whole
+
+
+def hostile_message(ledger: Ledger) -> Message:
+    watched = met(ledger, alert_details="full")
+    exception(watched, reference=HOSTILE, said=HOSTILE, code=HOSTILE)
+    watched.comment(1, "admin", HOSTILE + "x" * 1_000_000, at=MONDAY - timedelta(hours=2))
+    watched.cycle()
+    return watched.sent[-1][1]
+
+
+def test_hostile_text_is_literal_and_short_in_every_channel(ledger: Ledger) -> None:
+    message = hostile_message(ledger)
+    assert "{{ conn.telnyx_default.password }}{{ 7*7 }}{% for x in y %}" in message.text
+    assert "49" not in message.text.replace("4d71e9", "")
+    assert len(message.text) < 10_000
+    assert all(ord(char) >= 32 or char == "\n" for char in message.text)
+    for kind in ("json", "slack", "pagerduty", "alertmanager"):
+        sent = json.dumps(body(Channel(f"c:{kind}", "c", kind), message, "secret"))
+        assert len(sent) < 40_000
+        json.loads(sent.encode())
+    assert "\\ud800" not in sent
+
+
+def test_slack_gets_no_mention_no_link_and_fetches_nothing(ledger: Ledger) -> None:
+    sent = body(Channel("c:slack", "c", "slack"), hostile_message(ledger))
+    assert (sent["mrkdwn"], sent["unfurl_links"], sent["unfurl_media"]) == (False, False, False)
+    assert "<" not in sent["text"]
+    assert "&lt;!channel&gt;" in sent["text"]
+    assert "](http" not in sent["text"]
+    assert "@here" not in sent["text"]
+
+
+def test_mail_is_one_subject_line_and_no_markup(ledger: Ledger) -> None:
+    subject, html, identity = mail(hostile_message(ledger))
+    assert "\n" not in subject
+    assert "\r" not in subject
+    assert len(subject) < 250
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert html.count("<") == 2
+    assert identity.startswith("<")
+
+
+def test_pagerduty_event(ledger: Ledger) -> None:
+    watched = met(ledger, alert_channels=("p:pagerduty",))
+    exception(watched)
+    watched.cycle()
+    watched.status(1, "submitted")
+    watched.cycle()
+    channel = Channel("p:pagerduty", "p", "pagerduty")
+    fired, over = (body(channel, message, "R0UTING") for _, message in watched.sent)
+    identity = f"{watched.account}/exception:{order_id(1)}/1"
+    assert (fired["routing_key"], fired["event_action"], fired["dedup_key"]) == ("R0UTING", "trigger", identity)
+    assert (over["event_action"], over["dedup_key"]) == ("resolve", identity)
+    assert fired["payload"]["severity"] == "error"
+    assert fired["payload"]["source"] == watched.account
+    assert fired["payload"]["summary"].startswith("ACT: exception, north-branch-17")
+    assert fired["payload"]["timestamp"] == (MONDAY - timedelta(hours=3)).isoformat()
+
+
+def test_alertmanager_alerts_fire_under_one_severity_and_end(ledger: Ledger) -> None:
+    watched = met(ledger, alert_channels=("am:alertmanager",))
+    stuck = watched.event("status_changed", 1, None, MONDAY - timedelta(hours=3, minutes=59))
+    watched.cycle()
+    watched.later(minutes=5)
+    watched.cycle()
+    watched.status(1, "submitted", id=stuck)
+    watched.cycle()
+    channel = Channel("am:alertmanager", "am", "alertmanager")
+    fired, changed, over = (body(channel, message) for _, message in watched.sent)
+
+    def live(alerts: list[dict[str, Any]], at: datetime) -> dict[str, bool]:
+        return {alert["labels"]["severity"]: datetime.fromisoformat(alert["endsAt"]) > at for alert in alerts}
+
+    soon = watched.now + timedelta(minutes=1)
+    assert live(fired, soon) == {"low": True}
+    assert live(changed, soon) == {"critical": False, "high": True, "low": False}
+    assert not any(live(over, soon).values())
+    assert {alert["labels"]["key"] for alert in fired + changed + over} == {f"stuck:{stuck}"}
+
+
+def test_own_template_replaces_ours_and_a_broken_one_does_not_silence(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "exception.txt.j2").write_text("{{ label }} brennt seit {{ age }}")
+    watched = met(ledger, alert_templates=str(tmp_path))
+    exception(watched)
+    assert text(watched) == "north-branch-17 (sr_4d71e9) brennt seit 3 h"
+    (tmp_path / "over.txt.j2").write_text("{{ label.__class__.__mro__ }}{{ nothing.there }}")
+    watched.later(minutes=1)
+    watched.status(1, "submitted")
+    assert text(watched).startswith("RESOLVED: exception, north-branch-17")
+
+
+def test_group_shows_the_worst_first_and_counts_the_rest(ledger: Ledger) -> None:
+    watched = met(ledger)
+    for order in range(2, 30):
+        watched.status(order, "exception", "OTHER", at=MONDAY + timedelta(seconds=order))
+    said = text(watched).splitlines()
+    assert said[0] == "ACT: 28 findings of telnyx_default (28 exception)."
+    assert len(said) == 12
+    assert "branch-2 " in said[1]
+    assert said[-1] == "... and 18 more."
