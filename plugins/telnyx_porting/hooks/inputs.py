@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from telnyx_porting.errors import SettingsError
 
@@ -40,20 +39,6 @@ def as_text(value: str | None) -> str | None:
     return None if value is None or value.strip() in ("", "None") else value.strip()
 
 
-def as_id(field: str, value: Any) -> str:
-    """
-    Read one id.
-
-    :param field: name of the argument, for the error
-    :param value: a UUID or its text
-    :raises SettingsError: when it is none
-    """
-    text = str(value).strip().lower()
-    if isinstance(value, (str, UUID)) and _CANONICAL.fullmatch(text):
-        return text
-    raise SettingsError(field, value, "a UUID such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e")
-
-
 def as_ids(field: str, value: Any) -> list[str]:
     """
     Read a list of ids, each once, in the order given.
@@ -72,5 +57,10 @@ def as_ids(field: str, value: Any) -> list[str]:
         raise SettingsError(field, value, "a list of event ids")
     else:
         given = value
-    ids = (as_id(field, item.get("id") if isinstance(item, dict) else item) for item in given)
+    ids = []
+    for item in given:
+        text = str(item.get("id") if isinstance(item, dict) else item).strip().lower()
+        if not _CANONICAL.fullmatch(text):
+            raise SettingsError(field, item, "UUIDs such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e")
+        ids.append(text)
     return list(dict.fromkeys(ids))

@@ -11,7 +11,7 @@ import orjson
 from airflow.sdk import BaseOperator, ObjectStoragePath
 
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.hooks.inputs import as_id, as_text, as_time
+from telnyx_porting.hooks.inputs import as_text, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.links import TelnyxPortingOrderLink
 
@@ -98,13 +98,12 @@ class TelnyxListPortingEventsOperator(BaseOperator):
         self.telnyx_conn_id = telnyx_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any]:
-        order = as_text(self.porting_order_id)
         with TelnyxHook(self.telnyx_conn_id).get_client() as client:
             events = client.iter_porting_events(
                 created_at_gte=as_time("created_at_gte", self.created_at_gte),
                 created_at_lte=as_time("created_at_lte", self.created_at_lte),
                 event_type=as_text(self.event_type),
-                porting_order_id=as_id("porting_order_id", order) if order else None,
+                porting_order_id=as_text(self.porting_order_id),
             )
             facts = (event_facts(event, include_payload=self.include_payload) for event in events)
             path = as_text(self.output_path)
@@ -161,8 +160,7 @@ class TelnyxGetPortingEventOperator(BaseOperator):
         self.telnyx_conn_id = telnyx_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        event_id = as_id("event_id", self.event_id)
         with TelnyxHook(self.telnyx_conn_id).get_client() as client:
-            event = client.get_porting_event(event_id)
+            event = client.get_porting_event(self.event_id)
         self.porting_order_id = event.porting_order_id  # for the link
         return event_facts(event, include_payload=self.include_payload)

@@ -10,7 +10,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from telnyx_porting.errors import SettingsError, TelnyxError
-from telnyx_porting.hooks.inputs import as_id, as_text, as_time
+from telnyx_porting.hooks.inputs import as_text, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.links import TelnyxPortingOrderLink
 from telnyx_porting.triggers.polling import FOR_GOOD, PollingTrigger, checked_event
@@ -115,7 +115,7 @@ class TelnyxPortingOrderStatusSensor(TelnyxSensor):
 
     def trigger(self) -> PollingTrigger:
         return TelnyxPortingOrderStatusTrigger(
-            porting_order_id=as_id("porting_order_id", self.porting_order_id),
+            porting_order_id=self.porting_order_id,
             statuses=self._wanted(),
             telnyx_conn_id=self.telnyx_conn_id,
             poll_interval=self.poke_interval,
@@ -163,10 +163,10 @@ class TelnyxPortingEventSensor(TelnyxSensor):
         self.created_at_gte = created_at_gte
 
     def trigger(self) -> PollingTrigger:
-        order, since = as_text(self.porting_order_id), as_time("created_at_gte", self.created_at_gte)
+        since = as_time("created_at_gte", self.created_at_gte)
         filters = {
             "event_type": as_text(self.event_type),
-            "porting_order_id": as_id("porting_order_id", order) if order else None,
+            "porting_order_id": as_text(self.porting_order_id),
             "created_at_gte": since.isoformat() if since else None,
         }
         if not any(filters.values()):
