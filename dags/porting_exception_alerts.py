@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
+from telnyx_porting.notifications.failure import failure_callbacks
 from telnyx_porting.operators.alerts import (
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
@@ -22,7 +23,9 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool"),
+    default_args=telnyx_task_defaults(
+        owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool", **failure_callbacks()
+    ),
     doc_md="""
 ### Which orders need somebody?
 Takes the events into the orders, reads the orders that are due from the API (an exception may hide in an event that is

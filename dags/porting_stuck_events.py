@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
+from telnyx_porting.notifications.failure import failure_callbacks
 from telnyx_porting.operators.alerts import (
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
@@ -21,7 +22,9 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool"),
+    default_args=telnyx_task_defaults(
+        owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool", **failure_callbacks()
+    ),
     doc_md="""
 ### Which events are stuck?
 An event that can be told by webhook and still has no payload after `TELNYX_PORTING_STUCK_AFTER` (30 min) is **stuck**:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -13,6 +13,8 @@ from telnyx_porting.ledger.tables import findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+SKEW = timedelta(seconds=60)
 
 
 def health(
@@ -62,14 +64,26 @@ def health(
 
 def clear(ledger: Ledger, account: str, subject: str, now: datetime | None = None) -> None:
     """Say that it is over; the finding resolves after the hold time, unless it comes back."""
+    is_open = (
+        findings.c.account == account,
+        findings.c.key == f"{HEALTH}:{subject}",
+        findings.c.resolved_at.is_(None),
+        findings.c.absent_since.is_(None),
+    )
+    with ledger.read() as connection:  # nearly always there is nothing to clear, and nobody has to wait
+        if connection.execute(select(findings.c.key).where(*is_open)).first() is None:
+            return
     with ledger.write() as connection:
-        connection.execute(
-            update(findings)
-            .where(
-                findings.c.account == account,
-                findings.c.key == f"{HEALTH}:{subject}",
-                findings.c.resolved_at.is_(None),
-                findings.c.absent_since.is_(None),
-            )
-            .values(absent_since=now or datetime.now(UTC))
-        )
+        connection.execute(update(findings).where(*is_open).values(absent_since=now or datetime.now(UTC)))
+
+
+def watch_clock(ledger: Ledger, account: str, offset: timedelta | None) -> None:
+    """Say when our clock and the provider's differ: ages, deadlines and signatures depend on them.
+
+    :param offset: the provider's clock minus ours; None: not known.
+    """
+    if offset is not None and abs(offset) > SKEW:
+        text = f"this machine's clock is {abs(offset).total_seconds():.0f} s off Telnyx's: set it (NTP)"
+        health(ledger, account, "clock_skew", text)
+    elif offset is not None:
+        clear(ledger, account, "clock_skew")

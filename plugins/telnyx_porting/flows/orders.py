@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, exists, func, literal, or_, select, tup
 
 from telnyx_porting.errors import NotFoundError
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
 from telnyx_porting.models import SPLIT
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
 EVENTS_AT_ONCE = 2_000
+SOURCE = "orders"
+ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
 OPEN_EVERY = timedelta(hours=1)
 URGENT_EVERY = timedelta(minutes=15)
 FOC_NEAR = timedelta(hours=48)
@@ -57,7 +60,7 @@ def sync_orders(
     """
     projected = project_events(ledger, account, now)
     due, held = _due(ledger, account, now)
-    listed = full or not held or len(due) > held // CHUNK + 1
+    listed = full or _list_is_old(ledger, account, now) or len(due) > held // CHUNK + 1
     read = _read(ledger, account, client, None if listed else due, now)
     log.info("orders of %s: %d events taken in, %d orders read from the API", account, projected, read)
     return OrdersResult(account, projected, read, listed)
@@ -76,6 +79,9 @@ def _read(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str]
     for batch in chunks(source, CHUNK):
         keep_readings(ledger, account, batch, now)
         read += len(batch)
+    if ids is None:
+        with ledger.write() as connection:
+            touch_feed(ledger, connection, account, SOURCE, checked_at=now)
     return read
 
 
@@ -90,6 +96,12 @@ def _one_by_one(
             mine = (orders.c.account == account, orders.c.id == order_id)
             with ledger.write() as connection:
                 connection.execute(update(orders).where(*mine).values(api_read_at=now))
+
+
+def _list_is_old(ledger: Ledger, account: str, now: datetime) -> bool:
+    with ledger.read() as connection:
+        feed = get_feed(connection, account, SOURCE)
+    return feed is None or feed["checked_at"] is None or now - feed["checked_at"] >= ALL_EVERY
 
 
 def _due(ledger: Ledger, account: str, now: datetime) -> tuple[list[str], int]:

@@ -22,6 +22,7 @@ from telnyx_porting.errors import (
 from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.channels_text import one_line
 from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings_health import SKEW
 from telnyx_porting.flows.findings_watch import ENOUGH
 from telnyx_porting.ledger.tables import orders
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
-SKEW = timedelta(seconds=60)
 ALIVE = timedelta(minutes=5)
 _NO_SUBSCRIPTION = (
     "nobody is subscribed to port-in notifications: in the Telnyx portal, Account Settings > Notifications, add a"

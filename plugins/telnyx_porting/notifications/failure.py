@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def failure_callbacks() -> dict[str, Any]:
+    """Return ``default_args`` that open a `health` finding when a task fails, and clear it when it works."""
+    return {"on_failure_callback": PortingAlertNotifier(), "on_success_callback": PortingAlertNotifier(over=True)}
+
+
 class PortingAlertNotifier(BaseNotifier):
     """Open a `health` finding for the task that failed and send it to the configured channels; never raises.
 
@@ -59,8 +64,7 @@ class PortingAlertNotifier(BaseNotifier):
             log.warning("the failure could not be told: %s", type(error).__name__)
 
     def _notify(self, context: Context) -> None:
-        known = settings.load()
-        account = self.telnyx_conn_id or (known.accounts[0] if known.accounts else TelnyxHook.default_conn_name)
+        account = self.telnyx_conn_id or _account(context)
         ledger, now = TelnyxLedgerHook(self.ledger_conn_id).get_ledger(), datetime.now(UTC)
         task = context["ti"]
         subject = f"dag:{task.dag_id}.{task.task_id}"
@@ -70,3 +74,10 @@ class PortingAlertNotifier(BaseNotifier):
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
         health(ledger, account, subject, text, self.severity, now)
         send_due(ledger, account, settings.load(account), now, deliver)
+
+
+def _account(context: Context) -> str:
+    """Return the account the task works on, or the first configured one."""
+    accounts = settings.load().accounts
+    own = getattr(context.get("task"), "telnyx_conn_id", None)
+    return own if own in accounts else accounts[0] if accounts else TelnyxHook.default_conn_name

@@ -10,6 +10,8 @@ from airflow.sdk.observability import stats
 
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings import reconcile
+from telnyx_porting.flows.findings_health import watch_clock
+from telnyx_porting.flows.hints_live import keep_exception_types
 from telnyx_porting.flows.orders import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -33,10 +35,11 @@ class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync one account."""
+        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
         with self.client() as client:
-            result = sync_orders(
-                self.ledger(), self.telnyx_conn_id, client, self.settings(), datetime.now(UTC), full=self.full
-            )
+            result = sync_orders(ledger, account, client, self.settings(), now, full=self.full)
+            keep_exception_types(ledger, account, client, now)
+            watch_clock(ledger, account, client.clock_offset)
         return asdict(result)
 
 

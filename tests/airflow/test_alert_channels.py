@@ -1,0 +1,233 @@
+"""Every channel over real sockets; preflight and the notifier on good and on broken set-ups."""
+
+from __future__ import annotations
+
+import email
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.flows.channels import Channel, ChannelError, Message
+from tests.airflow.mailbox import mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ACCOUNT = "telnyx_default"
+HOSTILE = "{{ conn.telnyx_default.password }}{{ 7*7 }}<!channel>\r\nBcc: everybody@example.net<script>![x](http://evil)"
+FINDING: dict[str, Any] = {
+    "key": "exception:1",
+    "turn": 1,
+    "dedup_key": f"{ACCOUNT}/exception:1/1",
+    "kind": "exception",
+    "subject": "1",
+    "order_id": "1",
+    "severity": "high",
+    "since": "2026-10-01T00:00:00+00:00",
+    "detail": {},
+    "customer_reference": HOSTILE,
+    "text": f"ACT: exception, {HOSTILE}",
+}
+MESSAGE = Message(ACCOUNT, "firing", (FINDING,), "dedup", FINDING["text"], datetime(2026, 10, 1, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def home(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
+    sandbox.reset("empty")
+    sandbox.control("DELETE", "/inbox")
+    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password=sandbox.api_key, host=sandbox.base_url)
+    connect(monkeypatch, "alerts", conn_type="http", host=sandbox.inbox_url, password="S3CRET")
+    connect(monkeypatch, "telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
+    monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "alerts:json")
+    monkeypatch.setenv("TELNYX_PORTING_GROUP_WAIT", "0")
+    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_DAYS", "mon-sun")
+    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_HOURS", "00:00-24:00")
+    return sandbox
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, name: str, **fields: Any) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+
+
+def deliver(kind: str) -> None:
+    from telnyx_porting.notifications.deliver import deliver as carry
+
+    carry(Channel(f"alerts:{kind}", "alerts", kind), MESSAGE)
+
+
+@pytest.mark.parametrize("kind", ["json", "slack", "pagerduty", "alertmanager"])
+def test_http_channel_delivers_its_body_with_hostile_text_as_text(home: RunningSandbox, kind: str) -> None:
+    deliver(kind)
+    (letter,) = home.inbox()
+    assert letter["content_type"] == "application/json"
+    body = letter["body"]
+    shown = json.dumps(body)
+    assert "{{ conn.telnyx_default.password }}{{ 7*7 }}" in shown
+    assert home.api_key not in shown
+    if kind == "slack":
+        assert "<!channel>" not in shown
+    if kind == "pagerduty":
+        assert body["routing_key"] == "S3CRET"
+    else:
+        assert "S3CRET" not in shown
+
+
+@pytest.mark.parametrize(("kind", "path"), [("pagerduty", "/v2/enqueue"), ("alertmanager", "/api/v2/alerts")])
+def test_connection_with_a_bare_host_gets_the_published_path(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, kind: str, path: str
+) -> None:
+    connect(monkeypatch, "alerts", conn_type="http", host=home.origin)
+    with pytest.raises(ChannelError, match="answered 40"):
+        deliver(kind)  # the simulator is neither of the two: it knows no such path
+    connect(monkeypatch, "alerts", conn_type="http", host=home.inbox_url)
+    deliver(kind)
+    assert [letter["path"] for letter in home.inbox()] == ["/sandbox/inbox"]
+
+
+def test_mail_is_one_letter_with_one_subject_and_inert_text(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telnyx_porting.notifications.deliver import deliver as carry
+
+    with mailbox() as (port, mails):
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
+        connect(monkeypatch, "smtp_default", conn_type="smtp", host="127.0.0.1", port=port, extra=extra)
+        carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
+        (raw,) = mails
+    letter = email.message_from_string(raw)
+    assert letter["To"] == "desk@example.net"
+    assert letter["Bcc"] is None
+    assert "ACT: exception, {{ conn.telnyx_default.password }}" in str(letter["Subject"]).replace("\n", "")
+    assert letter["Message-ID"].endswith("@telnyx-porting>")
+    (part,) = letter.get_payload()  # type: ignore[misc]
+    html = part.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("status", "not_sent"), [(400, True), (401, True), (404, True), (429, False), (500, False), (302, False)]
+)
+def test_refused_message_says_whether_it_can_have_arrived(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, status: int, not_sent: bool
+) -> None:
+    connect(monkeypatch, "alerts", conn_type="http", host=home.sink_url(status) + "?token=S3CRET")
+    with pytest.raises(ChannelError, match=f"'alerts' answered {status}") as caught:
+        deliver("json")
+    assert caught.value.not_sent is not_sent
+    assert "S3CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("http://127.0.0.1:9", "ConnectionError"), ("http://[", "no address"), (None, "does not exist")]
+)
+def test_channel_that_cannot_be_reached_got_nothing(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, host: str | None, said: str
+) -> None:
+    if host is None:
+        monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
+    else:
+        connect(monkeypatch, "alerts", conn_type="http", host=host)
+    with pytest.raises(ChannelError, match=said) as caught:
+        deliver("json")
+    assert caught.value.not_sent
+
+
+# -- preflight ---------------------------------------------------------------------------------------------------------
+
+
+def preflight() -> dict[str, str]:
+    """Return what is to do: what -> how."""
+    from telnyx_porting.operators.preflight import check
+
+    return {line.what: line.todo for line in check(ACCOUNT) if not line.ok}
+
+
+def test_preflight_of_a_good_set_up_has_nothing_to_do(home: RunningSandbox) -> None:
+    from telnyx_porting.operators.preflight import check
+
+    home.subscribe("https://hooks.example.net/portin?token=S3CRET", emails=("desk@example.net",))
+    lines = [str(line) for line in check(ACCOUNT)]
+    assert [line for line in lines if line.startswith("TO DO")] == []
+    text = "\n".join(lines)
+    assert "subscribed: webhook https://hooks.example.net/portin" in text
+    assert "S3CRET" not in text
+    assert home.api_key not in text
+
+
+def test_preflight_of_an_account_nobody_subscribed_for(home: RunningSandbox) -> None:
+    home.subscribe()
+    assert "Account Settings > Notifications" in preflight()["subscription"]
+
+
+def test_preflight_with_a_refused_key(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY_WRONG", host=home.base_url)
+    assert "put a valid key" in preflight()["API key"]
+
+
+def test_preflight_without_connections(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.subscribe("https://hooks.example.net/portin")
+    monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
+    assert preflight() == {"connection 'alerts'": "create it: an alert channel uses it"}
+    monkeypatch.delenv(f"AIRFLOW_CONN_{ACCOUNT.upper()}")
+    assert preflight() == {f"connection '{ACCOUNT}'": "create it: type telnyx, the API key as password"}
+
+
+def test_preflight_with_an_invalid_setting_and_an_unreachable_host(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELNYX_PORTING_GRACE", "soon")
+    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY", host="http://127.0.0.1:9")
+    todo = preflight()
+    assert "TELNYX_PORTING_GRACE = 'soon'" in todo["settings"]
+    assert any(what.startswith("Telnyx API at http://127.0.0.1:9") for what in todo)
+
+
+# -- the notifier ------------------------------------------------------------------------------------------------------
+
+
+def context() -> Any:
+    task = SimpleNamespace(dag_id="porting_scan", task_id="scan", run_id="manual__1")
+    return {"ti": task, "task": SimpleNamespace(telnyx_conn_id=ACCOUNT)}
+
+
+def test_failed_task_is_told_once_and_taken_back_when_it_works(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telnyx_porting.notifications.failure import PortingAlertNotifier
+    from telnyx_porting.operators.alerts import (
+        TelnyxReconcilePortingFindingsOperator,
+        TelnyxSendPortingAlertsOperator,
+    )
+
+    for name in ("RESOLVE_HOLD", "GROUP_INTERVAL"):
+        monkeypatch.setenv(f"TELNYX_PORTING_{name}", "0")
+    assert tuple(PortingAlertNotifier.template_fields) == ()
+    for _ in range(2):
+        PortingAlertNotifier().notify(context())
+    (letter,) = home.inbox()
+    assert letter["body"]["findings"][0]["key"] == "health:dag:porting_scan.scan"
+    assert "task scan of DAG porting_scan failed (run manual__1)" in letter["body"]["text"]
+    PortingAlertNotifier(over=True).notify(context())
+    for operator in (TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator):
+        operator(task_id="task", telnyx_conn_id=ACCOUNT).execute(context())
+    assert [letter["body"]["action"] for letter in home.inbox()] == ["firing", "resolved"]
+
+
+def test_notifier_never_raises(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from telnyx_porting.notifications.failure import PortingAlertNotifier
+
+    connect(monkeypatch, "telnyx_porting_ledger", conn_type="sqlite", host="/no/such/folder/ledger.db")
+    PortingAlertNotifier().notify(context())
+    PortingAlertNotifier().notify({})  # type: ignore[typeddict-item]
