@@ -1,6 +1,6 @@
-"""The command line: ``python -m telnyx_porting [--ledger URL] upgrade | status | audit``.
+"""The command line: ``python -m telnyx_porting [--ledger URL] upgrade | status | settings | preflight | audit``.
 
-`audit` talks to Telnyx through the account's Airflow connection; the others need no Airflow.
+`preflight` and `audit` talk to Telnyx through the account's Airflow connection; the others need no Airflow.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("upgrade", help="bring the ledger's schema to this version")
     commands.add_parser("status", help="what an operator wants to know at 3 a.m.")
+    commands.add_parser("settings", help="every setting with the value in force; 1 when one is invalid")
+    look = commands.add_parser("preflight", help="is everything in place? each line is good, or says what to do")
+    look.add_argument("--account", help="Airflow connection id of the Telnyx account (default: all that are watched)")
     prove = commands.add_parser("audit", help="prove that the ledger holds what Telnyx has; 2 when it cannot be proved")
     prove.add_argument("--account", default="telnyx_default", help="Airflow connection id of the Telnyx account")
     prove.add_argument("--from", dest="since", type=_time, metavar="TIME", help="such as 2026-10-01T00:00:00Z")
@@ -44,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "settings":
+        return _settings()
+    if options.command == "preflight":
+        return _preflight(options.account)
     ledger, now = Ledger(_url(options.ledger)), datetime.now(UTC)
     if options.command == "upgrade":
         ledger.upgrade()
@@ -53,6 +60,26 @@ def _run(options: argparse.Namespace) -> int:
     else:
         return _audit(ledger.ready(), options, now)
     return 0
+
+
+def _settings() -> int:
+    knobs = settings.load()
+    print(settings.table(knobs))
+    for problem in knobs.problems:
+        print(problem, file=sys.stderr)
+    return 1 if knobs.problems else 0
+
+
+def _preflight(account: str | None) -> int:
+    from telnyx_porting.operators.preflight import check
+
+    wrong = 0
+    for name in [account] if account else settings.load().accounts:
+        print(f"account {name}")
+        for line in check(name):
+            print(f"  {line}")
+            wrong += not line.ok
+    return 1 if wrong else 0
 
 
 def _audit(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:

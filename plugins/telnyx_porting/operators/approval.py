@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
@@ -28,17 +28,17 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
     """Let a plan pass when mode and caps allow it; else ask a person, and take silence for a no.
 
     The answer is bound to the plan's hash, and waits no longer than the plan lives. Mode and caps come from settings
-    only, never from params or a run's configuration. A rejected plan's events are left alone for the life of a plan; one
-    that nobody answered is made anew by the next look.
+    only, never from params or a run's configuration. A rejected plan's events are left alone for the life of a plan;
+    one that nobody answered is made anew by the next look.
 
     :param plan_id: the plan. (templated)
     :param telnyx_conn_id: the account. (templated)
     :param ledger_conn_id: Airflow connection of the ledger.
     :param response_timeout: longest wait for an answer.
-    :return: ``{"approved_by": ...}`` or ``{"rejected_by": ...}``.
+    :return: ``{"approved_by": ...}`` or ``{"rejected_by": ...}``; after a no the next task is skipped.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 
     def __init__(
         self,
@@ -88,17 +88,19 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         """Bind the answer to exactly this plan."""
         ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
         clear(ledger, account, "approval_asked")
-        answer = super().execute_complete(context, event)
-        user = answer.get("responded_by_user") or {}
+        user = event.get("responded_by_user") or {}
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
-        if answer["chosen_options"] == [self.APPROVE]:
-            plan = plans.load_plan(ledger, account, self.plan_id)
-            plans.approve(ledger, account, plan.id, plan.hash, who or "nobody known", now)
-            return {"approved_by": who}
-        reason = f"{REJECTED} by {who}" if who else "nobody answered"
-        with ledger.write() as connection:
-            plans.close_plan(connection, account, self.plan_id, now, who or "nobody", reason)
-        return {"rejected_by": who or "nobody"}
+        approved = event.get("chosen_options") == [self.APPROVE]
+        if not approved:  # before Airflow skips what comes next
+            reason = f"{REJECTED} by {who}" if who else "nobody answered"
+            with ledger.write() as connection:
+                plans.close_plan(connection, account, self.plan_id, now, who or "nobody", reason)
+        super().execute_complete(context, event)
+        if not approved:
+            return {"rejected_by": who or "nobody"}
+        plan = plans.load_plan(ledger, account, self.plan_id)
+        plans.approve(ledger, account, plan.id, plan.hash, who or "nobody known", now)
+        return {"approved_by": who}
 
     def _ledger(self) -> Ledger:
         if not self.plan_id:

@@ -1,4 +1,4 @@
-"""The assets of the port-in watch. Their events are wake-ups with counts only; every consumer also runs on a schedule."""
+"""The assets of the port-in watch. Their events are wake-ups with counts only; consumers also run on a schedule."""
 
 from __future__ import annotations
 

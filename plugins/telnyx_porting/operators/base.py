@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -25,7 +25,7 @@ class PortingLedgerOperator(BaseOperator):
     :param ledger_conn_id: Airflow connection of the ledger.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id",)
+    template_fields: Sequence[str] = ("telnyx_conn_id",)
 
     def __init__(
         self,

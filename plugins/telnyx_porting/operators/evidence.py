@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
@@ -68,7 +68,7 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     :return: counts and coverage, as JSON.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "evidence_conn_id")
+    template_fields: Sequence[str] = ("telnyx_conn_id", "evidence_conn_id")
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
@@ -39,7 +39,7 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
     :return: state, progress and, if it stopped early, why.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 
     def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -86,13 +86,13 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
 
 
 class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
-    """Say what a plan did. The Markdown goes to the log and, as ``report``, to XCom; a finding says what did not arrive.
+    """Say what a plan did: Markdown in the log and, as ``report``, in XCom; a finding says what did not arrive.
 
     :param plan_id: the plan. (templated)
     :return: counts, confirmation times in seconds and the Markdown.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("telnyx_conn_id", "plan_id")
+    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 
     def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

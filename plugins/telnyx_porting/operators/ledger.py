@@ -19,6 +19,7 @@ from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import JsonValue
 
 
 class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
@@ -43,7 +44,7 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
         stats.incr("telnyx_porting.events_changed", result.changed)
         stats.incr("telnyx_porting.scan_requests", result.requests)
         if result.rows_changed and SCANNED in self.outlets:
-            counts = {"account": account, "new": result.new, "changed": result.changed}
+            counts: dict[str, JsonValue] = {"account": account, "new": result.new, "changed": result.changed}
             context["outlet_events"][SCANNED].add(EVENTS, extra=counts)
         self.log.info(
             "%s: %d new, %d changed, %d late; complete up to %s",

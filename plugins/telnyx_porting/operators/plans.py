@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -37,7 +37,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     :return: ``{"account", "plan_id", "hash", "size", "words"}``.
     """
 
-    template_fields: ClassVar[Sequence[str]] = (
+    template_fields: Sequence[str] = (
         "telnyx_conn_id",
         "plan_id",
         "event_ids",
