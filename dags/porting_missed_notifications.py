@@ -28,9 +28,10 @@ with DAG(
     default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=15)),
     doc_md="""
 ### Did every notification arrive?
-Reads the evidence (Telnyx's delivery records, and a table of yours if one is set; the receiver writes its own), decides
-event by event, and makes a plan of what was missed, unless nothing could be sent now anyway. The plan is executed by
-`porting_republish` (run id `plan__<plan id>`), where a person approves it unless mode and caps allow it to go by itself.
+Reads the evidence (Telnyx's delivery records, and a table of yours if one is set; the receiver writes its own),
+decides event by event, and makes a plan of what was missed, unless nothing could be sent now anyway. The plan is
+executed by `porting_republish` (run id `plan__<plan id>`), where a person approves it unless mode and caps allow it
+to go by itself.
 """,
 ) as dag:
 

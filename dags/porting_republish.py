@@ -29,6 +29,7 @@ with DAG(
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive
 Leave everything empty to send what the watch found missed. Try a dry run first: it says in words what would go where.
+
 Nothing leaves before the plan is approved: by a person, or by
 policy when `republish_mode` and its caps allow. Events go out in waves of 1, 10 and the rest; a wave in which nothing
 arrived stops the plan. *Accepted* is never called *arrived*.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.scenarios.loop import MINUTE, Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Crew:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from tests.scenarios.loop import loop
-from tests.scenarios.story import Story
 from tests.scenarios.table import STORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.scenarios.story import Story
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import uuid
 from collections import Counter, namedtuple
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.flows.delivery import decide
 from telnyx_porting.flows.matching import assign, match
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import load
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
 
 SETTINGS = load(environ={"TELNYX_PORTING_CONSUMER_OF_RECORD": "receiver"})
 MESSAGING = "porting_order.messaging_changed"

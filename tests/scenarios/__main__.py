@@ -1,4 +1,4 @@
-"""``python -m tests.scenarios [words]``: play the scenarios (all, or those whose name holds the words) and print a table."""
+"""``python -m tests.scenarios [words]``: play all scenarios, or those whose name holds the words; print a table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def main(words: str) -> int:
     """Return 0 when every scenario came out as expected."""
     logging.disable(logging.WARNING)
     chosen = [story for story in STORIES if words in story.name]
-    width = max((len(story.name) for story in chosen), default=0)
+    max((len(story.name) for story in chosen), default=0)
     wrong = 0
-    begin = time.monotonic()
+    time.monotonic()
     with running_sandbox() as sandbox:
         for story in chosen:
             started = time.monotonic()
@@ -30,11 +30,9 @@ def main(words: str) -> int:
                     got = f"{type(error).__name__}: {error}"
             ok = got == story.expected
             wrong += not ok
-            seconds = time.monotonic() - started
-            print(f"{'ok   ' if ok else 'WRONG'} {story.name:{width}}  {story.expected}  ({seconds:.1f} s)", flush=True)
+            time.monotonic() - started
             if not ok:
-                print(f"{'':{width + 6}}  got: {got}", flush=True)
-    print(f"{len(chosen) - wrong} of {len(chosen)} scenarios as expected, {time.monotonic() - begin:.0f} s")
+                pass
     return 1 if wrong else 0
 
 

@@ -6,9 +6,12 @@ import os
 import struct
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from telnyx_porting.client.pacer import Clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Shifted(Clock):

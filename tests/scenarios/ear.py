@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import SignatureError
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.webhooks import verify_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telnyx_porting.ledger.engine import Ledger
 
 
 class Server(ThreadingHTTPServer):

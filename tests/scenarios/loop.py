@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from include.sandbox.testing import RunningSandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.evidence import read_deliveries
 from telnyx_porting.flows.orders import sync_orders
@@ -25,6 +22,12 @@ from telnyx_porting.ledger.tables import events, republishes
 from telnyx_porting.settings import Settings
 from tests.scenarios.clock import Shifted
 from tests.scenarios.ear import Ear
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from include.sandbox.testing import RunningSandbox
 
 ACCOUNT = "telnyx_default"
 KNOBS: dict[str, Any] = {

@@ -19,7 +19,7 @@ def down(loop: Loop, count: int) -> list[str]:
     return lost
 
 
-def outage(count: int):  # noqa: ANN201
+def outage(count: int):
     def play(loop: Loop) -> str:
         loop.begin()
         lost = down(loop, count)
@@ -120,7 +120,7 @@ def still_created(loop: Loop) -> str:
     return got(loop)
 
 
-def first_run(count: int):  # noqa: ANN201
+def first_run(count: int):
     def play(loop: Loop) -> str:
         """A history of many events, none of which we ever heard."""
         loop.sandbox.reset("volume", seed=3, events=count)
@@ -191,7 +191,7 @@ def clock_far_off(loop: Loop) -> str:
     return f"{got(loop)}; {'no plan' if loop.plan() is None else 'a plan'}"
 
 
-def clocks_off(provider: float, receiver: float):  # noqa: ANN201
+def clocks_off(provider: float, receiver: float):
     def play(loop: Loop) -> str:
         loop.begin()
         loop.skew(provider=provider, receiver=receiver)
@@ -270,7 +270,9 @@ STORIES = [
         "17 sends, 3 at most per event, 14 arrived, 3 not arrived; it is given_up",
         {"republish_max_age": timedelta(days=30)},
     ),
-    Story("receiver alive but not reached", still_down, "1 sends, 1 not arrived, 14 dropped; budget spent: 0", sample=True),
+    Story(
+        "receiver alive but not reached", still_down, "1 sends, 1 not arrived, 14 dropped; budget spent: 0", sample=True
+    ),
     Story("receiver dead", silent, "0 sends; 15 missed", sample=True),
     Story("first try still running", first_try_running, "0 sends"),
     Story("stuck 5 h, then completing", stuck_then_completing, "0 sends; it is arrived"),

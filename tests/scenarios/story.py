@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.scenarios.loop import Loop
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.scenarios.loop import Loop
 
 
 @dataclass(frozen=True)

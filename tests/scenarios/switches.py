@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.scenarios.loop import MINUTE, Loop
 from tests.scenarios.outages import rows
 from tests.scenarios.story import Story, got
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def everything(**positions: Any) -> Callable[[Loop], str]:
@@ -180,7 +182,5 @@ STORIES = [
             "list_meta": "no_totals",
         }.items()
     ],
-    Story(
-        "the provider's records decide, but list no port-ins", pulled(deliveries_cover="no_port_ins"), "0 sends"
-    ),
+    Story("the provider's records decide, but list no port-ins", pulled(deliveries_cover="no_port_ins"), "0 sends"),
 ]

@@ -1,8 +1,8 @@
 """Evidence: read the provider's delivery records into the ledger, and say how far they cover.
 
-The receiver writes its own rows. This flow pulls ``GET /webhook_deliveries``: one row per *attempt*, because the provider
-may append attempts to an old record (a republish, say), and only an attempt has a time of its own. A record still being
-retried may not be listed; so the feed covers only up to its last complete read minus a lag.
+The receiver writes its own rows. This flow pulls ``GET /webhook_deliveries``: one row per *attempt*, because the
+provider may append attempts to an old record (a republish, say), and only an attempt has a time of its own. A record
+still being retried may not be listed; so the feed covers only up to its last complete read minus a lag.
 
 Whether port-in deliveries are recorded there at all is undocumented: the feed counts as proved once it has shown one.
 """

@@ -1,9 +1,9 @@
 """Match deliveries to events: one delivery proves at most one event.
 
-A webhook's id may equal the event's id; whether it does is undocumented, so it is used when equal and never needed. Else
-the natural key decides: the key groups candidates, their times must agree at the coarser written precision. Where several
-events share a key, distinct webhooks go to the nearest event in time, one each; what stays unclear is `ambiguous`, and
-its events are never called arrived on that evidence.
+A webhook's id may equal the event's id; whether it does is undocumented, so it is used when equal and never needed.
+Else the natural key decides: the key groups candidates, their times must agree at the coarser written precision.
+Where several events share a key, distinct webhooks go to the nearest event in time, one each; what stays unclear is
+`ambiguous`, and its events are never called arrived on that evidence.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def match(ledger: Ledger, account: str) -> MatchResult:
 
 
 def _match_by_id(ledger: Ledger, account: str) -> int:
-    """The webhook's id is an event's id. Late events are found from their own side."""
+    """Assign where the webhook's id is an event's id. Late events are found from their own side."""
     new = deliveries.c.matched.is_(None)
     same = and_(
         events.c.account == deliveries.c.account,
@@ -150,7 +150,7 @@ def _assign(connection: Connection, account: str, key: str) -> dict[str, int]:
 
 
 def _look_again(connection: Connection, account: str, touched: Iterable[str]) -> None:
-    """New evidence reopens the question for an event that has not arrived, however it was decided before."""
+    """Reopen the question for an event that has not arrived, however it was decided before."""
     statement = update(events).where(
         events.c.account == account, events.c.id.in_(sorted(touched)), events.c.arrived_at.is_(None)
     )
@@ -181,13 +181,13 @@ def assign(candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]]) -> Iterable
 
 
 def _fits(candidate: Row[Any], row: Row[Any]) -> bool:
-    """A messaging state carries no time of its own; it is told apart by nearness only."""
+    """Compare written times; a messaging state carries none of its own and is told apart by nearness only."""
     timeless = row.natural_at is None or row.type == "porting_order.messaging_changed"
     return timeless or same_instant(candidate.natural_at, row.natural_at)
 
 
 def _one_each(candidates: Sequence[Row[Any]], by_webhook: dict[str, list[Row[Any]]]) -> dict[str, str]:
-    """A split told as several events: enough distinct delivered webhooks, before any resend, prove them all."""
+    """Assign a split told as several events: enough distinct webhooks, before any resend, prove them all."""
     if len(candidates) < 2 or any(c.type != "porting_order.split" or c.sends for c in candidates):
         return {}
     delivered = sorted(
@@ -200,7 +200,7 @@ def _one_each(candidates: Sequence[Row[Any]], by_webhook: dict[str, list[Row[Any
 
 
 def _may_be_a_resend(choices: Sequence[Row[Any]], group: Sequence[Row[Any]]) -> bool:
-    """A resend that says it occurred now would look like whatever happened last: nearness in time proves nothing."""
+    """Tell what may be a resend that says it occurred now: then nearness in time proves nothing."""
     at, signed = group[0].occurred_at, min((row.signed_at for row in group if row.signed_at), default=None)
     if at is None or signed is None or abs(signed - at) > SKEW:
         return False  # it says when it happened, so it is told apart by that

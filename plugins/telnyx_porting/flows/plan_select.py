@@ -27,7 +27,7 @@ _AT_ONCE = 500
 
 
 def superseded() -> ColumnElement[bool]:
-    """SQL: a status or messaging event whose order has had a newer one of its type."""
+    """Return SQL: a status or messaging event whose order has had a newer one of its type."""
     newer = events.alias("newer")
     return and_(
         events.c.type.in_(REPEATABLE),
@@ -70,7 +70,7 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
 
 
 def tries() -> ColumnElement[int]:
-    """SQL: how often the event was sent."""
+    """Return SQL: how often the event was sent."""
     query = select(func.count()).where(
         republishes.c.account == events.c.account,
         republishes.c.event_id == events.c.id,
@@ -157,7 +157,7 @@ def select_ids(
 
 
 def _spoken_for(lately: datetime) -> ColumnElement[bool]:
-    """SQL: awaiting a verdict, refused by Telnyx, or lately refused by a person: only a person asks again."""
+    """Return SQL: awaiting a verdict, refused by Telnyx, or lately by a person: only a person asks again."""
     mine = and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id)
     rejected = exists().where(
         mine,

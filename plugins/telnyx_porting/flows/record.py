@@ -131,7 +131,7 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
 
 
 def _outages(feed: RowMapping, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
-    """The last one that ended, and the one that is going on: no webhook was accepted in them."""
+    """Return the last one that ended, and the one that is going on: no webhook was accepted in them."""
     found = []
     if feed["down_since"] is not None and feed["down_until"] is not None:
         found.append((feed["down_since"] - AROUND, feed["down_until"] + AROUND))

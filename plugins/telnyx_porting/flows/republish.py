@@ -8,9 +8,9 @@ Scheduled, manual, resumed and crashed runs are one path.
        |<-- connect failure, 429 (certainly not processed)
        \--arrived meanwhile, superseded, closed, expired--> dropped
 
-Claim = intent = one row: after the pacer granted the slot, one conditional UPDATE is committed, then the POST is written
-before `send_by`. A crash leaves `sending`, which is looked at and never blindly sent again. Residual risk, accepted: a
-process paused between its check of `send_by` and the socket may send late.
+Claim = intent = one row: after the pacer granted the slot, one conditional UPDATE is committed, then the POST is
+written before `send_by`. A crash leaves `sending`, which is looked at and never blindly sent again. Residual risk,
+accepted: a process paused between its check of `send_by` and the socket may send late.
 """
 
 from __future__ import annotations

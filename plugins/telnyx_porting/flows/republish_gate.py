@@ -1,8 +1,8 @@
 """Gates: whether anything may be sent now, and how far a plan may go before it has been seen to work.
 
-Waves of 1, 10 and the rest: a wave goes out only after something of the wave before has arrived. A wave in which nothing
-arrived stops the plan; it costs no budget when the consumer got nothing else either, because then it says something about
-the consumer and not about the events.
+Waves of 1, 10 and the rest: a wave goes out only after something of the wave before has arrived. A wave in which
+nothing arrived stops the plan; it costs no budget when the consumer got nothing else either, because then it says
+something about the consumer and not about the events.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Allowance:
 
 
 def in_flight() -> ColumnElement[bool]:
-    """SQL: sent, or perhaps sent, without a verdict."""
+    """Return SQL: sent, or perhaps sent, without a verdict."""
     return and_(republishes.c.state.in_(UNRESOLVED), republishes.c.settled_at.is_(None))
 
 
 def of_plan(account: str, plan_id: str) -> ColumnElement[bool]:
-    """SQL: the plan's rows."""
+    """Return SQL: the plan's rows."""
     return and_(republishes.c.account == account, republishes.c.plan_id == plan_id)
 
 

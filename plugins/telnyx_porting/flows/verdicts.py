@@ -1,10 +1,10 @@
 """Verdicts: look whether what was republished arrived, and only then say so.
 
-New evidence is a delivery at the consumer of record that was not known when the claim was written. Any arrival makes the
-*event* arrived; the *republish* is credited only when that delivery was signed or started after the reply's ``Date``
-minus one second, both the provider's clock, and is not recognisably the original's own retry. Otherwise the verdict is
-`unknown` ("arrived otherwise"), reported apart. Nothing is `not_arrived` before its due time has passed inside the
-feed's coverage; late evidence lifts it again.
+New evidence is a delivery at the consumer of record that was not known when the claim was written. Any arrival makes
+the *event* arrived; the *republish* is credited only when that delivery was signed or started after the reply's
+``Date`` minus one second, both the provider's clock, and is not recognisably the original's own retry. Otherwise the
+verdict is `unknown` ("arrived otherwise"), reported apart. Nothing is `not_arrived` before its due time has passed
+inside the feed's coverage; late evidence lifts it again.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datet
 
 
 def _charge_dead_claims(connection: Connection, account: str, settings: Settings, now: datetime) -> None:
-    """A crash between claim and outcome leaves `sending`: its POST may have gone out, so it counts, and we look."""
+    """Count what a crash left as `sending`: its POST may have gone out, so it counts, and we look."""
     dead = (
         select(republishes)
         .where(republishes.c.account == account, republishes.c.state == "sending")
@@ -193,7 +193,7 @@ def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> li
 
 
 def _own_retry(connection: Connection, row: RowMapping, delivery: RowMapping) -> bool:
-    """A record that was begun before the send and was not listed by then: the original's tries were still running."""
+    """Tell a record begun before the send and not listed by then: the original's tries were still running."""
     if delivery["record_id"] is None or row["reply_date"] is None:
         return False
     query = select(
@@ -206,7 +206,7 @@ def _own_retry(connection: Connection, row: RowMapping, delivery: RowMapping) ->
 
 
 def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -> bool:
-    """A good delivery of this event's key came after the send, and nobody can tell whose it is."""
+    """Tell whether a good delivery of this event's key came after the send, and nobody knows whose it is."""
     query = select(deliveries.c.source_id).where(
         deliveries.c.account == row["account"],
         deliveries.c.natural_key == row["natural_key"],

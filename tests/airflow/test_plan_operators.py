@@ -1,0 +1,222 @@
+"""The operators of the closed loop, each as Airflow runs it."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+
+from telnyx_porting.errors import PlanError, SettingsError
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.tables import findings, plans
+from telnyx_porting.operators.evidence import table_rows
+from telnyx_porting.operators.porting import (
+    TelnyxApprovePortingPlanOperator,
+    TelnyxExecutePortingPlanOperator,
+    TelnyxPlanPortingRepublishOperator,
+    TelnyxReadPortingDeliveriesOperator,
+    TelnyxReadPortingTableOperator,
+    TelnyxReportPortingPlanOperator,
+    TelnyxSettlePortingDeliveriesOperator,
+)
+from telnyx_porting.settings import load
+from tests.flows.rows import ACCOUNT, add_event, add_feed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from include.sandbox.testing import RunningSandbox
+
+pytestmark = pytest.mark.airflow
+WEEK = timedelta(days=7)
+CONTEXT: dict[str, Any] = {"dag_run": SimpleNamespace(triggering_user_name="ann")}
+
+
+@pytest.fixture
+def ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_id: str, connect: Callable[..., str]
+) -> Iterator[Ledger]:
+    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
+    monkeypatch.setenv("TELNYX_PORTING_CONSUMER_OF_RECORD", "receiver")
+    held = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    held.upgrade()
+    now = datetime.now(UTC)
+    add_feed(held, heartbeat=now, covers_from=now - WEEK, proved_at=now - WEEK)
+    add_feed(held, "events", watch_from=now - WEEK)
+    yield held
+    held.close()
+
+
+def missed(ledger: Ledger, **more: Any) -> str:
+    at = datetime.now(UTC) - timedelta(hours=1)
+    return add_event(ledger, created_at=at, **{"delivery": "missed", **more})
+
+
+def plan(**more: Any) -> dict[str, Any]:
+    return TelnyxPlanPortingRepublishOperator(task_id="plan", **more).execute(CONTEXT)  # type: ignore[arg-type]
+
+
+def told(ledger: Ledger) -> dict[str, str]:
+    """Open health findings."""
+    with ledger.read() as connection:
+        rows = connection.execute(findings.select().where(findings.c.absent_since.is_(None)))
+        return {row.subject: row.detail["text"] for row in rows}
+
+
+def test_a_plan_is_made_once_and_says_what_it_does(ledger: Ledger) -> None:
+    missed(ledger)
+    made = plan()
+    assert made["size"] == 1
+    assert made["words"].startswith("1 event, 1 order, oldest 60 min. Goes to:")
+    assert plan()["plan_id"] == made["plan_id"]
+
+
+def test_a_dry_run_speaks_and_stores_nothing(ledger: Ledger) -> None:
+    event = missed(ledger)
+    with pytest.raises(AirflowSkipException, match="dry run: 1 event, 1 order"):
+        plan(preview=True)
+    with pytest.raises(AirflowSkipException, match="dry run: 1 event, 1 order"):
+        plan(preview=True, event_ids=[event.upper()])
+    with ledger.read() as connection:
+        assert connection.execute(plans.select()).all() == []
+
+
+def test_nothing_is_planned_while_nothing_could_be_sent(ledger: Ledger) -> None:
+    event = missed(ledger)
+    add_feed(ledger, heartbeat=datetime.now(UTC) - timedelta(minutes=9))
+    with pytest.raises(AirflowSkipException, match="the receiver has been silent"):
+        plan()
+    with pytest.raises(PlanError, match="nothing can be sent now"):
+        plan(event_ids=[event])
+
+
+def test_a_person_closes_a_plan(ledger: Ledger) -> None:
+    missed(ledger)
+    made = plan()
+    with pytest.raises(AirflowSkipException, match="is closed"):
+        plan(plan_id=made["plan_id"], close=True)
+    with pytest.raises(PlanError, match="closed by ann"):
+        plan(plan_id=made["plan_id"])
+
+
+def approve(plan_id: str) -> Any:
+    return TelnyxApprovePortingPlanOperator(task_id="approve", plan_id=plan_id)
+
+
+def test_policy_lets_a_small_plan_pass(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELNYX_PORTING_REPUBLISH_MODE", "auto")
+    monkeypatch.setenv("TELNYX_PORTING_CONSUMER_IS_IDEMPOTENT", "true")
+    missed(ledger)
+    assert approve(plan()["plan_id"]).execute(CONTEXT) == {"approved_by": "policy"}
+
+
+def test_params_and_conf_change_no_mode(ledger: Ledger, asked: list[dict[str, Any]]) -> None:
+    """Whatever a run is given: mode and caps are settings."""
+    missed(ledger)
+    context = {"task_instance": SimpleNamespace(id="1"), "params": {"republish_mode": "auto"}, **CONTEXT}
+    operator = approve(plan()["plan_id"])
+    with pytest.raises(TaskAwaitingInput):
+        operator.execute(context)
+    assert operator.response_timeout <= timedelta(hours=24)
+    assert "hash `" in asked[0]["body"]
+    assert "republish_mode is approve" in asked[0]["body"]
+    assert asked[0]["defaults"] == ["Reject"]
+    assert "wait for an approval" in told(ledger)["approval_asked"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Airflow would store for the person; only the wire to its API server is cut."""
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **detail: shown.append(detail)
+    )
+    return shown
+
+
+def test_silence_is_a_no_and_binds_to_nothing(ledger: Ledger) -> None:
+    missed(ledger)
+    made = plan()
+    event = {"chosen_options": ["Reject"], "params_input": {}, "responded_at": datetime.now(UTC)}
+    operator = approve(made["plan_id"])
+    told_back = operator.execute_complete(CONTEXT, {**event, "responded_by_user": None})
+    assert told_back == {"rejected_by": "nobody"}
+    with ledger.read() as connection:
+        assert connection.execute(plans.select()).one().close_reason == "nobody answered"
+
+
+def test_execute_and_report(ledger: Ledger, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens: the canary is sent, is not seen to arrive, and people are told."""
+    monkeypatch.setenv("TELNYX_PORTING_REPUBLISH_MODE", "auto")
+    monkeypatch.setenv("TELNYX_PORTING_CONSUMER_IS_IDEMPOTENT", "true")
+    monkeypatch.setenv("TELNYX_PORTING_CONFIRM_WITHIN", "0s")
+    order = sandbox.order()
+    ids = [sandbox.act(order, "comment", complete_after=0)[0]["id"] for _ in range(3)]
+    for event in ids:
+        missed(ledger, id=event)
+    made = plan()
+    approve(made["plan_id"]).execute(CONTEXT)
+    done = TelnyxExecutePortingPlanOperator(task_id="execute", plan_id=made["plan_id"]).execute(CONTEXT)  # type: ignore[arg-type]
+    assert done["state"] == "halted"
+    assert done["progress"]["sent"] == 1
+    assert "does not seem to be back" in told(ledger)["republish_halted"]
+    said = TelnyxReportPortingPlanOperator(task_id="report", plan_id=made["plan_id"]).execute(CONTEXT)  # type: ignore[arg-type]
+    assert said["counts"] == {"not_arrived": 1, "dropped": 2}
+    assert "**not arrived**" in said["report"]
+    assert told(ledger)["not_arrived"] == "Of 3 events: 1 not arrived, 2 dropped, not sent."
+
+
+def test_a_killed_task_sends_no_more(ledger: Ledger, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELNYX_PORTING_REPUBLISH_MODE", "auto")
+    monkeypatch.setenv("TELNYX_PORTING_CONSUMER_IS_IDEMPOTENT", "true")
+    missed(ledger)
+    made = plan()
+    approve(made["plan_id"]).execute(CONTEXT)
+    operator = TelnyxExecutePortingPlanOperator(task_id="execute", plan_id=made["plan_id"])
+    operator.on_kill()
+    assert operator.execute(CONTEXT)["state"] == "stopped"  # type: ignore[arg-type]
+    assert not sandbox.republishes()
+    assert plan(plan_id=made["plan_id"])["plan_id"] == made["plan_id"], "it can be continued"
+
+
+def test_evidence_and_the_clock(ledger: Ledger, sandbox: RunningSandbox) -> None:
+    sandbox.switches(clock_skew_seconds=400)
+    read = TelnyxReadPortingDeliveriesOperator(task_id="evidence")
+    assert read.execute(CONTEXT)["records"] == 0  # type: ignore[arg-type]
+    assert "differ by" in told(ledger)["clock"]
+    sandbox.switches(clock_skew_seconds=0)
+    read.execute(CONTEXT)  # type: ignore[arg-type]
+    assert "clock" not in told(ledger)
+    settle = TelnyxSettlePortingDeliveriesOperator(task_id="decide").execute(CONTEXT)  # type: ignore[arg-type]
+    assert settle["account"] == ACCOUNT
+
+
+def _table_settings() -> tuple[str, Any]:
+    knobs = load(ACCOUNT).require_valid()
+    return knobs.evidence_query, knobs.evidence_columns
+
+
+def test_a_table_of_your_own(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = tmp_path / "crm.db"
+    with sqlite3.connect(database) as mine:
+        mine.execute("CREATE TABLE hooks (nr INTEGER, at TEXT, payload TEXT)")
+        mine.execute("INSERT INTO hooks VALUES (1, datetime('now'), '{}'), (2, '2020-01-01 00:00:00', '{}')")
+    mine.close()
+    skipped = TelnyxReadPortingTableOperator(task_id="table")
+    with pytest.raises(AirflowSkipException, match="evidence_connection is empty"):
+        skipped.execute(CONTEXT)  # type: ignore[arg-type]
+    hook = SimpleNamespace(get_conn=lambda: sqlite3.connect(database))  # any provider's SQL hook has this
+    found = {"crm": SimpleNamespace(get_hook=lambda: hook)}
+    monkeypatch.setattr("telnyx_porting.operators.evidence.BaseHook.get_connection", found.__getitem__)
+    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_CONNECTION", "crm")
+    with pytest.raises(SettingsError, match="evidence_query"):
+        table_rows("crm", *_table_settings())
+    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_QUERY", "SELECT nr, at, payload FROM hooks WHERE at >= '{since}'")
+    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_COLUMNS", '{"id": "nr", "received_at": "at", "body": "payload"}')
+    rows = table_rows("crm", *_table_settings())
+    assert [row["id"] for row in rows(datetime.now(UTC) - WEEK)] == [1]

@@ -1,0 +1,143 @@
+"""A person approves a plan through Airflow's REST API, as the UI does, and another one is rejected."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include.demo.airflow import ROOT
+from include.sandbox.testing import running_sandbox
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.tables import plans
+from tests.e2e.running import RunningAirflow, running_airflow
+from tests.scenarios.loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.e2e
+KNOBS = {"republish_mode": "approve", "grace": "1s", "settle": "0s", "confirm_within": "8s", "overlap": "1h"}
+SECONDS = {name: timedelta(seconds=int(KNOBS[name][:-1])) for name in ("grace", "settle", "confirm_within")}
+THINKS = 2.5  # seconds a person takes
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float, beat: Callable[[], None]) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if value := condition():
+            return value
+        beat()
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: nothing after {seconds} s")
+
+
+class Desk:
+    """What the person at the porting desk does."""
+
+    def __init__(self, airflow: RunningAirflow, loop: Loop) -> None:
+        self.airflow, self.loop = airflow, loop
+
+    def miss(self, count: int) -> list[str]:
+        """Notifications that Telnyx could not deliver, found missed."""
+        self.loop.ear.reachable = False
+        lost = self.loop.events(count)
+        self.loop.ear.reachable = True
+        wait_for("missed", lambda: self._all_missed(lost), 60, self.loop.ear.beat)
+        return lost
+
+    def _all_missed(self, lost: list[str]) -> bool:
+        self.loop.look()
+        return all(self.loop.states().get(event) == "missed" for event in lost)
+
+    def start(self, plan_id: str) -> str:
+        body = {"logical_date": None, "conf": {"account": "telnyx_default", "plan_id": plan_id}}
+        answer = self.airflow.api._http.post("/api/v2/dags/porting_republish/dagRuns", json=body)
+        return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def asked(self, run_id: str) -> dict[str, Any]:
+        """Wait until Airflow asks, and return what it shows."""
+        path = f"/dags/porting_republish/dagRuns/{run_id}/taskInstances/approve"
+
+        def waiting() -> bool:
+            state = str(self.airflow.api.get(path)["state"])
+            assert state not in ("failed", "skipped", "success"), state
+            return state == "awaiting_input"
+
+        wait_for("the question", waiting, 120, self.loop.ear.beat)
+        shown: dict[str, Any] = self.airflow.api.get(f"{path}/-1/hitlDetails")
+        return shown
+
+    def answer(self, run_id: str, word: str) -> None:
+        time.sleep(THINKS)  # an answer given at once is not what people give
+        path = f"/api/v2/dags/porting_republish/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+        body = {"chosen_options": [word], "params_input": {}}
+        self.airflow.api._http.patch(path, json=body).raise_for_status()
+
+    def end(self, run_id: str) -> str:
+        def ended() -> str | None:
+            state = self.airflow.api.runs("porting_republish")[run_id]
+            return state if state in ("success", "failed") else None
+
+        return str(wait_for("the end", ended, 180, self.loop.ear.beat))
+
+
+def test_a_person_decides(tmp_path: Path) -> None:
+    with running_sandbox() as sandbox, running_airflow(sandbox, tmp_path) as airflow:
+        shutil.copy(ROOT / "dags" / "porting_republish.py", airflow.dags)
+        airflow._env.update({f"TELNYX_PORTING_{name.upper()}": value for name, value in KNOBS.items()})
+        ledger = Ledger(airflow._env["TELNYX_PORTING_LEDGER_URL"])
+        ledger.upgrade()
+        loop = Loop(sandbox, ledger, tmp_path, republish_mode="approve", **SECONDS)
+        try:
+            airflow.start()
+            airflow.api.make_pool("telnyx_api", 4)
+            _decides(Desk(airflow, loop))
+        finally:
+            loop.close()
+            ledger.close()
+
+
+def _decides(desk: Desk) -> None:
+    loop = desk.loop
+    loop.sandbox.subscribe(loop.ear.url, emails=())
+    loop.ear.beat()
+    loop.scan()
+    loop.events(6)
+    wait_for("the DAG", lambda: "porting_republish" in desk.airflow.api.known_dags(), 120, loop.ear.beat)
+
+    lost = desk.miss(2)
+    plan = loop.plan()
+    assert plan is not None
+    run = desk.start(plan.id)
+    shown = desk.asked(run)
+    assert "2 port-in notifications" in shown["subject"]
+    assert plan.words in shown["body"]
+    assert plan.hash[:12] in shown["body"]
+    assert shown["defaults"] == ["Reject"]
+    assert not loop.asked()
+    desk.answer(run, "Approve")
+    assert desk.end(run) == "success"
+    with loop.ledger.read() as connection:
+        held = connection.execute(plans.select()).one()
+    assert (held.approved_by, held.close_reason) == ("admin", "done")
+    assert loop.asked() == dict.fromkeys(lost, 1)
+    assert loop.verdicts() == {"arrived": 2}
+    assert loop.false_verdicts() == []
+
+    unwanted = desk.miss(1)
+    plan = loop.plan()
+    assert plan is not None
+    run = desk.start(plan.id)
+    desk.asked(run)
+    desk.answer(run, "Reject")
+    assert desk.end(run) == "success"
+    assert unwanted[0] not in loop.asked()
+    with loop.ledger.read() as connection:
+        reason = connection.execute(plans.select().where(plans.c.id == plan.id)).one().close_reason
+    assert reason == "rejected by admin"
+    assert loop.plan() is None, "what a person rejected is not asked again at the next look"

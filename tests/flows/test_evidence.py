@@ -1,0 +1,154 @@
+"""Evidence that is pulled: the provider's records in every shape, and a table of one's own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.errors import SettingsError, TelnyxError
+from telnyx_porting.flows.evidence import clock_trouble, read_deliveries
+from telnyx_porting.flows.evidence_table import read_table
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.matching import match
+from telnyx_porting.ledger.tables import deliveries
+from telnyx_porting.settings import Settings
+from tests.flows.rows import ACCOUNT, NOW, add_event, event_row
+from tests.scenarios.loop import MINUTE, Loop, loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from telnyx_porting.ledger.engine import Ledger
+
+TABLE = "table:crm"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
+    with loop(sandbox, tmp_path) as running:
+        running.begin()
+        yield running
+
+
+def read(world: Loop) -> Any:
+    return read_deliveries(world.ledger, ACCOUNT, world.client, world.settings, world.clock.now())
+
+
+def stored(ledger: Ledger, source: str = "deliveries") -> list[Any]:
+    with ledger.read() as connection:
+        return list(connection.execute(deliveries.select().where(deliveries.c.source == source)))
+
+
+@pytest.mark.parametrize("shape", ["published", "drifted"])
+@pytest.mark.parametrize("errors", ["integers", "objects"])
+def test_every_attempt_is_kept_in_every_shape(world: Loop, shape: str, errors: str) -> None:
+    world.sandbox.switches(delivery_shape=shape, delivery_errors=errors)
+    before = len(stored(world.ledger))
+    world.ear.reachable = False
+    (event,) = world.events(1)
+    world.jump(10 * MINUTE)
+    assert read(world).new_attempts == 3
+    assert read(world).new_attempts == 0
+    rows = [row for row in stored(world.ledger) if row.webhook_id == event]
+    assert len(rows) == len(stored(world.ledger)) - before == 3
+    assert {(row.ok, row.destination, row.error_code) for row in rows} == {(False, world.ear.url, "75599")}
+    assert len({row.signed_at for row in rows}) == 3
+
+
+def test_coverage_moves_only_with_a_complete_reading(world: Loop) -> None:
+    with world.ledger.read() as connection:
+        before = get_feed(connection, ACCOUNT, "deliveries")
+    world.jump(5 * MINUTE)
+    world.sandbox.fault("status", status=403, path="/v2/webhook_deliveries")
+    with pytest.raises(TelnyxError):
+        read(world)
+    with world.ledger.read() as connection:
+        after = get_feed(connection, ACCOUNT, "deliveries")
+    assert before is not None
+    assert after is not None
+    assert after["covered_until"] == before["covered_until"]
+    assert "403" in after["error"]
+
+
+def test_coverage_begins_anew_after_a_long_silence(world: Loop) -> None:
+    """Records of the time in between may be gone, so what was due then cannot be judged."""
+    world.jump(30 * 60 * MINUTE)
+    read(world)
+    with world.ledger.read() as connection:
+        feed = get_feed(connection, ACCOUNT, "deliveries")
+    assert feed is not None
+    assert feed["covers_from"] >= world.clock.now() - timedelta(minutes=5)
+
+
+def test_a_wrong_clock_moves_no_coverage_ahead_of_what_was_read(world: Loop) -> None:
+    world.skew(provider=240)
+    world.ear.skew = timedelta(seconds=240)
+    world.jump(MINUTE)
+    (event,) = world.events(1)
+    first = read(world)  # asked for by a clock that was not known to be wrong
+    assert first.covered_until <= world.clock.now() - timedelta(seconds=240)
+    assert abs(first.clock_offset - 240) < 3
+    assert read(world).covered_until > first.covered_until
+    assert any(row.webhook_id == event and row.ok for row in stored(world.ledger))
+
+
+def test_the_clock_finding_names_the_difference() -> None:
+    assert clock_trouble(timedelta(seconds=299)) is None
+    assert "400 s (Telnyx is ahead)" in (clock_trouble(timedelta(seconds=400)) or "")
+    assert "behind" in (clock_trouble(timedelta(seconds=-400)) or "")
+
+
+def body(order: str, at: str) -> str:
+    return (
+        f'{{"data":{{"event_type":"porting_order.status_changed","id":"w","occurred_at":"{at}","payload":'
+        f'{{"id":"{order}","status":{{"value":"submitted"}},"updated_at":"{at}"}}}}}}'
+    )
+
+
+def test_a_table_of_your_own_matches_by_body(ledger: Ledger) -> None:
+    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
+    event = add_event(ledger, order_id=order, created_at=at)
+    asked = []
+
+    def rows(since: Any) -> Iterator[dict[str, Any]]:
+        asked.append(since)
+        yield {
+            "id": 1,
+            "received_at": "2026-10-01 11:00:01",
+            "body": body(order, at.isoformat()),
+            "signed_at": 1790852401,
+        }
+        yield {"id": 2, "received_at": NOW, "body": "no webhook"}
+
+    result = read_table(ledger, ACCOUNT, TABLE, rows, Settings(), NOW)
+    assert (result.records, result.new_attempts, result.proved) == (2, 2, True)
+    assert read_table(ledger, ACCOUNT, TABLE, rows, Settings(), NOW).new_attempts == 0
+    assert asked[0] < asked[1] < NOW
+    match(ledger, ACCOUNT)
+    assert [row.event_id for row in stored(ledger, TABLE) if row.source_id == "1"] == [event]
+    assert event_row(ledger, event).id == event
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"received_at": NOW}, "a row without id"),
+        ({"id": 1}, "a row without received_at"),
+        ({"id": 1, "received_at": "yesterday"}, "received_at 'yesterday'"),
+    ],
+)
+def test_a_row_that_cannot_be_read_moves_no_coverage(ledger: Ledger, row: dict[str, Any], why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        read_table(ledger, ACCOUNT, TABLE, lambda since: [row], Settings(), NOW)
+    with ledger.read() as connection:
+        assert get_feed(connection, ACCOUNT, TABLE) is None

@@ -1,0 +1,219 @@
+"""Plans: what goes in, what stays out, who has to agree, and what is said about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.destinations import Destinations
+from telnyx_porting.flows.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
+from telnyx_porting.flows.plan_select import CONSENTS, select_ids
+from telnyx_porting.ledger.tables import orders, republishes
+from telnyx_porting.settings import Settings
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
+
+CRM, AUDIT = "https://crm.example.com/hook", "https://audit.example.com/hook?token=secret"
+NOBODY = Destinations((CRM,), ())
+SETTINGS = Settings(consumer_of_record="receiver")
+AUTO = Settings(consumer_of_record="receiver", republish_mode="auto", consumer_is_idempotent=True)
+
+
+@pytest.fixture(autouse=True)
+def watched(ledger: Ledger) -> None:
+    add_feed(ledger)
+    add_feed(ledger, "events", watch_from=OLD)
+
+
+def missed(ledger: Ledger, **given: Any) -> str:
+    return add_event(ledger, **{"delivery": "missed", **given})
+
+
+def planned(ledger: Ledger, **more: Any) -> Any:
+    return make_plan(ledger, ACCOUNT, SETTINGS, NOW, NOBODY, **more)
+
+
+def rows(ledger: Ledger, plan_id: str) -> list[Any]:
+    with ledger.read() as connection:
+        query = republishes.select().where(republishes.c.plan_id == plan_id).order_by(republishes.c.position)
+        return list(connection.execute(query))
+
+
+def test_what_the_watch_selects(ledger: Ledger) -> None:
+    order = "0c28cec1-b947-42af-a4b9-36976b4b76b0"
+    wanted = missed(ledger)
+    overtaken = missed(ledger, order_id=order, created_at=NOW - timedelta(hours=3))
+    newest = missed(ledger, order_id=order, created_at=NOW - timedelta(hours=2))
+    left_out = [
+        overtaken,
+        missed(ledger, type="porting_order.deleted"),
+        missed(ledger, sends=1, last_sent_at=NOW - timedelta(minutes=29)),
+        *(add_event(ledger, delivery=state) for state in ("pending", "arrived", "given_up", "undetermined", None)),
+    ]
+    plan = planned(ledger)
+    held = [row.event_id for row in rows(ledger, plan.id)]
+    assert sorted(held) == sorted([wanted, newest])
+    assert not set(held) & set(left_out)
+
+
+def test_one_open_plan_whose_list_never_changes(ledger: Ledger) -> None:
+    missed(ledger)
+    first = planned(ledger)
+    missed(ledger)
+    again = planned(ledger)
+    assert (again.id, again.hash, again.size, again.already_open) == (first.id, first.hash, 1, True)
+    with pytest.raises(PlanError, match="still open"):
+        planned(ledger, event_ids=[missed(ledger)])
+
+
+def test_the_hash_binds_what_is_approved(ledger: Ledger) -> None:
+    missed(ledger)
+    plan = planned(ledger)
+    with pytest.raises(PlanError, match="nothing was approved"):
+        approve(ledger, ACCOUNT, plan.id, "0" * 64, "ann", NOW)
+    with pytest.raises(PlanError, match="nothing was approved"):
+        approve(ledger, ACCOUNT, plan.id, plan.hash, "ann", plan.expires_at)
+    approve(ledger, ACCOUNT, plan.id, plan.hash, "ann", NOW)
+    approve(ledger, ACCOUNT, plan.id, plan.hash, "bob", NOW)
+    assert load_plan(ledger, ACCOUNT, plan.id).approved_by == "ann"
+
+
+def test_an_expired_plan_gives_way_to_a_new_one(ledger: Ledger) -> None:
+    missed(ledger)
+    old = planned(ledger)
+    later = make_plan(ledger, ACCOUNT, SETTINGS, old.expires_at, NOBODY)
+    assert later is not None
+    assert later.id != old.id
+    assert [row.state for row in rows(ledger, old.id)] == ["dropped"]
+    with pytest.raises(PlanError, match=r"closed \(expired\)"):
+        require_open(ledger, ACCOUNT, old.id, NOW)
+
+
+def test_what_a_person_rejected_is_not_asked_again_for_a_day(ledger: Ledger) -> None:
+    missed(ledger)
+    plan = planned(ledger)
+    with ledger.write() as connection:
+        close_plan(connection, ACCOUNT, plan.id, NOW, "ann", "rejected by ann")
+    assert planned(ledger) is None
+    assert make_plan(ledger, ACCOUNT, SETTINGS, NOW + timedelta(hours=25), NOBODY) is not None
+
+
+def test_what_nobody_answered_is_asked_again(ledger: Ledger) -> None:
+    missed(ledger)
+    plan = planned(ledger)
+    with ledger.write() as connection:
+        close_plan(connection, ACCOUNT, plan.id, NOW, "nobody", "nobody answered")
+    assert planned(ledger) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("arrived", {"delivery": "arrived", "arrived_at": NOW}),
+        ("pending", {"delivery": "pending"}),
+        ("pending", {"delivery": None}),
+        ("given_up", {"delivery": "given_up"}),
+        ("undetermined", {"delivery": "undetermined"}),
+        ("email_only", {"delivery": "not_expected", "has_webhook": False}),
+        ("deleted", {"delivery": "missed", "type": "porting_order.deleted"}),
+    ],
+)
+def test_each_kind_a_person_names_has_its_own_tick(ledger: Ledger, kind: str, given: dict[str, Any]) -> None:
+    event = add_event(ledger, **given)
+    with pytest.raises(PlanError, match=f"consent '{kind}'"):
+        planned(ledger, event_ids=[event], consents=[name for name in CONSENTS if name != kind])
+    assert planned(ledger, event_ids=[event], consents=[kind]).size == 1
+
+
+def test_named_events_that_cannot_be_sent(ledger: Ledger) -> None:
+    with pytest.raises(PlanError, match="not in the ledger"):
+        planned(ledger, event_ids=["182bd5e5-6e1a-4fe4-a799-aa6d9a6ab200"])
+    with pytest.raises(PlanError, match="no payload yet"):
+        planned(ledger, event_ids=[add_event(ledger, payload_status="created")], consents=CONSENTS)
+    with pytest.raises(PlanError, match="unknown, expected some of"):
+        planned(ledger, event_ids=[missed(ledger)], consents=["all"])
+    with pytest.raises(PlanError, match="by event type together with a time range"):
+        select_ids(ledger, ACCOUNT, event_type="porting_order.split")
+
+
+def test_a_dry_run_says_all_and_stores_nothing(ledger: Ledger) -> None:
+    missed(ledger)
+    told = planned(ledger, dry_run=True)
+    assert told.words.startswith("1 event, 1 order, oldest 60 min.")
+    with ledger.read() as connection:
+        assert connection.execute(republishes.select()).all() == []
+    assert planned(ledger).already_open is False
+
+
+def test_the_canary_is_clear_and_untried(ledger: Ledger) -> None:
+    """The oldest is a split, the next was tried before: both are bad canaries."""
+    missed(ledger, type="porting_order.split", created_at=NOW - timedelta(hours=9))
+    tried = missed(ledger, created_at=NOW - timedelta(hours=8), sends=1, last_sent_at=NOW - timedelta(hours=7))
+    with ledger.write() as connection:
+        connection.execute(
+            republishes.insert().values(
+                account=ACCOUNT, plan_id="old", event_id=tried, position=0, wave=1, state="not_arrived",
+                sent_at=NOW - timedelta(hours=7), settled_at=NOW - timedelta(hours=6),
+            )
+        )  # fmt: skip
+    fresh = missed(ledger)
+    first, *rest = rows(ledger, planned(ledger).id)
+    assert (first.event_id, first.wave) == (fresh, 1)
+    assert {row.wave for row in rest} == {2}
+
+
+def test_the_words_name_who_gets_it_twice_and_no_secret(ledger: Ledger) -> None:
+    add_feed(ledger, "deliveries", known={})
+    for _ in range(3):
+        event = missed(ledger)
+        add_delivery(ledger, source="deliveries", destination=AUDIT, event_id=event, matched="id")
+        add_delivery(ledger, source="deliveries", destination=CRM, event_id=event, matched="id", ok=False)
+    owned = missed(ledger, order_id="8a119b9e-16bc-4732-8f7b-7676d015b0dc")
+    add_delivery(ledger, source="deliveries", destination=AUDIT, event_id=owned, matched="id")
+    with ledger.write() as connection:
+        connection.execute(
+            orders.insert().values(
+                account=ACCOUNT, id="8a119b9e-16bc-4732-8f7b-7676d015b0dc", webhook_url="https://own.example.net/x"
+            )
+        )
+    mails = Destinations((AUDIT, CRM), ("a@example.com", "b@example.com"))
+    plan = make_plan(ledger, ACCOUNT, SETTINGS, NOW, mails)
+    assert plan is not None
+    assert plan.words == (
+        "4 events, 4 orders, oldest 60 min. Goes to: audit.example.com/hook (will get it twice),"
+        " crm.example.com/hook (missed it), own.example.net/x (own URL of an order), 2 mail addresses (8 mails)."
+    )
+    assert plan.expected_mails == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"republish_mode": "approve"}, "republish_mode is approve"),
+        ({"consumer_is_idempotent": False}, "consumer_is_idempotent"),
+        ({"auto_approve_max": 1}, "more than auto_approve_max"),
+        ({"republish_daily_cap": 1}, "republish_daily_cap"),
+        ({"republish_max_age": timedelta(minutes=30)}, "older than republish_max_age"),
+    ],
+)
+def test_mode_and_caps(ledger: Ledger, changes: dict[str, Any], why: str | None) -> None:
+    missed(ledger)
+    missed(ledger)
+    told = needs_person(ledger, AUTO.model_copy(update=changes), planned(ledger), NOW)
+    assert told is None if why is None else why in (told or "")
+
+
+def test_mails_and_consents_need_a_person(ledger: Ledger) -> None:
+    event = missed(ledger)
+    unreadable = make_plan(ledger, ACCOUNT, AUTO, NOW, Destinations(), dry_run=True)
+    mailed = make_plan(ledger, ACCOUNT, AUTO, NOW, Destinations((CRM,), ("a@example.com",)), dry_run=True)
+    agreed = planned(ledger, event_ids=[event], consents=["arrived"], dry_run=True)
+    for plan, why in ((unreadable, "unknown number of mails"), (mailed, "1 mails"), (agreed, "by itself")):
+        assert plan is not None
+        assert why in (needs_person(ledger, AUTO, plan, NOW) or "")

@@ -1,0 +1,239 @@
+"""The republish machine against a provider that refuses, stalls and breaks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.plan import approve, close_plan
+from telnyx_porting.flows.report import report
+from telnyx_porting.flows.republish import Done, Halted, Wait, advance, progress
+from telnyx_porting.ledger.tables import plans, republishes
+from tests.chaos.crew import lose
+from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REPUBLISH = "/v2/porting/events/*/republish"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
+    with loop(sandbox, tmp_path) as running:
+        running.begin()
+        yield running
+
+
+def ready(world: Loop, count: int) -> tuple[list[str], str]:
+    lost = lose(world, count)
+    plan = world.plan()
+    assert plan is not None
+    approve(world.ledger, ACCOUNT, plan.id, plan.hash, "ann", world.clock.now())
+    return lost, plan.id
+
+
+def step(world: Loop, plan_id: str, **more: Any) -> Any:
+    return advance(world.ledger, ACCOUNT, world.client, world.settings, plan_id, clock=world.clock.now, **more)
+
+
+def test_nothing_without_approval(world: Loop) -> None:
+    lose(world, 2)
+    plan = world.plan()
+    assert plan is not None
+    with pytest.raises(PlanError, match="not approved"):
+        step(world, plan.id)
+    assert not world.asked()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sends"),
+    [
+        ({"kind": "status", "status": 429}, 2),
+        ({"kind": "status", "status": 500, "when": "after"}, 1),
+        ({"kind": "status", "status": 503, "when": "before"}, 2),
+        ({"kind": "reset", "when": "after"}, 1),
+        ({"kind": "reset", "when": "before"}, 2),
+    ],
+    ids=lambda value: str(value),
+)
+def test_an_unclear_answer_is_looked_at_never_repeated(world: Loop, fault: dict[str, Any], sends: int) -> None:
+    """Whether it had an effect or not: the event is sent again only after the look, and arrives."""
+    lost, plan = ready(world, 1)
+    world.sandbox.fault(path=REPUBLISH, method="POST", times=1, **fault)
+    world.resume(plan)
+    assert sum(call["event_id"] == lost[0] for call in world.sandbox.republishes()) <= sends
+    world.jump(40 * MINUTE)
+    world.cycle()
+    assert world.states()[lost[0]] == "arrived"
+    assert world.false_verdicts() == []
+
+
+def test_a_refused_key_halts_at_once_and_condemns_no_event(world: Loop) -> None:
+    lost, plan = ready(world, 5)
+    fault = world.sandbox.fault("status", status=401, path=REPUBLISH, method="POST")
+    assert isinstance(world.resume(plan), Halted)
+    assert world.verdicts() == {"dropped": 5}
+    world.sandbox.control("DELETE", f"/faults/{fault}")
+    assert isinstance(world.cycle(), Done)
+    assert {world.states()[event] for event in lost} == {"arrived"}
+
+
+def test_three_refusals_in_a_row_are_not_about_the_events(world: Loop) -> None:
+    lost, plan = ready(world, 6)
+    fault = world.sandbox.fault("status", status=404, path=REPUBLISH, method="POST")
+    end = world.resume(plan)
+    assert isinstance(end, Halted)
+    assert "refused 3 events in a row" in end.reason
+    world.sandbox.control("DELETE", f"/faults/{fault}")
+    assert isinstance(world.cycle(), Done)
+    assert {world.states()[event] for event in lost} == {"arrived"}
+
+
+def test_one_refused_event_does_not_stop_the_others(world: Loop) -> None:
+    lost, plan = ready(world, 5)
+    world.sandbox.fault("status", status=404, path=f"/v2/porting/events/{lost[2]}/republish", method="POST")
+    assert isinstance(world.resume(plan), Done)
+    assert world.verdicts() == {"arrived": 4, "refused": 1}
+    assert world.plan() is None, "only a person asks again for what Telnyx refused"
+
+
+def test_an_expired_plan_sends_nothing_more(world: Loop) -> None:
+    _, plan = ready(world, 3)
+    world.jump(25 * 60 * MINUTE)
+    end = world.resume(plan)
+    assert isinstance(end, Halted)
+    assert end.reason == "expired"
+    assert not world.asked()
+
+
+def test_what_arrives_meanwhile_is_dropped(world: Loop) -> None:
+    """Somebody republished one by hand while the plan waited."""
+    lost, plan = ready(world, 2)
+    world.client.republish_porting_event(lost[0])
+    world.sandbox.settle()
+    assert isinstance(world.resume(plan), Done)
+    assert world.asked() == dict.fromkeys(lost, 1)
+    assert world.verdicts() == {"arrived": 1, "dropped": 1}
+
+
+def test_within_an_order_one_after_the_other(world: Loop) -> None:
+    order = world.orders(1)[0]
+    world.ear.up = False
+    lost = world.comments(order, 3)
+    world.jump(10 * MINUTE)
+    world.ear.up = True
+    world.jump(20 * MINUTE)
+    assert isinstance(world.cycle(), Done)
+    assert [call["event_id"] for call in world.sandbox.republishes()] == lost
+
+
+def test_off_is_off_even_in_the_middle(world: Loop) -> None:
+    _, plan = ready(world, 5)
+    assert isinstance(step(world, plan), Wait)
+    world.use(republish_mode="off")
+    assert isinstance(world.resume(plan), Halted)
+    assert sum(world.asked().values()) == 1
+
+
+def test_a_stop_from_outside_sends_no_more_and_leaves_the_plan_open(world: Loop) -> None:
+    lost, plan = ready(world, 5)
+    assert isinstance(step(world, plan, go_on=lambda: False), Wait)
+    assert not world.asked()
+    assert isinstance(world.resume(plan), Done)
+    assert world.asked() == dict.fromkeys(lost, 1)
+
+
+def test_two_accounts_of_one_user_send_nothing(world: Loop) -> None:
+    _, plan = ready(world, 2)
+    with world.ledger.write() as connection:
+        touch_feed(world.ledger, connection, "other", "events", user_id="u")
+        touch_feed(world.ledger, connection, ACCOUNT, "events", user_id="u")
+    end = world.resume(plan)
+    assert isinstance(end, Halted)
+    assert "same Telnyx user" in end.reason
+    assert not world.asked()
+
+
+def test_a_closed_plan_is_not_continued(world: Loop) -> None:
+    _, plan = ready(world, 3)
+    step(world, plan)
+    with world.ledger.write() as connection:
+        close_plan(connection, ACCOUNT, plan, world.clock.now(), "ann", "closed by ann")
+    end = world.resume(plan)
+    assert isinstance(end, Halted)
+    assert sum(world.asked().values()) == 1
+    assert world.verdicts() == {"arrived": 1, "dropped": 2}
+
+
+def test_a_consumer_that_dies_again_stops_the_rest(world: Loop) -> None:
+    world.use(republish_unconfirmed=20)
+    _, plan = ready(world, 60)
+    while (sent := sum(world.asked().values())) < 11:
+        wait = step(world, plan)
+        world.jump((wait.until - world.clock.now()).total_seconds())
+    world.ear.reachable = False
+    assert isinstance(world.resume(plan), Halted)
+    assert sum(world.asked().values()) <= sent + 20
+    assert world.false_verdicts() == []
+
+
+def test_pace_and_progress(world: Loop) -> None:
+    world.use(republish_per_second=20.0)
+    _, plan = ready(world, 4)
+    world.resume(plan)
+    with world.ledger.read() as connection:
+        times = sorted(connection.execute(select(republishes.c.sent_at)).scalars())
+    assert all(later - earlier >= timedelta(milliseconds=49) for earlier, later in pairwise(times))
+    so_far = progress(world.ledger, ACCOUNT, plan, world.clock.now() + timedelta(minutes=1))
+    assert (so_far.size, so_far.sent, so_far.arrived, so_far.left) == (4, 4, 4, 0)
+    assert str(so_far).startswith("4 of 4 sent, 4 arrived, 0 left; ")
+
+
+def test_the_report_tells_everything_once(world: Loop) -> None:
+    lost, plan = ready(world, 4)
+    world.sandbox.control("POST", "/undeliverable", {"event_ids": lost[2:3]})
+    assert isinstance(world.resume(plan), Done)
+    told = report(world.ledger, ACCOUNT, plan)
+    assert told.counts == {"arrived": 3, "not_arrived": 1}
+    assert not told.all_arrived
+    assert told.summary == "Of 4 events: 3 arrived, 1 not arrived."
+    assert "Found: 4 missed" in told.markdown
+    assert "Approved by ann" in told.markdown
+    assert f"| `{lost[2]}` | new_comment | not_arrived |" in told.markdown
+    assert told.confirm_p50 is not None
+    assert told.confirm_p95 is not None
+    assert 0 <= told.confirm_p50 <= told.confirm_p95 < 5
+    with world.ledger.read() as connection:
+        assert connection.execute(plans.select()).one().close_reason == "done"
+
+
+def test_late_evidence_lifts_a_verdict(world: Loop) -> None:
+    """Told not to have arrived; a day later the webhook comes through after all."""
+    lost, plan = ready(world, 3)
+    world.ear.reachable = False
+    world.sandbox.control("POST", "/undeliverable", {"event_ids": lost})
+    world.ear.reachable = True
+    world.resume(plan)
+    assert world.verdicts()["not_arrived"] == 1
+    world.sandbox.control("POST", "/undeliverable", {"event_ids": []})
+    for event in lost:
+        world.client.republish_porting_event(event)
+    world.sandbox.settle()
+    world.look()
+    assert {world.states()[event] for event in lost} == {"arrived"}
+    assert world.verdicts()["not_arrived"] == 0
