@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -246,12 +246,26 @@ def test_an_event_without_any_time_is_given_once() -> None:
     assert sorted(got) == sorted(row["id"] for _, row in rows)
 
 
-def test_a_provider_that_ignores_bounds_is_read_if_small_and_refused_if_large() -> None:
+def test_a_provider_that_ignores_bounds_is_read_if_small_and_refused_if_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proof_module, "UNSPLITTABLE_ROWS", 50)
     until = START + timedelta(hours=3)
-    assert len(ids(read(Mirror(spread(9), bounds="ignored"), START, until))) == 4
-    ancient = START - timedelta(days=900)
-    with pytest.raises(IncompleteListing):
-        read(Mirror(spread(300), bounds="ignored", cap=100), ancient, ancient + timedelta(days=1), page_size=5)
+    assert len(ids(read(Mirror(spread(50), bounds="ignored"), START, until))) == 4
+    with pytest.raises(IncompleteListing, match="more than 50 rows"):
+        read(Mirror(spread(51), bounds="ignored"), START, until, page_size=5)
+
+
+def test_a_list_that_grows_at_every_look_is_not_chased_for_ever() -> None:
+    """However fast we read, there is a new row behind us; a reading may succeed where pages are few."""
+    arrivals = {
+        number: [(START + timedelta(seconds=number), event(1000 + number, START + timedelta(seconds=number)))]
+        for number in range(1, 3_000)
+    }
+    mirror = Mirror(spread(40), arrivals=arrivals)
+    with suppress(IncompleteListing):
+        read(mirror, START, NOW, page_size=4)
+    assert len(mirror.requests) < 500
 
 
 def test_an_open_window_is_closed_at_the_call() -> None:

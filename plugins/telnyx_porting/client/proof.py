@@ -80,13 +80,24 @@ class Reading(Generic[T]):
             for page in (first, *others):
                 self._take(page)
             closing, adds_up = await self._finish(first)
-            if len(self.seen) == closing and self.totals == {closing} and adds_up:
-                return self._window()
-            if len(self.seen) > closing or not adds_up:
-                if parts := self._split(len(self.seen), None, None):
-                    return parts
-                self.seen.clear()
+            if (verdict := await self._judge(closing, adds_up)) is not None:
+                return verdict
         raise self._incomplete(closing, "counts and rows did not agree, in several readings")
+
+    async def _judge(self, closing: int, adds_up: bool) -> Window[T] | list[Span] | None:
+        """Say what a reading was worth; None when it is to be repeated."""
+        read = len(self.seen)
+        if self.totals == {closing} and read >= closing:
+            if read == closing and adds_up:
+                return self._window()
+            # The list stands still, and there is more than it counts: the count is capped.
+            if parts := self._split(read, None, None):
+                return parts
+            if read > closing:
+                return await self._read_uncounted()
+        if read > closing:
+            self.seen.clear()
+        return None
 
     def _first_pages(self) -> range:
         """Choose the pages to ask for at once: the first, or as many as are surely there if the guess is right."""
