@@ -258,11 +258,9 @@ def test_a_provider_that_ignores_bounds_is_read_if_small_and_refused_if_large(
 
 def test_a_list_that_grows_at_every_look_is_not_chased_for_ever() -> None:
     """However fast we read, there is a new row behind us; a reading may succeed where pages are few."""
-    arrivals = {
-        number: [(START + timedelta(seconds=number), event(1000 + number, START + timedelta(seconds=number)))]
-        for number in range(1, 3_000)
-    }
-    mirror = Mirror(spread(40), arrivals=arrivals)
+    soon = START + timedelta(minutes=10)
+    late = [(soon + timedelta(microseconds=n), event(1000 + n, soon + timedelta(microseconds=n))) for n in range(3_000)]
+    mirror = Mirror(spread(40), arrivals={n: [row] for n, row in enumerate(late, 1)})
     with suppress(IncompleteListing):
         read(mirror, START, NOW, page_size=4)
     assert len(mirror.requests) < 500
