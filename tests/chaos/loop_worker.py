@@ -49,8 +49,9 @@ def fork(job: dict[str, Any]) -> int:
         try:
             work(job)
             status = 0
-        except Exception:
-            pass
+        except Exception as error:
+            sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
+            sys.stderr.flush()
         finally:
             os._exit(status)
     return pid
@@ -72,6 +73,8 @@ def main() -> None:
             how = "stopped" if os.WIFSTOPPED(status) else "killed" if os.WIFSIGNALED(status) else "ended"
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
             answers.append({"pid": pid, "how": how, "code": code})
+        sys.stdout.write(json.dumps(answers) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

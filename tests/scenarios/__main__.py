@@ -1,5 +1,6 @@
 """``python -m tests.scenarios [words]``: play all scenarios, or those whose name holds the words; print a table."""
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import logging
@@ -17,9 +18,9 @@ def main(words: str) -> int:
     """Return 0 when every scenario came out as expected."""
     logging.disable(logging.WARNING)
     chosen = [story for story in STORIES if words in story.name]
-    max((len(story.name) for story in chosen), default=0)
+    width = max((len(story.name) for story in chosen), default=0)
     wrong = 0
-    time.monotonic()
+    begin = time.monotonic()
     with running_sandbox() as sandbox:
         for story in chosen:
             started = time.monotonic()
@@ -30,9 +31,11 @@ def main(words: str) -> int:
                     got = f"{type(error).__name__}: {error}"
             ok = got == story.expected
             wrong += not ok
-            time.monotonic() - started
+            seconds = time.monotonic() - started
+            print(f"{'ok   ' if ok else 'WRONG'} {story.name:{width}}  {story.expected}  ({seconds:.1f} s)", flush=True)
             if not ok:
-                pass
+                print(f"{'':{width + 6}}  got: {got}", flush=True)
+    print(f"{len(chosen) - wrong} of {len(chosen)} scenarios as expected, {time.monotonic() - begin:.0f} s")
     return 1 if wrong else 0
 
 
