@@ -50,12 +50,12 @@ class World:
         self.watched.cycle()
         self.statuses: dict[int, tuple[str, str]] = {}
         self.unclear: set[str] = set()  # messages of which the sender cannot know whether they arrived
-        self.never: set[str] = set()  # messages that were claimed by a sender that died before sending
+        self.never: set[tuple[str, int]] = set()  # turns whose message was claimed by a sender that died before sending
         self.mode = "well"
 
     def send(self, channel: Channel, message: Message) -> None:
         if self.mode == "killed before":
-            self.never.add(message.dedup_key)
+            self.never |= {(entry["key"], entry["turn"]) for entry in message.findings}
             raise Killed
         if self.mode == "refused":
             raise ChannelError("refused", not_sent=True)
@@ -104,7 +104,7 @@ class World:
                 times = sum(dedup == key for _, dedup, _ in messages)
                 assert times == 1 or key in self.unclear, f"{turn} was told {times} times, and nothing had failed"
             if resolved and not firing:
-                assert self.never, f"{turn} was resolved where it was never told"
+                assert turn in self.never, f"{turn} was resolved where it was never told"
             if resolved:
                 assert messages[-1][0] == "resolved", f"{turn} spoke after it was over"
         for order, (status, code) in self.statuses.items():

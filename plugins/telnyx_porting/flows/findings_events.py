@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Text, and_, or_, select, type_coerce
 
-from telnyx_porting.flows.findings_seen import HIGH, LOW, Seen, fixed
+from telnyx_porting.flows.findings_seen import EPOCH, HIGH, LOW, Seen, exactly
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import WEBHOOK_TYPES
 
@@ -23,7 +23,7 @@ def stuck(look: Look) -> Iterator[Seen]:
         and_(events.c.methods == [], events.c.type.in_(sorted(WEBHOOK_TYPES))),
     )
     query = _with_order(look).where(
-        events.c.payload_status.not_in(fixed("completed")),
+        events.c.payload_status != exactly("completed"),
         events.c.created_at <= look.now - look.settings.stuck_after,
         can_have_webhook,
     )
@@ -37,7 +37,7 @@ def stuck(look: Look) -> Iterator[Seen]:
 
 def given_up(look: Look) -> Iterator[Seen]:
     """Events whose notification never arrived although every send of the budget was spent."""
-    query = _with_order(look).where(events.c.delivery.in_(fixed("given_up")))
+    query = _with_order(look).where(events.c.delivery == exactly("given_up"), events.c.created_at > EPOCH)
     for row in look.connection.execute(query).mappings():
         if not look.ignores(row):
             detail = {"event_type": row["type"], "sends": row["sends"]}

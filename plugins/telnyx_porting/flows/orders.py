@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, tuple_, update
 
 from telnyx_porting.errors import NotFoundError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.findings_seen import EPOCH, exactly
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
 from telnyx_porting.models import SPLIT
@@ -112,7 +113,7 @@ def _due(ledger: Ledger, account: str, now: datetime) -> tuple[list[str], int]:
     not_generated = exists().where(
         events.c.account == account,
         events.c.order_id == orders.c.id,
-        events.c.payload_status != literal("completed", literal_execute=True),
+        events.c.payload_status != exactly("completed"),
     )
     foc = func.coalesce(orders.c.foc_actual, orders.c.foc_requested)
     is_open = or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))
@@ -143,7 +144,7 @@ def project_events(ledger: Ledger, account: str, now: datetime) -> int:
     fresh = or_(events.c.projected.is_(None), events.c.projected != events.c.payload_status)
     query = (
         select(events.c.id, events.c.order_id, events.c.type, events.c.payload_status, events.c.natural_key)
-        .where(events.c.account == account, fresh)
+        .where(events.c.account == account, fresh, events.c.created_at > EPOCH)
         .limit(EVENTS_AT_ONCE)
     )
     while True:

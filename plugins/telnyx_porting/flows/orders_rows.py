@@ -97,7 +97,7 @@ def _take_all(row: dict[str, Any], history: list[Any], order: PortingOrder | Non
             if row[name] is None and isinstance(payload.get(name), str):
                 row[name] = payload[name]
     told = [change.at for change in changes]
-    row["updated_at"] = max((t for t in (row["updated_at"], row["api_updated_at"], *told) if t), default=None)
+    row["updated_at"] = max((t for t in (row["updated_at"], row["api_updated_at"], *told) if t), default=now)
 
 
 def _take_status(row: dict[str, Any], status: Standing) -> None:

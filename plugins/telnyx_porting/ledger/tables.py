@@ -64,12 +64,14 @@ Index(
 Index(
     "porting_events_to_project",
     events.c.account,
+    events.c.created_at,
     postgresql_where=text("projected IS NULL OR projected <> payload_status"),
     sqlite_where=text("projected IS NULL OR projected <> payload_status"),
 )
 Index(
     "porting_events_given_up",
     events.c.account,
+    events.c.created_at,
     postgresql_where=text("delivery = 'given_up'"),
     sqlite_where=text("delivery = 'given_up'"),
 )
@@ -131,7 +133,8 @@ Index(
 CLOSED = ("ported", "cancelled", "canceled", "deleted")
 MESSAGING_OPEN = ("pending", "activating", "exception")
 _OPEN = text(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
-Index("porting_orders_open", orders.c.account, postgresql_where=_OPEN, sqlite_where=_OPEN)
+# without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
+Index("porting_orders_open", orders.c.account, orders.c.updated_at, postgresql_where=_OPEN, sqlite_where=_OPEN)
 
 feeds = Table(
     "porting_feeds",

@@ -1,0 +1,202 @@
+"""Orders: their rows say what is true now, whatever told it and in whatever order it came in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+
+from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.findings_seen import EPOCH, exactly, fixed, order_is_open
+from telnyx_porting.flows.orders import project_events, sync_orders
+from telnyx_porting.flows.orders_history import Change, Reading, standing
+from telnyx_porting.ledger.tables import alerts, events, orders
+from tests.flows.watched import START, Watched, order_id, quick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from telnyx_porting.ledger.engine import Ledger
+
+STATUSES = ("in-process", "submitted", "exception", "foc-date-confirmed", "ported")
+
+
+def at(minutes: int) -> Any:
+    return START + timedelta(minutes=minutes, microseconds=551)
+
+
+HISTORY = st.lists(st.tuples(st.integers(0, 500), st.sampled_from(STATUSES)), unique_by=lambda step: step[0])
+
+
+@given(HISTORY, st.randoms())
+def test_the_order_in_which_events_come_in_does_not_matter(steps: list[tuple[int, str]], random: Any) -> None:
+    changes = [Change(status, at(minutes), ()) for minutes, status in steps]
+    shuffled = list(changes)
+    random.shuffle(shuffled)
+    assert standing(shuffled, None) == standing(changes, None)
+
+
+@given(HISTORY)
+def test_status_is_the_newest_and_episodes_are_runs_of_exception(steps: list[tuple[int, str]]) -> None:
+    now = standing([Change(status, at(minutes), ()) for minutes, status in steps], None)
+    if not steps:
+        assert now is None
+        return
+    ordered = [status for _, status in sorted(steps)]
+    runs = [status for n, status in enumerate(ordered) if n == 0 or ordered[n - 1] != status]
+    assert now is not None
+    assert (now.status, now.episode) == (ordered[-1], runs.count("exception"))
+
+
+@pytest.mark.parametrize(
+    ("read_at", "status", "expected"),
+    [
+        (9, "submitted", "exception"),  # read before the event: the event is news
+        (10, "exception", "exception"),
+        (11, "submitted", "submitted"),  # read after it: an event is missing or stuck
+    ],
+)
+def test_order_itself_counts_only_where_it_is_newer(read_at: int, status: str, expected: str) -> None:
+    told = [Change("in-process", at(1), ()), Change("exception", at(10), (("OTHER", None),))]
+    now = standing(told, Reading(status, at(read_at), at(read_at), ()))
+    assert now is not None
+    assert now.status == expected
+
+
+def test_milliseconds_of_an_order_and_microseconds_of_its_event_are_the_same_time() -> None:
+    event = START.replace(microsecond=120_551)
+    order = START.replace(microsecond=120_000)
+    now = standing([Change("exception", event, ())], Reading("exception", order, order, (("NEW", "code"),)))
+    assert now is not None
+    assert (now.since, now.codes, now.episode) == (event, (("NEW", "code"),), 1)
+
+
+def test_exception_known_only_from_the_order_is_counted_and_stays_counted(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.status(1, "submitted")
+    for status in ("exception", "submitted", "exception"):
+        watched.later(minutes=1)
+        watched.reading(1, status)
+    watched.look()
+    with ledger.read() as connection:
+        assert connection.execute(select(orders.c.episode)).scalar_one() == 2
+
+
+def test_events_are_taken_in_once_and_again_when_their_payload_comes(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    late = watched.event("status_changed", 1, None)
+    for order in range(2, 300):
+        watched.tell(watched.raw_status(order, "submitted"))
+    assert project_events(ledger, watched.account, watched.now) == 299
+    assert project_events(ledger, watched.account, watched.now) == 0
+    watched.later(minutes=1)
+    watched.status(1, "submitted", id=late)
+    assert project_events(ledger, watched.account, watched.now) == 1
+
+
+def test_deleted_draft_is_closed(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.reading(1, "draft")
+    watched.later(minutes=1)
+    deleted_at = watched.now.isoformat()
+    watched.event("deleted", 1, {"id": order_id(1), "customer_reference": "x", "deleted_at": deleted_at})
+    watched.look()
+    with ledger.read() as connection:
+        assert connection.execute(select(orders.c.status)).scalar_one() == "deleted"
+
+
+# -- against a simulated Telnyx ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: RunningSandbox) -> Iterator[TelnyxClient]:
+    sandbox.reset("empty")
+    with TelnyxClient(sandbox.api_key, sandbox.base_url) as telnyx:
+        yield telnyx
+
+
+def test_list_is_read_once_a_day_and_open_orders_every_hour(
+    ledger: Ledger, sandbox: RunningSandbox, client: TelnyxClient
+) -> None:
+    ids = [sandbox.order(customer_reference=f"branch-{number}") for number in range(3)]
+    sandbox.act(ids[0], "status", value="ported", force=True)
+    watched = Watched(ledger, quick())
+
+    def sync() -> tuple[bool, int]:
+        result = sync_orders(ledger, watched.account, client, watched.settings, watched.now)
+        return result.listed, result.read
+
+    assert sync() == (True, 3)
+    sandbox.forget_requests()
+    watched.later(minutes=30)
+    assert sync() == (False, 0)
+    assert sandbox.requests()["total"] == 0, "nothing is due: nothing is asked"
+    watched.later(minutes=30)
+    listed, read = sync()
+    assert read == (3 if listed else 2), "the finished order is left alone, unless the list is shorter"
+    watched.later(days=1)
+    assert sync() == (True, 3)
+
+
+def test_order_says_what_no_event_says(ledger: Ledger, sandbox: RunningSandbox, client: TelnyxClient) -> None:
+    order = sandbox.order(customer_reference="north-branch-17")
+    sandbox.act(order, "status", value="foc-date-confirmed", foc="2026-10-02T15:00:00Z", force=True)
+    watched = Watched(ledger, quick())
+    sync_orders(ledger, watched.account, client, watched.settings, watched.now)
+    with ledger.read() as connection:
+        row = connection.execute(select(orders)).mappings().one()
+    assert (row["status"], row["customer_reference"], row["seen_by"]) == (
+        "foc-date-confirmed",
+        "north-branch-17",
+        "order",
+    )
+    assert row["foc_actual"].isoformat() == "2026-10-02T15:00:00+00:00"
+
+
+# -- the cost of a look ------------------------------------------------------------------------------------------------
+
+
+def test_looks_use_the_indexes_on_what_is_open(ledger: Ledger) -> None:
+    """A look costs what is open, not what ever was."""
+    queries = {
+        "porting_events_to_project": "SELECT id FROM porting_events WHERE account = 'a'"
+        " AND (projected IS NULL OR projected <> payload_status) AND created_at > 0 LIMIT 10",
+        "porting_orders_open": select(orders.c.id).where(orders.c.account == "a", order_is_open()),
+        "porting_events_given_up": select(events.c.id).where(
+            events.c.account == "a", events.c.delivery == exactly("given_up"), events.c.created_at > EPOCH
+        ),
+        "porting_events_not_generated": select(events.c.id).where(
+            events.c.account == "a", events.c.payload_status != exactly("completed"), events.c.created_at <= START
+        ),
+        "porting_alerts_live": select(alerts.c.key).where(
+            alerts.c.account == "a",
+            alerts.c.channel == "c",
+            alerts.c.status.in_(fixed("queued", "sent", "resolving")),
+        ),
+        "porting_alerts_due": select(alerts.c.key).where(
+            alerts.c.account == "a", alerts.c.next_at.is_not(None), alerts.c.next_at <= START
+        ),
+    }
+    for index, query in queries.items():
+        assert index in plan_of(ledger, query), index
+
+
+def plan_of(ledger: Ledger, query: Any) -> str:
+    sql = query if isinstance(query, str) else str(query.compile(ledger.engine, compile_kwargs={"literal_binds": True}))
+    with ledger.read() as connection:
+        if ledger.is_sqlite:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
+            return "\n".join(str(row[3]) for row in rows)
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        return "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + sql.replace("%", "%%")))
