@@ -37,6 +37,8 @@ SLOW_BELOW = 0.2
 """Share of a window's allowance below which requests are spread over the rest of the window."""
 CATCH_UP = 0.05
 """Seconds a timer may be late before the time lost is lost for good."""
+SHORTEST_WAIT = 0.001
+"""Seconds; timers are no finer, and a train catches up."""
 FORGIVEN_AFTER = 5.0
 """Seconds without a 429 after which the next one is the first again."""
 LONGEST_BLOCK = 3600.0
@@ -193,11 +195,11 @@ class Pacer:
             learned_wait, interval = self._learned_pace(now, keep_free)
             by_provider = max(self._blocked_until - now, learned_wait)
             if by_provider > 0:
-                return Grant(wait=by_provider, by_provider=True)
+                return Grant(wait=max(by_provider, SHORTEST_WAIT), by_provider=True)
             if per_second is not None:
                 fixed = self._fixed.setdefault(per_second, _Train(now))
                 if (wait := fixed.wait(now)) > 0:
-                    return Grant(wait=wait)
+                    return Grant(wait=max(wait, SHORTEST_WAIT))
                 fixed.depart(now, 1 / per_second)
             self._learned.depart(now, interval)
             self._granted += 1
