@@ -64,7 +64,7 @@ class Receiver:
         self._guard = guard
         self._counters_port = counters_port
         self._answers: Counter[tuple[str, int]] = Counter()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._clock: asyncio.Task[None] | None = None
         self._counters = Starlette(routes=[Route("/metrics", self.metrics)])
         self._public = Starlette(
             routes=[
@@ -89,10 +89,10 @@ class Receiver:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        self._tasks = [asyncio.create_task(self._guard.watch()), asyncio.create_task(self._recorder.beat())]
+        self._clock = asyncio.create_task(self._guard.watch())
+        self._recorder.start()
         yield
-        for task in self._tasks:
-            task.cancel()
+        self._clock.cancel()
         await self._recorder.close()
 
     async def webhook(self, scope: Scope, receive: Receive, account: str) -> Response:
@@ -135,9 +135,9 @@ class Receiver:
         return PlainTextResponse("not stored", 503)
 
     async def healthz(self, _request: Request) -> Response:
-        """Say that the process answers, and that its clock and its heart go on."""
-        ill = any(task.done() for task in self._tasks)
-        return PlainTextResponse("not ok", 503) if ill else PlainTextResponse("ok")
+        """Say that the process answers, and that its clock and its writer go on."""
+        well = self._clock is not None and not self._clock.done() and self._recorder.alive
+        return PlainTextResponse("ok") if well else PlainTextResponse("not ok", 503)
 
     async def readyz(self, _request: Request) -> Response:
         """Say whether a webhook would be stored now."""

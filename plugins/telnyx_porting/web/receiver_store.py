@@ -1,17 +1,18 @@
 """The receiver's one writer: a commit to disk costs the same for one webhook as for hundreds, so they share it.
 
-What arrives while a commit is under way goes into the next one. Nothing else in the process writes to the ledger,
-and it does so in a thread of its own, so that a slow database never stops the event loop.
+What arrives while a commit is under way goes into the next one, which starts at once. Nothing else in the process
+writes to the ledger; the writer is a thread, so that a slow disk or database never stops the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.exc import ProgrammingError
@@ -53,15 +54,28 @@ class Recorder:
         self.healthy: bool | None = None  # whether the last write succeeded; None before the first
         self._ledger = ledger
         self._accounts = accounts
-        self._waiting: list[Waiting] = []
-        self._refused: Counter[str] = Counter()
-        self._writing = False
-        self._gathering: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(1, "receipts")
+        self._queue: SimpleQueue[Waiting | str | None] = SimpleQueue()  # to store | refused account | end
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Write a first heartbeat, and go on."""
+        self._thread = Thread(target=self._work, args=(asyncio.get_running_loop(),), name="receipts")
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writer works."""
+        return self._thread is not None and self._thread.is_alive()
+
+    async def close(self) -> None:
+        """Write what waits and a last heartbeat, and end."""
+        self._queue.put(None)
+        while self.alive:
+            await asyncio.sleep(0.01)
 
     def refuse(self, account: str) -> None:
         """Count a refused signature; the count is written with the next heartbeat."""
-        self._refused[account] += 1
+        self._queue.put(account)
 
     async def keep(self, receipt: Mapping[str, Any], seconds: float) -> bool:
         """Return True once the receipt is on disk.
@@ -70,63 +84,52 @@ class Recorder:
         """
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[bool] = loop.create_future()
-        self._refused.pop(receipt["account"], None)
-        self._waiting.append((receipt, stored))
-        if not self._writing:
-            if len(self._waiting) >= _ENOUGH:
-                self._write()
-            elif self._gathering is None:
-                self._gathering = loop.call_later(_GATHER, self._write)
+        self._queue.put((receipt, stored))
         too_late = loop.call_later(seconds, _settle, stored, False)
         try:
             return await stored
         finally:
             too_late.cancel()
 
-    async def beat(self) -> None:
-        """Write a heartbeat now and then, until cancelled. Every write is one."""
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        refused: Counter[str] = Counter()
+        ended = False
+        batch: list[Waiting] = []
         while True:
-            self._write()
-            await asyncio.sleep(HEARTBEAT)
+            now = datetime.now(UTC)
+            error: BaseException | None = None
+            try:
+                store_receipts(self._ledger, self._accounts, [receipt for receipt, _ in batch], refused, now)
+                refused.clear()
+            except Exception as problem:  # whatever it is: nobody is told 200, and the writer goes on
+                error = problem
+            self._note(error)
+            loop.call_soon_threadsafe(_settle_all, batch, error is None)
+            if ended:
+                return
+            batch, ended = self._next(refused)
 
-    async def close(self) -> None:
-        """Write what waits, and a last heartbeat."""
-        self._write()
-        while self._writing:
-            await asyncio.sleep(0.01)
-
-    def _write(self) -> None:
-        """Start a commit of what waits, unless one is under way: its end starts the next."""
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        if self._writing:
-            return
-        self._writing = True
-        batch = [one for one in self._waiting[:_AT_ONCE] if not one[1].done()]  # done: told 503 already
-        del self._waiting[:_AT_ONCE]
-        refused, self._refused = self._refused, Counter()
-        writing = asyncio.get_running_loop().run_in_executor(
-            self._thread,
-            store_receipts,
-            self._ledger,
-            self._accounts,
-            [receipt for receipt, _ in batch],
-            refused,
-            datetime.now(UTC),
-        )
-        writing.add_done_callback(partial(self._written, batch, refused))
-
-    def _written(self, batch: list[Waiting], refused: Counter[str], writing: asyncio.Future[None]) -> None:
-        error = writing.exception()
-        if error is not None:
-            self._refused.update(refused)
-        self._note(error)
-        for _, stored in batch:
-            _settle(stored, error is None)
-        self._writing = False
-        if self._waiting:
-            self._write()
+    def _next(self, refused: Counter[str]) -> tuple[list[Waiting], bool]:
+        """Wait for something to store or for the time of a heartbeat, and take what there is."""
+        batch: list[Waiting] = []
+        until = time.monotonic() + HEARTBEAT
+        gathered = False
+        while len(batch) < _AT_ONCE:
+            try:
+                item = self._queue.get(timeout=0 if batch else max(0.0, until - time.monotonic()))
+            except Empty:
+                return batch, False
+            if item is None:
+                return batch, True
+            if isinstance(item, str):
+                refused[item] += 1
+            elif not item[1].done():  # else its sender has been told 503
+                refused.pop(item[0]["account"], None)
+                batch.append(item)
+                if not gathered and self._queue.qsize() < _ENOUGH:
+                    time.sleep(_GATHER)
+                gathered = True
+        return batch, False
 
     def _note(self, error: BaseException | None) -> None:
         if error is None and self.healthy is False:
@@ -134,6 +137,11 @@ class Recorder:
         elif error is not None and self.healthy is not False:
             log.error("webhooks are answered 503 until the ledger takes them: %s", describe(error))
         self.healthy = error is None
+
+
+def _settle_all(batch: list[Waiting], outcome: bool) -> None:
+    for _, stored in batch:
+        _settle(stored, outcome)
 
 
 def _settle(stored: asyncio.Future[bool], outcome: bool) -> None:
