@@ -22,9 +22,9 @@ with DAG(
     default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=30)),
     doc_md="""
 ### Read port-in events into the ledger
-Reads the window since the last sealed one (plus an overlap) and seals it once it is **proved complete**: the counts before
-the first and after the last page are equal, and equal the distinct ids. A window that could not be proved stays open with
-its reason. When rows changed, the asset `telnyx_porting_events` wakes the other DAGs.
+Reads the window since the last sealed one (plus an overlap) and seals it once it is **proved complete**: the counts
+before the first and after the last page are equal, and equal the distinct ids. A window that could not be proved stays
+open with its reason. When rows changed, the asset `telnyx_porting_events` wakes the other DAGs.
 """,
 ) as dag:
     TelnyxScanPortingEventsOperator.partial(

@@ -246,7 +246,7 @@ def wait_for_ctrl_c(processes: Processes) -> None:
 
 def say(text: str) -> None:
     """Print for the person at the terminal, at once."""
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 def main() -> int:
@@ -263,7 +263,7 @@ def main() -> int:
     try:
         return run(ROOT / "build" / "demo", Ports(**options), once=once)
     except DemoError as error:
-        print(f"demo: {error}", file=sys.stderr)  # noqa: T201
+        print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
 from telnyx_porting.ledger import tables
-from telnyx_porting.ledger.engine import Ledger
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
 
 Json = dict[str, Any]
 

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Processes:
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start one process in a new session, its output in ``<logs>/<name>.log``."""
         log = self._stack.enter_context((self.logs / f"{name}.log").open("wb"))
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
         self._running.append((name, process))
@@ -98,7 +99,7 @@ def session(leader: int) -> Iterator[int]:
 
 
 def _ps() -> list[Path]:
-    listing = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=False)  # noqa: S607
+    listing = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=False)
     return [Path(pid) for pid in listing.stdout.split()]
 
 

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from include.sandbox.world import World
 
 _WEBHOOK, _ATTEMPTS = "filter[webhook][contains]", "filter[attempts][contains]"
-_TIMES = {
-    f"filter[{field}][{end}]": (field, end) for field in ("started_at", "finished_at") for end in ("gte", "lte")
-}
+_TIMES = {f"filter[{field}][{end}]": (field, end) for field in ("started_at", "finished_at") for end in ("gte", "lte")}
 _PARAMETERS = (
-    "page[number]", "page[size]", "filter[status][eq]", "filter[event_type]", _WEBHOOK, _ATTEMPTS, *_TIMES,
+    "page[number]",
+    "page[size]",
+    "filter[status][eq]",
+    "filter[event_type]",
+    _WEBHOOK,
+    _ATTEMPTS,
+    *_TIMES,
 )
 
 

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 _PAGES = ("page[number]", "page[size]")
 _STATUSES = (
-    "enabled", "enable-received", "enable-pending", "enable-submtited", "delete-received", "delete-pending",
-    "delete-submitted", "deleted",
+    "enabled",
+    "enable-received",
+    "enable-pending",
+    "enable-submtited",
+    "delete-received",
+    "delete-pending",
+    "delete-submitted",
+    "deleted",
 )
 #: filter -> values it takes (empty = any text)
 _FILTERS: dict[str, tuple[str, ...]] = {
@@ -37,20 +43,35 @@ _FILTER_NAMES = tuple(f"filter[{name}][eq]" for name in _FILTERS)
 
 
 def _events(world: World) -> list[Json]:
-    other = {"id": world.ids.named("other notification event"), "name": "Emergency call",
-             "notification_category": "Voice", "enabled": True}
-    port_in = {"id": world.ids.named("notification event"), "name": "Port In",
-               "notification_category": "Numbers", "enabled": True}
+    other = {
+        "id": world.ids.named("other notification event"),
+        "name": "Emergency call",
+        "notification_category": "Voice",
+        "enabled": True,
+    }
+    port_in = {
+        "id": world.ids.named("notification event"),
+        "name": "Port In",
+        "notification_category": "Numbers",
+        "enabled": True,
+    }
     return [other | _dates(world), port_in | _dates(world)]
 
 
 def _conditions(world: World) -> list[Json]:
     def condition(name: str, event: str, text: str) -> Json:
         return {
-            "id": world.ids.named(f"{event} condition"), "notification_event_id": world.ids.named(event),
-            "name": name, "description": text, "associated_record_type": "account",
-            "supported_channels": ["webhook", "email"], "allow_multiple_channels": True, "asynchronous": False,
-            "enabled": True, "parameters": [], **_dates(world),
+            "id": world.ids.named(f"{event} condition"),
+            "notification_event_id": world.ids.named(event),
+            "name": name,
+            "description": text,
+            "associated_record_type": "account",
+            "supported_channels": ["webhook", "email"],
+            "allow_multiple_channels": True,
+            "asynchronous": False,
+            "enabled": True,
+            "parameters": [],
+            **_dates(world),
         }
 
     return [
@@ -66,8 +87,11 @@ def _profiles(world: World) -> list[Json]:
 def _channels(world: World) -> list[Json]:
     return [
         {
-            "id": c.id, "notification_profile_id": world.ids.named("profile"), "channel_type_id": c.type,
-            "channel_destination": c.destination, "created_at": iso_ms(c.created_us),
+            "id": c.id,
+            "notification_profile_id": world.ids.named("profile"),
+            "channel_type_id": c.type,
+            "channel_destination": c.destination,
+            "created_at": iso_ms(c.created_us),
             "updated_at": iso_ms(c.created_us),
         }
         for c in world.channels
@@ -79,9 +103,14 @@ def _settings(world: World) -> list[Json]:
         {
             "id": world.ids.named(f"setting {c.id}"),
             "notification_event_condition_id": world.ids.named("notification event condition"),
-            "notification_profile_id": world.ids.named("profile"), "notification_channel_id": c.id,
-            "associated_record_type": "account", "associated_record_type_value": world.user_id, "parameters": [],
-            "status": c.status, "created_at": iso_ms(c.created_us), "updated_at": iso_ms(c.created_us),
+            "notification_profile_id": world.ids.named("profile"),
+            "notification_channel_id": c.id,
+            "associated_record_type": "account",
+            "associated_record_type_value": world.user_id,
+            "parameters": [],
+            "status": c.status,
+            "created_at": iso_ms(c.created_us),
+            "updated_at": iso_ms(c.created_us),
         }
         for c in world.channels
     ]

@@ -95,9 +95,7 @@ def _by_creation(world: World, number: int, size: int, sort: str, with_numbers: 
     return pages.page(number, size, world.order_count(), fetch, world.switches)
 
 
-def _tests(
-    query: Query, names: dict[str, str], bounds: dict[str, str], contains: str
-) -> list[Callable[[Order], bool]]:
+def _tests(query: Query, names: dict[str, str], bounds: dict[str, str], contains: str) -> list[Callable[[Order], bool]]:
     tests: list[Callable[[Order], bool]] = []
     for dotted, read in _TEXTS.items():
         if (wanted := query.text(names[dotted])) is not None:

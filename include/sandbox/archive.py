@@ -21,8 +21,12 @@ _STUCK_EVERY = 97
 _STUCK_SPAN = 14 * DAY
 
 _TYPES = {
-    "status": catalog.STATUS_CHANGED, "comment": catalog.NEW_COMMENT, "loa": catalog.LOA_UPDATED,
-    "token": catalog.SHARING_TOKEN_EXPIRED, "messaging": catalog.MESSAGING_CHANGED, "deleted": catalog.DELETED,
+    "status": catalog.STATUS_CHANGED,
+    "comment": catalog.NEW_COMMENT,
+    "loa": catalog.LOA_UPDATED,
+    "token": catalog.SHARING_TOKEN_EXPIRED,
+    "messaging": catalog.MESSAGING_CHANGED,
+    "deleted": catalog.DELETED,
 }
 
 
@@ -86,9 +90,16 @@ class Archive:
         if catalog.supports_webhook(event_type):
             payload = self._payload(number, step, index, occurred)
         return Event(
-            id=self._ids.packed("event", index), type=event_type, order_id=self._ids.packed("order", number),
-            occurred_us=occurred, created_us=created, updated_us=done or created, completed=completed,
-            payload=payload, seq=index, completed_us=done,
+            id=self._ids.packed("event", index),
+            type=event_type,
+            order_id=self._ids.packed("order", number),
+            occurred_us=occurred,
+            created_us=created,
+            updated_us=done or created,
+            completed=completed,
+            payload=payload,
+            seq=index,
+            completed_us=done,
         )
 
     # orders, by position in time of creation
@@ -163,11 +174,17 @@ class Archive:
         order_id = self._ids.packed("order", number)
         created = self.order_created_us(number)
         return Order(
-            id=order_id, created_us=created, updated_us=created, seq=number,
-            customer_reference=f"site-{number:06d}", customer_group_reference=f"group-{number % 50:02d}",
-            support_key=f"sr_{number:06x}", parent_support_key=f"pr_{number // 4:06x}",
+            id=order_id,
+            created_us=created,
+            updated_us=created,
+            seq=number,
+            customer_reference=f"site-{number:06d}",
+            customer_group_reference=f"group-{number % 50:02d}",
+            support_key=f"sr_{number:06x}",
+            parent_support_key=f"pr_{number // 4:06x}",
             foc_requested_us=created + 14 * DAY,
-            messaging_enabled=_story(number) is not FORGOTTEN_DRAFT, messaging_status="pending",
+            messaging_enabled=_story(number) is not FORGOTTEN_DRAFT,
+            messaging_status="pending",
             numbers=[Number(order_id[:-1] + "0", f"+1312{number % 10_000_000:07d}")],
         )
 
@@ -190,4 +207,3 @@ class Archive:
 
 def _story(number: int) -> tuple[Step, ...]:
     return STORIES[(number * 2654435761 >> 7) % len(STORIES)]
-

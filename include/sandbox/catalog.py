@@ -13,12 +13,24 @@ SPLIT = "porting_order.split"
 UNHEARD_OF = "porting_order.activation_updated"
 
 EVENT_TYPES = (
-    DELETED, LOA_UPDATED, MESSAGING_CHANGED, STATUS_CHANGED, SHARING_TOKEN_EXPIRED, NEW_COMMENT, SPLIT,
+    DELETED,
+    LOA_UPDATED,
+    MESSAGING_CHANGED,
+    STATUS_CHANGED,
+    SHARING_TOKEN_EXPIRED,
+    NEW_COMMENT,
+    SPLIT,
 )
 EMAIL_ONLY_TYPES = frozenset({LOA_UPDATED, SHARING_TOKEN_EXPIRED})
 
 MESSAGING_STATUSES = (
-    "not_applicable", "pending", "activating", "exception", "canceled", "partial_port_complete", "ported",
+    "not_applicable",
+    "pending",
+    "activating",
+    "exception",
+    "canceled",
+    "partial_port_complete",
+    "ported",
 )
 
 #: Published moves. ``cancel-pending`` is reached from every status that is not final.

@@ -30,7 +30,11 @@ def application(sandbox: Sandbox) -> ASGIApp:
     app = Starlette(
         routes=[Mount("/sandbox", routes=[*routes, *control_world.routes, *control_inbox.routes])],
         exception_handlers={
-            BadBody: refuse, BadFault: refuse, BadSwitch: refuse, ImpossibleMove: refuse, ValueError: refuse,
+            BadBody: refuse,
+            BadFault: refuse,
+            BadSwitch: refuse,
+            ImpossibleMove: refuse,
+            ValueError: refuse,
             HTTPException: refuse,
         },
     )
@@ -60,12 +64,20 @@ async def state(request: Request) -> Response:
     """Say how things stand."""
     sandbox: Sandbox = request.app.state.sandbox
     world = sandbox.world
-    return answer({
-        "phase": world.phase, "scenario": sandbox.options.scenario, "seed": world.seed, "now": iso(world.now_us()),
-        "wall": iso(world.clock.wall_us()), "frozen": world.clock.frozen, "scheduled": world.scheduled,
-        "webhooks_in_flight": sandbox.postman.in_flight, "events": len(world.timeline),
-        "orders": world.order_count(),
-    })
+    return answer(
+        {
+            "phase": world.phase,
+            "scenario": sandbox.options.scenario,
+            "seed": world.seed,
+            "now": iso(world.now_us()),
+            "wall": iso(world.clock.wall_us()),
+            "frozen": world.clock.frozen,
+            "scheduled": world.scheduled,
+            "webhooks_in_flight": sandbox.postman.in_flight,
+            "events": len(world.timeline),
+            "orders": world.order_count(),
+        }
+    )
 
 
 async def tell_truth(request: Request) -> Response:
@@ -112,10 +124,14 @@ async def clock(request: Request) -> Response:
             now = (world.clock.now_us() if now is None else now) + int(seconds * SECOND)
         world.clock.set(now_us=now, speed=body.number("speed"), frozen=body.flag("frozen"))
         sandbox.clock_changed()
-    return answer({
-        "now": iso(world.now_us()), "wall": iso(world.clock.wall_us()), "speed": world.clock.speed,
-        "frozen": world.clock.frozen,
-    })
+    return answer(
+        {
+            "now": iso(world.now_us()),
+            "wall": iso(world.clock.wall_us()),
+            "speed": world.clock.speed,
+            "frozen": world.clock.frozen,
+        }
+    )
 
 
 async def public_key(request: Request) -> Response:
@@ -131,10 +147,12 @@ async def destinations(request: Request) -> Response:
     if request.method == "POST":
         body = await Body.read(request, "webhooks", "emails", "status")
         world.subscribe(body.texts("webhooks"), body.texts("emails"), body.text("status") or "enabled")
-    return answer({
-        "webhooks": [c.destination for c in world.channels if c.type == "webhook"],
-        "emails": [c.destination for c in world.channels if c.type == "email"],
-    })
+    return answer(
+        {
+            "webhooks": [c.destination for c in world.channels if c.type == "webhook"],
+            "emails": [c.destination for c in world.channels if c.type == "email"],
+        }
+    )
 
 
 async def delivery_rules(request: Request) -> Response:
@@ -158,9 +176,13 @@ async def rate_limit(request: Request) -> Response:
         limiter.configure(int(limiter.limit if limit is None else limit), window or limiter.window_s)
         if (latency := body.number("latency_ms")) is not None:
             gate.latency_s = latency / 1000
-    return answer({
-        "limit": limiter.limit, "window_seconds": limiter.window_s, "latency_ms": gate.latency_s * 1000,
-    })
+    return answer(
+        {
+            "limit": limiter.limit,
+            "window_seconds": limiter.window_s,
+            "latency_ms": gate.latency_s * 1000,
+        }
+    )
 
 
 async def requests(request: Request) -> Response:

@@ -30,10 +30,15 @@ async def inbox(request: Request) -> Response:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
             body = raw.decode(errors="replace")
-        letters.append({
-            "id": len(letters) + 1, "at": iso(sandbox.world.clock.wall_us()), "path": request.url.path,
-            "content_type": request.headers.get("content-type"), "body": body,
-        })
+        letters.append(
+            {
+                "id": len(letters) + 1,
+                "at": iso(sandbox.world.clock.wall_us()),
+                "path": request.url.path,
+                "content_type": request.headers.get("content-type"),
+                "body": body,
+            }
+        )
         return answer({"ok": True}, 200)
     if request.method == "DELETE":
         letters.clear()

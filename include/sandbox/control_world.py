@@ -23,8 +23,18 @@ if TYPE_CHECKING:
 
 _EMIT = ("complete_after", "never_completes", "fate")
 _ORDER_TEXTS = (
-    "status", "customer_reference", "customer_group_reference", "support_key", "parent_support_key", "webhook_url",
-    "entity_name", "auth_person_name", "country_code", "carrier_name", "phone_number_type", "port_type",
+    "status",
+    "customer_reference",
+    "customer_group_reference",
+    "support_key",
+    "parent_support_key",
+    "webhook_url",
+    "entity_name",
+    "auth_person_name",
+    "country_code",
+    "carrier_name",
+    "phone_number_type",
+    "port_type",
     "messaging_status",
 )
 
@@ -162,15 +172,35 @@ def _webhook_url(world: World, order: Order, body: Body, emit: Json) -> list[Eve
 
 
 _ACTIONS: dict[str, Callable[[World, Order, Body, Json], list[Event]]] = {
-    "status": _status, "comment": _comment, "split": _split, "messaging": _messaging, "delete": _delete,
-    "loa": _loa, "token": _token, "foc": _foc, "webhook-url": _webhook_url,
+    "status": _status,
+    "comment": _comment,
+    "split": _split,
+    "messaging": _messaging,
+    "delete": _delete,
+    "loa": _loa,
+    "token": _token,
+    "foc": _foc,
+    "webhook-url": _webhook_url,
 }
 _STORIES = {
-    "smooth": stories.SMOOTH, "rejected": stories.REJECTED, "rejected_twice": stories.REJECTED_TWICE,
-    "given_up": stories.GIVEN_UP, "slipped": stories.SLIPPED, "forgotten_draft": stories.FORGOTTEN_DRAFT,
+    "smooth": stories.SMOOTH,
+    "rejected": stories.REJECTED,
+    "rejected_twice": stories.REJECTED_TWICE,
+    "given_up": stories.GIVEN_UP,
+    "slipped": stories.SLIPPED,
+    "forgotten_draft": stories.FORGOTTEN_DRAFT,
 }
 _ROW = (
-    "id", "type", "order_id", "created_at", "updated_at", "occurred_at", "completed", "payload", "notify", "fate",
+    "id",
+    "type",
+    "order_id",
+    "created_at",
+    "updated_at",
+    "occurred_at",
+    "completed",
+    "payload",
+    "notify",
+    "fate",
 )
 
 
@@ -190,9 +220,17 @@ def _insert(world: World, row: Body) -> Event:
     payload = row.object("payload") if row.has("payload") else _usual_payload(world, event_type, order, occurred)
     updated = row.time("updated_at") or (created + 1_000_000 if completed else created)
     event = Event(
-        id=event_id.lower(), type=event_type, order_id=order.id, occurred_us=occurred, created_us=created,
-        updated_us=updated, completed=completed, payload=payload, seq=world.next_sequence(),
-        completed_us=updated if completed else None, fate=_fate(row),
+        id=event_id.lower(),
+        type=event_type,
+        order_id=order.id,
+        occurred_us=occurred,
+        created_us=created,
+        updated_us=updated,
+        completed=completed,
+        payload=payload,
+        seq=world.next_sequence(),
+        completed_us=updated if completed else None,
+        fate=_fate(row),
     )
     world.timeline.add(event)
     if row.flag("notify") and completed:
@@ -216,7 +254,8 @@ def _usual_payload(world: World, event_type: str, order: Order, at_us: int) -> J
 
 def _emit_arguments(body: Body) -> Json:
     return {
-        "complete_after_s": body.number("complete_after"), "never_completes": bool(body.flag("never_completes")),
+        "complete_after_s": body.number("complete_after"),
+        "never_completes": bool(body.flag("never_completes")),
         "fate": _fate(body),
     }
 
@@ -227,8 +266,11 @@ def _fate(body: Body) -> Fate | None:
         return None
     fields = Body(given, ("drop", "fail", "error", "copies", "delay_seconds", "hold"))
     return Fate(
-        drop=bool(fields.flag("drop")), fail=int(fields.number("fail") or 0), error=fields.text("error") or "503",
-        copies=int(fields.number("copies") or 1), delay_s=fields.number("delay_seconds") or 0.0,
+        drop=bool(fields.flag("drop")),
+        fail=int(fields.number("fail") or 0),
+        error=fields.text("error") or "503",
+        copies=int(fields.number("copies") or 1),
+        delay_s=fields.number("delay_seconds") or 0.0,
         hold=int(fields.number("hold") or 0),
     )
 
@@ -240,10 +282,17 @@ def _order(order: Order) -> Json:
 def _event(world: World, event: Event) -> dict[str, Any]:
     notice = world.notice(event.id)
     return {
-        "id": event.id, "type": event.type, "order_id": event.order_id, "created_at": iso(event.created_us),
-        "updated_at": iso(event.updated_us), "completed": event.completed, "webhooks": notice.parts,
-        "arrived": sorted(notice.first), "arrived_after_republish": sorted(notice.again),
-        "republished": notice.republished, "in_flight": notice.open,
+        "id": event.id,
+        "type": event.type,
+        "order_id": event.order_id,
+        "created_at": iso(event.created_us),
+        "updated_at": iso(event.updated_us),
+        "completed": event.completed,
+        "webhooks": notice.parts,
+        "arrived": sorted(notice.first),
+        "arrived_after_republish": sorted(notice.again),
+        "republished": notice.republished,
+        "in_flight": notice.open,
     }
 
 

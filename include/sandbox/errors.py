@@ -15,7 +15,13 @@ class ApiError(Exception):
     """An answer that is no success."""
 
     def __init__(
-        self, status: int, code: str, title: str, detail: str, *, parameter: str | None = None,
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        parameter: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
@@ -31,11 +37,11 @@ class ApiError(Exception):
         if switches.error_body == "empty":
             return Response(status_code=self.status, headers=self.headers)
         if switches.error_body == "text":
-            return Response(
-                f"{self.status} {self.title}\n", self.status, headers=self.headers, media_type="text/plain"
-            )
+            return Response(f"{self.status} {self.title}\n", self.status, headers=self.headers, media_type="text/plain")
         error: dict[str, Any] = {
-            "code": self.code, "title": self.title, "detail": self.detail,
+            "code": self.code,
+            "title": self.title,
+            "detail": self.detail,
             "meta": {"url": f"https://developers.telnyx.com/docs/overview/errors/{self.code}"},
         }
         if self.parameter:
@@ -47,9 +53,15 @@ class ApiError(Exception):
 
 #: status -> (code, title) where the status alone decides
 _PLAIN = {
-    400: ("10015", "Bad Request"), 401: ("10009", "Authentication failed"), 403: ("10010", "Authorization failed"),
-    404: ("10005", "Resource not found"), 405: ("10015", "Method not allowed"), 408: ("10008", "Request timeout"),
-    422: ("10027", "Unprocessable entity"), 429: ("10011", "Too many requests"), 500: ("10007", "Unexpected error"),
+    400: ("10015", "Bad Request"),
+    401: ("10009", "Authentication failed"),
+    403: ("10010", "Authorization failed"),
+    404: ("10005", "Resource not found"),
+    405: ("10015", "Method not allowed"),
+    408: ("10008", "Request timeout"),
+    422: ("10027", "Unprocessable entity"),
+    429: ("10011", "Too many requests"),
+    500: ("10007", "Unexpected error"),
     503: ("10037", "Service unavailable"),
 }
 

@@ -10,7 +10,15 @@ from typing import Any
 from include.sandbox.model import Event, Fate
 
 API_KINDS = (
-    "status", "rate_limited", "timeout", "reset", "truncated_json", "truncated_body", "empty_body", "html", "slow",
+    "status",
+    "rate_limited",
+    "timeout",
+    "reset",
+    "truncated_json",
+    "truncated_body",
+    "empty_body",
+    "html",
+    "slow",
 )
 WEBHOOK_KINDS = ("webhook_drop", "webhook_fail", "webhook_duplicate", "webhook_late", "webhook_reorder")
 EVENT_KINDS = ("stuck", "late_row")

@@ -74,9 +74,7 @@ class Query:
         size = self._count("page[size]", _DEFAULT_PAGE_SIZE)
         if size > MAX_PAGE_SIZE:
             if over_max == "refused":
-                raise bad_filter(
-                    "page[size]", f"{size} is above {MAX_PAGE_SIZE}", "10033", "Value outside of range"
-                )
+                raise bad_filter("page[size]", f"{size} is above {MAX_PAGE_SIZE}", "10033", "Value outside of range")
             size = MAX_PAGE_SIZE
         return self._count("page[number]", 1), size
 

@@ -48,8 +48,14 @@ def create_order(world: World, *, numbers: int = 1, **fields: Any) -> Order:
 
 
 def move(
-    world: World, order: Order, status: str, codes: tuple[str, ...] = (), *, foc_us: int | None = None,
-    force: bool = False, **emit: Emit,
+    world: World,
+    order: Order,
+    status: str,
+    codes: tuple[str, ...] = (),
+    *,
+    foc_us: int | None = None,
+    force: bool = False,
+    **emit: Emit,
 ) -> Event:
     """Give an order a new status.
 
@@ -103,10 +109,16 @@ def split(world: World, order: Order, count: int, **emit: Emit) -> tuple[Order, 
     order = world.own_order(order)
     moved, order.numbers = order.numbers[:count], order.numbers[count:]
     target = create_order(
-        world, numbers=0, status=order.status, codes=order.codes,
-        customer_reference=f"{order.customer_reference}b", customer_group_reference=order.customer_group_reference,
-        parent_support_key=order.parent_support_key, webhook_url=order.webhook_url,
-        foc_requested_us=order.foc_requested_us, messaging_status=order.messaging_status,
+        world,
+        numbers=0,
+        status=order.status,
+        codes=order.codes,
+        customer_reference=f"{order.customer_reference}b",
+        customer_group_reference=order.customer_group_reference,
+        parent_support_key=order.parent_support_key,
+        webhook_url=order.webhook_url,
+        foc_requested_us=order.foc_requested_us,
+        messaging_status=order.messaging_status,
     )
     target.support_key = f"sr_{target.id[:6]}" if order.support_key else None
     target.numbers = moved

@@ -32,7 +32,10 @@ def page(
     items = fetch((number - 1) * size, min(number * size, total))
     said = total if switches.totals_cap is None else min(total, int(switches.totals_cap))
     meta = {
-        "page_number": number, "page_size": size, "total_pages": -(-said // size), "total_results": said,
+        "page_number": number,
+        "page_size": size,
+        "total_pages": -(-said // size),
+        "total_results": said,
     }
     if switches.list_meta == "absent":
         return reply({"data": items})

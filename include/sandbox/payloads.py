@@ -31,7 +31,10 @@ def new_comment(order: Order, comment_id: str, body: str, user_id: str | None, u
         "porting_order_id": order.id,
         "support_key": order.support_key,
         "comment": {
-            "id": comment_id, "body": body, "user_id": user_id, "user_type": user_type,
+            "id": comment_id,
+            "body": body,
+            "user_id": user_id,
+            "user_type": user_type,
             "inserted_at": iso_ms(at_us),
         },
     }

@@ -66,7 +66,9 @@ class Postman:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: dict[tuple[str, int, int], str] = {}
         self._client = httpx.AsyncClient(
-            trust_env=False, timeout=None, follow_redirects=False,
+            trust_env=False,
+            timeout=None,
+            follow_redirects=False,
             limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=20),
             headers={"User-Agent": "telnyx-webhooks", "Accept": "*/*"},
         )
@@ -129,7 +131,11 @@ class Postman:
         delivery = self._earlier(event, part, url) if republish else None
         if delivery is None:
             delivery = Delivery(
-                id=world.ids.fresh("delivery"), event_id=event.id, event_type=event.type, part=part, url=url,
+                id=world.ids.fresh("delivery"),
+                event_id=event.id,
+                event_type=event.type,
+                part=part,
+                url=url,
                 webhook=said,
             )
         delivery.trying = True
@@ -219,11 +225,20 @@ class Postman:
         attempt.finished_us = world.clock.wall_us()
         self.posted += 1
         self.succeeded += attempt.ok
-        self.sent.append({
-            "event_id": parcel.event.id, "event_type": parcel.event.type, "part": parcel.part, "url": parcel.url,
-            "attempt": parcel.first_attempt + number, "republish": parcel.republish, "status": attempt.status,
-            "headers": headers, "body": raw.decode(), "at_us": started,
-        })
+        self.sent.append(
+            {
+                "event_id": parcel.event.id,
+                "event_type": parcel.event.type,
+                "part": parcel.part,
+                "url": parcel.url,
+                "attempt": parcel.first_attempt + number,
+                "republish": parcel.republish,
+                "status": attempt.status,
+                "headers": headers,
+                "body": raw.decode(),
+                "at_us": started,
+            }
+        )
         return attempt
 
 

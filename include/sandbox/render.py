@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 _NUMBERS_SHOWN = 50
 _ERROR_TITLES = {
-    75000: "Delivery error", 75001: "Name not resolved", 75002: "No connection", 75003: "Certificate misconfigured",
-    75300: "Redirect", 75400: "Bad request", 75404: "Not found", 75499: "Client error", 75500: "Server error",
+    75000: "Delivery error",
+    75001: "Name not resolved",
+    75002: "No connection",
+    75003: "Certificate misconfigured",
+    75300: "Redirect",
+    75400: "Bad request",
+    75404: "Not found",
+    75499: "Client error",
+    75500: "Server error",
     75599: "Server error",
 }
 
@@ -107,7 +114,9 @@ def _attempt(one: Attempt, url: str, switches: Switches, drifted: bool) -> Json:
     http: Json = {"request": {"url": url, "headers": _headers(one.request_headers, drifted)}}
     if one.status is not None:
         http["reponse" if drifted else "response"] = {
-            "status": one.status, "headers": _headers(one.response_headers, drifted), "body": one.body,
+            "status": one.status,
+            "headers": _headers(one.response_headers, drifted),
+            "body": one.body,
         }
     return {
         "status": "delivered" if one.ok else "failed",

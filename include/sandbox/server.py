@@ -72,9 +72,17 @@ class Sandbox:
         self.world.on_schedule = self._wake.set
         self.postman = Postman(self.world, self.rules, on_idle=self._wake.set)
         api = Starlette(
-            routes=[Mount("/v2", routes=[
-                *api_events.routes, *api_orders.routes, *api_deliveries.routes, *api_notifications.routes,
-            ])],
+            routes=[
+                Mount(
+                    "/v2",
+                    routes=[
+                        *api_events.routes,
+                        *api_orders.routes,
+                        *api_deliveries.routes,
+                        *api_notifications.routes,
+                    ],
+                )
+            ],
             exception_handlers={ApiError: _api_error, HTTPException: _http_error},
         )
         api.state.world = self.world
@@ -134,10 +142,18 @@ def bind(options: Options) -> socket.socket:
 
 def server(app: Sandbox) -> uvicorn.Server:
     """Make the server; it runs on a socket of :func:`bind`."""
-    return uvicorn.Server(uvicorn.Config(
-        app, log_level="warning", access_log=False, date_header=False, server_header=False,
-        timeout_graceful_shutdown=1, timeout_keep_alive=75, ws="none",
-    ))
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+            ws="none",
+        )
+    )
 
 
 @contextlib.asynccontextmanager

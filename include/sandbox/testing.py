@@ -85,9 +85,7 @@ class RunningSandbox:
 
     def delivery_rules(self, *, deadline_seconds: float | None = None, retry_delays: list[float] | None = None) -> None:
         """Set deadline and retries of webhooks."""
-        self.control(
-            "POST", "/delivery-rules", {"deadline_seconds": deadline_seconds, "retry_delays": retry_delays}
-        )
+        self.control("POST", "/delivery-rules", {"deadline_seconds": deadline_seconds, "retry_delays": retry_delays})
 
     def rate_limit(self, limit: int, window_seconds: float = 1.0) -> None:
         """Set the rate limit."""

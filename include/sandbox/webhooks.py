@@ -49,8 +49,13 @@ def body(said: Json, attempt: int, url: str, organization_id: str, switches: Swi
     """Write the body of one attempt."""
     if switches.webhook_shape == "raw" and said["event_type"] in _RAW_TYPES:
         document = {
-            "id": said["id"], "event_type": said["event_type"], "occurred_at": said["occurred_at"], "urls": [url],
-            "organization_id": organization_id, "format": "v2", "payload": said["payload"],
+            "id": said["id"],
+            "event_type": said["event_type"],
+            "occurred_at": said["occurred_at"],
+            "urls": [url],
+            "organization_id": organization_id,
+            "format": "v2",
+            "payload": said["payload"],
         }
     else:
         document = {"data": said, "meta": {"attempt": attempt, "delivered_to": url}}

@@ -54,8 +54,12 @@ class Gate:
         world.run_due()
         method, path = scope["method"], scope["path"]
         entry: Json = {
-            "method": method, "path": path, "query": scope["query_string"].decode("latin-1"),
-            "at": iso(world.clock.wall_us()), "status": None, "fault": None,
+            "method": method,
+            "path": path,
+            "query": scope["query_string"].decode("latin-1"),
+            "at": iso(world.clock.wall_us()),
+            "status": None,
+            "fault": None,
         }
         self.recent.append(entry)
         self.counts[f"{method} {re.sub(r'[0-9a-f-]{36}', '{id}', path)}"] += 1
@@ -160,4 +164,3 @@ def _header(scope: Scope, name: bytes) -> bytes:
 
 def _find(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     return next((value for key, value in headers if key.lower() == name), None)
-

@@ -172,9 +172,16 @@ class World:
         """
         now = self.now_us()
         event = Event(
-            id=self.ids.fresh("event"), type=event_type, order_id=order_id,
-            occurred_us=now if occurred_us is None else occurred_us, created_us=now, updated_us=now,
-            completed=False, payload=payload, seq=self.next_sequence(), fate=fate,
+            id=self.ids.fresh("event"),
+            type=event_type,
+            order_id=order_id,
+            occurred_us=now if occurred_us is None else occurred_us,
+            created_us=now,
+            updated_us=now,
+            completed=False,
+            payload=payload,
+            seq=self.next_sequence(),
+            fate=fate,
         )
         if late := self.faults.for_event("late_row", event):
             self.at(now + int(late.seconds * SECOND), lambda: self.timeline.add(event))

@@ -118,7 +118,9 @@ class Settings(BaseModel):
     republish_mode: Literal["off", "approve", "auto"] = _field("approve", "who decides: off, approve (a person), auto")
     consumer_is_idempotent: bool = _field(False, "your consumer ignores repeats; auto needs it to be true")
     auto_approve_max: int = _field(10, "largest plan approved without a person, in events", ge=0)
-    republish_daily_cap: int = _field(100, "sends in a rolling 24 h, whoever approved them, beyond which a person is asked", ge=0)
+    republish_daily_cap: int = _field(
+        100, "sends in a rolling 24 h, whoever approved them, beyond which a person is asked", ge=0
+    )
     republish_max_age: Duration = _field(timedelta(hours=24), "oldest event republished without a person")
     republish_max_mails: int = _field(0, "most mails a plan may cause without a person", ge=0)
     republish_per_second: float = _field(1.0, "republish requests per second; protects the consumer", gt=0, le=100)

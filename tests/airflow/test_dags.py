@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from telnyx_porting.settings import Settings
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 SCHEDULED = {"porting_scan", "porting_stuck_events", "porting_exception_alerts", "porting_missed_notifications"}

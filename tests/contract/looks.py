@@ -73,10 +73,13 @@ def orders_of_ties(eyes: Eyes) -> str:
 def bounds(eyes: Eyes) -> list[int]:
     steps = (0.0, 0.3, 0.5, 1.2, 1.4, 2.0)
     made = eyes.insert(*(NOON + timedelta(seconds=step) for step in steps))
-    found = eyes.get("/porting/events", **{
-        "filter[created_at][gte]": (NOON + timedelta(seconds=steps[1])).isoformat(),
-        "filter[created_at][lte]": (NOON + timedelta(seconds=steps[3])).isoformat(),
-    })
+    found = eyes.get(
+        "/porting/events",
+        **{
+            "filter[created_at][gte]": (NOON + timedelta(seconds=steps[1])).isoformat(),
+            "filter[created_at][lte]": (NOON + timedelta(seconds=steps[3])).isoformat(),
+        },
+    )
     return [made.index(event["id"]) for event in found["data"]]
 
 
@@ -406,8 +409,10 @@ def date_against_ours(eyes: Eyes) -> int:
     (post,) = eyes.receiver.received
     (record,) = eyes.deliveries()
     times = [
-        answered, datetime.fromtimestamp(int(post.headers["telnyx-timestamp"]), UTC),
-        datetime.fromisoformat(record["started_at"]), datetime.fromisoformat(eyes.event(event)["created_at"]),
+        answered,
+        datetime.fromtimestamp(int(post.headers["telnyx-timestamp"]), UTC),
+        datetime.fromisoformat(record["started_at"]),
+        datetime.fromisoformat(eyes.event(event)["created_at"]),
     ]
     (skew,) = {round((moment - datetime.now(UTC)).total_seconds() / 60) * 60 for moment in times}
     return skew

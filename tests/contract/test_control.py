@@ -70,17 +70,28 @@ class TestInbox:
 class TestRows:
     def test_any_row_can_be_put_in_and_taken_away(self, sandbox: RunningSandbox, api: httpx.Client) -> None:
         row = {
-            "id": "5796A670-482c-490e-8d97-82bfcdc83011", "type": "porting_order.new_thing", "created_at": NOON,
-            "updated_at": "2026-05-01T12:00:03.25Z", "payload": {"x": [1, None]}, "completed": True,
+            "id": "5796A670-482c-490e-8d97-82bfcdc83011",
+            "type": "porting_order.new_thing",
+            "created_at": NOON,
+            "updated_at": "2026-05-01T12:00:03.25Z",
+            "payload": {"x": [1, None]},
+            "completed": True,
             "order_id": "f6fadfa7-e5c1-4b62-9362-da5cc13da58a",
         }
         sandbox.insert(row)
-        assert api.get("/porting/events").json()["data"] == [{
-            "id": row["id"].lower(), "event_type": row["type"], "porting_order_id": row["order_id"],
-            "available_notification_methods": ["email", "webhook"], "payload_status": "completed",
-            "payload": row["payload"], "record_type": "porting_event", "created_at": "2026-05-01T12:00:00.000000Z",
-            "updated_at": "2026-05-01T12:00:03.250000Z",
-        }]
+        assert api.get("/porting/events").json()["data"] == [
+            {
+                "id": row["id"].lower(),
+                "event_type": row["type"],
+                "porting_order_id": row["order_id"],
+                "available_notification_methods": ["email", "webhook"],
+                "payload_status": "completed",
+                "payload": row["payload"],
+                "record_type": "porting_event",
+                "created_at": "2026-05-01T12:00:00.000000Z",
+                "updated_at": "2026-05-01T12:00:03.250000Z",
+            }
+        ]
         with pytest.raises(Refused, match="already"):
             sandbox.insert(row)
         sandbox.remove(row["id"])
@@ -106,7 +117,9 @@ def test_requests_are_counted_by_kind(sandbox: RunningSandbox, api: httpx.Client
     api.post(f"/porting/events/{event_id}/republish")
     seen = sandbox.requests()
     assert seen["counts"] == {
-        "GET /v2/porting/events": 1, "GET /v2/porting/events/{id}": 1, "POST /v2/porting/events/{id}/republish": 1,
+        "GET /v2/porting/events": 1,
+        "GET /v2/porting/events/{id}": 1,
+        "POST /v2/porting/events/{id}/republish": 1,
     }
     assert seen["recent"][0]["query"] == "page%5Bsize%5D=1"
     assert [(e["event_id"], e["status"]) for e in sandbox.republishes()] == [(event_id, 204)]

@@ -85,7 +85,8 @@ def test_an_answer_after_the_deadline_is_a_failure(
 def test_each_destination_has_its_own_record(sandbox: RunningSandbox, api: httpx.Client, receiver: Receiver) -> None:
     event_id = one_event(sandbox, receiver.url, sandbox.sink_url(503))
     assert sorted((r["status"], r["attempts"][0]["http"]["request"]["url"]) for r in records(api)) == [
-        ("delivered", receiver.url), ("failed", sandbox.sink_url(503)),
+        ("delivered", receiver.url),
+        ("failed", sandbox.sink_url(503)),
     ]
     assert sandbox.truth()["arrived_first"] == [event_id]
 
@@ -98,7 +99,8 @@ def test_what_has_no_webhook_sends_none(sandbox: RunningSandbox, api: httpx.Clie
     sandbox.settle()
     assert receiver.received == []
     assert [(mail["event_id"], mail["republish"]) for mail in sandbox.control("GET", "/mails")] == [
-        (loa["id"], False), (loa["id"], True),
+        (loa["id"], False),
+        (loa["id"], True),
     ]
 
 

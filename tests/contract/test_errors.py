@@ -12,9 +12,18 @@ if TYPE_CHECKING:
 
 ID = "00000000-0000-4000-8000-000000000000"
 READS = [
-    "/porting/events", f"/porting/events/{ID}", "/webhook_deliveries", f"/webhook_deliveries/{ID}", "/porting_orders",
-    f"/porting_orders/{ID}", "/porting_orders/exception_types", "/notification_settings", "/notification_channels",
-    "/notification_event_conditions", "/notification_events", "/notification_profiles",
+    "/porting/events",
+    f"/porting/events/{ID}",
+    "/webhook_deliveries",
+    f"/webhook_deliveries/{ID}",
+    "/porting_orders",
+    f"/porting_orders/{ID}",
+    "/porting_orders/exception_types",
+    "/notification_settings",
+    "/notification_channels",
+    "/notification_event_conditions",
+    "/notification_events",
+    "/notification_profiles",
 ]
 
 
@@ -84,18 +93,21 @@ def test_a_plus_that_was_not_encoded_is_a_space(api: httpx.Client) -> None:
     assert api.get("/porting/events?filter[created_at][gte]=2026-01-01T00:00:00%2B00:00").status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [
-    ("GET", "/no_such_thing", 404), ("DELETE", "/porting/events", 405), ("GET", f"/porting/events/{ID}/republish", 405),
-])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/no_such_thing", 404),
+        ("DELETE", "/porting/events", 405),
+        ("GET", f"/porting/events/{ID}/republish", 405),
+    ],
+)
 def test_what_is_not_there_is_refused_as_json(api: httpx.Client, method: str, path: str, status: int) -> None:
     response = api.request(method, path)
     assert response.status_code == status
     assert error(response)
 
 
-def test_the_limit_counts_every_request_and_ends_with_its_window(
-    sandbox: RunningSandbox, api: httpx.Client
-) -> None:
+def test_the_limit_counts_every_request_and_ends_with_its_window(sandbox: RunningSandbox, api: httpx.Client) -> None:
     sandbox.rate_limit(2, window_seconds=0.3)
     assert [api.get("/porting/events").status_code for _ in range(3)] == [200, 200, 429]
     refused = api.get("/porting/events")

@@ -41,7 +41,12 @@ class TestAnswers:
         ],
     )
     def test_instead_of_the_right_one(
-        self, sandbox: RunningSandbox, api: httpx.Client, fault: dict[str, Any], status: int, kind: str | None,
+        self,
+        sandbox: RunningSandbox,
+        api: httpx.Client,
+        fault: dict[str, Any],
+        status: int,
+        kind: str | None,
         length: int | None,
     ) -> None:
         sandbox.fault(**fault, times=1)
@@ -87,7 +92,13 @@ class TestEffect:
     @pytest.mark.parametrize("kind", ["status", "timeout", "reset", "rate_limited"])
     @pytest.mark.parametrize(("when", "arrived"), [("before", 0), ("after", 1)])
     def test_before_or_after_the_republish(
-        self, sandbox: RunningSandbox, api: httpx.Client, receiver: Receiver, event: str, kind: str, when: str,
+        self,
+        sandbox: RunningSandbox,
+        api: httpx.Client,
+        receiver: Receiver,
+        event: str,
+        kind: str,
+        when: str,
         arrived: int,
     ) -> None:
         sandbox.fault(kind, when=when, method="POST", path=REPUBLISH, times=1, seconds=0.05)

@@ -28,14 +28,24 @@ HERE = Path(__file__).resolve().parent
 OURS = HERE / "openapi.json"
 FULLER = Path(os.environ.get("PORTING_OPENAPI") or HERE.parents[2] / "shared" / "facts" / "porting_openapi.json")
 OPERATIONS = [
-    ("/porting/events", "get"), ("/porting/events/{id}", "get"), ("/porting/events/{id}/republish", "post"),
-    ("/webhook_deliveries", "get"), ("/webhook_deliveries/{id}", "get"), ("/porting_orders", "get"),
-    ("/porting_orders/{id}", "get"), ("/porting_orders/exception_types", "get"), ("/notification_settings", "get"),
-    ("/notification_channels", "get"), ("/notification_event_conditions", "get"), ("/notification_events", "get"),
+    ("/porting/events", "get"),
+    ("/porting/events/{id}", "get"),
+    ("/porting/events/{id}/republish", "post"),
+    ("/webhook_deliveries", "get"),
+    ("/webhook_deliveries/{id}", "get"),
+    ("/porting_orders", "get"),
+    ("/porting_orders/{id}", "get"),
+    ("/porting_orders/exception_types", "get"),
+    ("/notification_settings", "get"),
+    ("/notification_channels", "get"),
+    ("/notification_event_conditions", "get"),
+    ("/notification_events", "get"),
     ("/notification_profiles", "get"),
 ]
 CHECKS = [
-    not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
     checks.response_schema_conformance,
 ]
 CONFIG = {"generation": {"allow-extra-parameters": False, "with-security-parameters": False}}
@@ -43,7 +53,11 @@ CONFIG = {"generation": {"allow-extra-parameters": False, "with-security-paramet
 
 def bounded(examples: int) -> settings:
     return settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
 
@@ -134,7 +148,8 @@ def _fuller() -> dict[str, Any]:
             if payload["type"] == "object":
                 payload["type"] = ["object", "null"]
     schemas["PortingEventStatusChangedEvent"]["properties"]["payload"]["properties"]["webhook_url"]["type"] = [
-        "string", "null",
+        "string",
+        "null",
     ]
     errors = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/TelnyxErrors"}}}}
     for item in document["paths"].values():

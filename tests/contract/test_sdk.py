@@ -121,15 +121,18 @@ class TestDeliveries:
         sandbox.settle()
         (record,) = client.webhook_deliveries.list(
             filter={
-                "event_type": "porting_order.new_comment,porting_order.split", "status": {"eq": "delivered"},
-                "webhook": {"contains": event_id}, "attempts": {"contains": receiver.url},
+                "event_type": "porting_order.new_comment,porting_order.split",
+                "status": {"eq": "delivered"},
+                "webhook": {"contains": event_id},
+                "attempts": {"contains": receiver.url},
                 "started_at": {"gte": (datetime.now(UTC) - timedelta(minutes=1)).isoformat()},
                 "finished_at": {"lte": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()},
             }
         )
         assert record.webhook.id == event_id
         assert [(a.status, a.errors, a.http.response.status) for a in record.attempts] == [
-            ("delivered", [], 200), ("failed", [75599], 503),
+            ("delivered", [], 200),
+            ("failed", [75599], 503),
         ]
         assert record.started_at < record.finished_at
         assert client.webhook_deliveries.retrieve(record.id).data == record
@@ -165,7 +168,8 @@ def test_subscriptions_can_be_followed_from_event_to_url(sandbox: RunningSandbox
     settings = list(client.notification_settings.list(filter={"notification_event_condition_id": {"eq": condition.id}}))
     channels = {c.id: c for c in client.notification_channels.list()}
     assert [channels[s.notification_channel_id].channel_destination for s in settings] == [
-        "https://crm.example.com/hook", "desk@example.com",
+        "https://crm.example.com/hook",
+        "desk@example.com",
     ]
     assert {s.status for s in settings} == {"enabled"}
     (profile,) = client.notification_profiles.list()
@@ -185,7 +189,9 @@ class TestErrors:
 
     def test_nothing_there(self, client: telnyx.Telnyx) -> None:
         for call in (
-            client.porting.events.retrieve, client.porting.events.republish, client.webhook_deliveries.retrieve,
+            client.porting.events.retrieve,
+            client.porting.events.republish,
+            client.webhook_deliveries.retrieve,
             client.porting_orders.retrieve,
         ):
             with pytest.raises(telnyx.NotFoundError):

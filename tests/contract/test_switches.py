@@ -24,20 +24,23 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
     "event_order": (looks.order_of_three, {"created_at": [0, 1, 2], "-created_at": [2, 1, 0]}),
     "tie_order": (looks.orders_of_ties, {"stable": "always the same", "unstable": "not the same"}),
     "created_at_bounds": (
-        looks.bounds, {"inclusive": [1, 2, 3], "exclusive": [2], "truncated": [0, 1, 2, 3, 4]},
+        looks.bounds,
+        {"inclusive": [1, 2, 3], "exclusive": [2], "truncated": [0, 1, 2, 3, 4]},
     ),
     "list_meta": (
         looks.meta_of_a_list,
         {
             "full": ["page_number", "page_size", "total_pages", "total_results"],
-            "no_totals": ["page_number", "page_size"], "absent": None,
+            "no_totals": ["page_number", "page_size"],
+            "absent": None,
         },
     ),
     "totals_cap": (looks.totals, {None: (3, 3, 1), 2: (2, 2, 1)}),
     "page_size_over_max": (looks.page_of_300, {"refused": (422, None), "capped": (200, 250)}),
     "page_past_end": (looks.page_past_end, {"empty": (200, []), "refused": (422, None)}),
     "list_growth": (
-        looks.two_pages_of_one, {"off": ([0, 1], 2), "on": ([0, 1], 3), "behind": ([0, 0], 3)},
+        looks.two_pages_of_one,
+        {"off": ([0, 1], 2), "on": ([0, 1], 3), "behind": ([0, 0], 3)},
     ),
     "malformed_id": (looks.status_of_a_malformed_id, {"not_found": 404, "unprocessable": 422}),
     "event_retention_days": (looks.age_in_days_of_what_is_kept, {None: ([1, 40], 200), 30: ([1], 404)}),
@@ -81,7 +84,8 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
     "republish_touches_event": (looks.updated_at_after_republish, {"no": "same", "yes": "later"}),
     "deliveries_cover": (looks.number_of_deliveries, {"everything": 1, "no_port_ins": 0}),
     "delivery_listed": (
-        looks.deliveries_while_trying, {"after_last_try": ([], [2]), "from_first_try": ([1], [2])},
+        looks.deliveries_while_trying,
+        {"after_last_try": ([], [2]), "from_first_try": ([1], [2])},
     ),
     "delivery_retention_days": (looks.deliveries_a_while_later, {None: 1, 0.00001: 0}),
     "delivery_errors": (looks.an_error, {"integers": 75599, "objects": ["code", "detail", "title"]}),
@@ -120,9 +124,7 @@ def test_every_switch_and_every_position_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("name", "position"), [(name, p) for name, (_, seen) in TABLE.items() for p in seen])
-def test_position(
-    name: str, position: Any, sandbox: RunningSandbox, api: httpx.Client, receiver: Receiver
-) -> None:
+def test_position(name: str, position: Any, sandbox: RunningSandbox, api: httpx.Client, receiver: Receiver) -> None:
     look, seen = TABLE[name]
     sandbox.switches(completion="at_once")
     sandbox.switches(**{name: position})

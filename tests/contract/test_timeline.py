@@ -27,8 +27,15 @@ SPAN = 40 * DAY
 
 def row(number: int, at: int, event_type: str, order_id: str) -> Event:
     return Event(
-        id=IDS.named(f"row {number}"), type=event_type, order_id=order_id, occurred_us=at, created_us=at,
-        updated_us=at, completed=True, payload={}, seq=10**9 + number,
+        id=IDS.named(f"row {number}"),
+        type=event_type,
+        order_id=order_id,
+        occurred_us=at,
+        created_us=at,
+        updated_us=at,
+        completed=True,
+        payload={},
+        seq=10**9 + number,
     )
 
 
@@ -44,8 +51,12 @@ def row(number: int, at: int, event_type: str, order_id: str) -> Event:
     size=st.integers(1, 40),
 )
 def test_any_selection_in_any_pages(
-    computed: int, rows: list[tuple[int, str, int]], bounds: tuple[int | None, int | None], event_type: str | None,
-    of_order: int | None, size: int,
+    computed: int,
+    rows: list[tuple[int, str, int]],
+    bounds: tuple[int | None, int | None],
+    event_type: str | None,
+    of_order: int | None,
+    size: int,
 ) -> None:
     archive = Archive(IDS, computed, UNTIL, SPAN)
     orders = [archive.order(n).id if n < archive.order_count else IDS.named(f"order {n}") for n in range(4)]
@@ -64,9 +75,12 @@ def test_any_selection_in_any_pages(
     want = Selection(since, until, event_type, None if of_order is None else orders[of_order])
     expected = sorted(
         (
-            e for e in everything
-            if (since is None or e.created_us >= since) and (until is None or e.created_us <= until)
-            and event_type in (None, e.type) and want.order_id in (None, e.order_id)
+            e
+            for e in everything
+            if (since is None or e.created_us >= since)
+            and (until is None or e.created_us <= until)
+            and event_type in (None, e.type)
+            and want.order_id in (None, e.order_id)
         ),
         key=lambda e: e.sort_key,
     )
@@ -120,7 +134,10 @@ def test_listing_is_quick_at_any_depth(sandbox: RunningSandbox, api: httpx.Clien
     sandbox.reset("volume", events=1_000_000)
     meta = api.get("/porting/events", params={"page[size]": 250, "page[number]": 4000})
     assert meta.json()["meta"] == {
-        "page_number": 4000, "page_size": 250, "total_pages": 4000, "total_results": 1_000_000,
+        "page_number": 4000,
+        "page_size": 250,
+        "total_pages": 4000,
+        "total_results": 1_000_000,
     }
     assert len(meta.json()["data"]) == 250
     assert meta.elapsed.total_seconds() < 0.5

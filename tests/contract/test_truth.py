@@ -87,17 +87,22 @@ def test_truth_is_what_the_wire_shows(played: tuple[RunningSandbox, Json, Json])
     sandbox, _, truth = played
     events = {event["id"]: event for event in listing(sandbox, "/porting/events")}
     assert len(events) == truth["events"]
-    stuck = [i for i, e in events.items() if e["payload_status"] == "created" and "webhook" in
-             e["available_notification_methods"]]
+    stuck = [
+        i
+        for i, e in events.items()
+        if e["payload_status"] == "created" and "webhook" in e["available_notification_methods"]
+    ]
     assert sorted(stuck) == truth["stuck"]
     orders = listing(sandbox, "/porting_orders")
     assert len(orders) == truth["orders"]
     wrong = [
         {"order_id": o["id"], "kind": "voice", "codes": sorted(d["code"] for d in o["status"]["details"])}
-        for o in orders if o["status"]["value"] == "exception"
+        for o in orders
+        if o["status"]["value"] == "exception"
     ] + [
         {"order_id": o["id"], "kind": "messaging", "codes": []}
-        for o in orders if o["messaging"]["messaging_port_status"] == "exception"
+        for o in orders
+        if o["messaging"]["messaging_port_status"] == "exception"
     ]
     assert sorted(wrong, key=lambda row: (row["order_id"], row["kind"])) == truth["exceptions"]
     received = {post["event_id"] for post in sandbox.sent() if post["status"] == 200 and not post["republish"]}
@@ -108,8 +113,12 @@ def test_truth_is_what_the_wire_shows(played: tuple[RunningSandbox, Json, Json])
     assert 15 <= len(failed) <= 24
     for event_id in truth["missed_superseded"]:
         one = events[event_id]
-        later = [e for e in events.values() if (e["event_type"], e["porting_order_id"]) ==
-                 (one["event_type"], one["porting_order_id"]) and e["created_at"] > one["created_at"]]
+        later = [
+            e
+            for e in events.values()
+            if (e["event_type"], e["porting_order_id"]) == (one["event_type"], one["porting_order_id"])
+            and e["created_at"] > one["created_at"]
+        ]
         assert later
         assert all(e["id"] not in truth["missed"] and e["payload"] for e in later)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, events
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
 
 ACCOUNT = "telnyx_default"
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)

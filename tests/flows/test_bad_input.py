@@ -51,8 +51,8 @@ def test_an_unreachable_host_stores_nothing(ledger: Ledger) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v2"
+        soon = datetime.now(UTC) + timedelta(seconds=1)
         with TelnyxClient("KEY", url) as client, pytest.raises((ConnectError, NotSentError)) as caught:
-            soon = datetime.now(UTC) + timedelta(seconds=1)
             client.republish_porting_event("5796a670-482c-490e-8d97-82bfcdc83011", send_by=soon)
     assert caught.value.not_processed
     assert rows(ledger, events) == 0
@@ -82,7 +82,7 @@ def test_a_malformed_id_and_an_unknown_type_never_reach_the_wire(sandbox: Runnin
         with pytest.raises(SettingsError, match="created_at"):
             list(client.iter_porting_events(later, later - timedelta(days=1)))
         with pytest.raises(SettingsError, match="created_at"):
-            list(client.iter_porting_events(datetime(2026, 1, 1)))  # noqa: DTZ001 - naive on purpose
+            list(client.iter_porting_events(datetime(2026, 1, 1)))
     assert sandbox.requests()["total"] == 0
 
 

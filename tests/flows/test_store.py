@@ -58,7 +58,7 @@ def test_nothing_goes_back(ledger: Ledger, many: int) -> None:
     # Older, emptier and unfinished copies change nothing, in whatever batch they come.
     for stale in ({"payload_status": "created", "payload": None}, {"payload": None}, {"updated_at": later(seconds=1)}):
         assert store(ledger, A, batch(**stale), NOW + timedelta(minutes=9)).changed == 0
-    forged = batch(payload_status="created", payload=None, updated_at=later(hours=1))
+    forged = batch(payload_status="created", payload={"id": "older draft"}, updated_at=later(hours=1))
     store(ledger, A, forged, NOW + timedelta(minutes=9))
     again = rows(ledger)[-1]
     kept = ("id", "created_at", "payload_status", "payload", "natural_key", "value", "completed_seen_at")

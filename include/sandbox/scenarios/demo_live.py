@@ -27,7 +27,14 @@ _ACTS = {"before": (0.02, 0.40), "outage": (0.42, 0.64), "after": (0.68, 0.92)}
 _ALWAYS = 99
 #: Orders that are commented on and otherwise left alone.
 _TALKERS = (
-    "finished", "cancelled", "quiet", "exception", "split", "messaging-exception", "hidden", "resolved",
+    "finished",
+    "cancelled",
+    "quiet",
+    "exception",
+    "split",
+    "messaging-exception",
+    "hidden",
+    "resolved",
 )
 
 
@@ -156,8 +163,16 @@ def _after(play: Play, cast: Cast) -> None:
 def _small_talk(play: Play, talkers: list[Order]) -> None:
     """Comments that arrive, each in its own way."""
     ways: tuple[dict[str, Any], ...] = (
-        {}, {}, {"fate": Fate(copies=2)}, {}, {"fate": Fate(delay_s=1.0)}, {"fate": Fate(fail=1)}, {},
-        {"complete_after_s": play.seconds * 0.25}, {"fate": Fate(copies=3, delay_s=0.5)}, {},
+        {},
+        {},
+        {"fate": Fate(copies=2)},
+        {},
+        {"fate": Fate(delay_s=1.0)},
+        {"fate": Fate(fail=1)},
+        {},
+        {"complete_after_s": play.seconds * 0.25},
+        {"fate": Fate(copies=3, delay_s=0.5)},
+        {},
     )
     for act, count in (("before", 34), ("after", 24)):
         for number in range(count):

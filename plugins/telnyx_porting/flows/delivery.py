@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     and_,
@@ -148,7 +149,7 @@ def at_record(record: Record) -> list[ColumnElement[bool]]:
 
 def _open() -> ColumnElement[bool]:
     # Written into the statement itself: SQLite recognises the partial index by its very words.
-    states = bindparam(None, ["pending", "missed"], expanding=True, literal_execute=True)
+    states: BindParameter[list[str]] = bindparam(None, ["pending", "missed"], expanding=True, literal_execute=True)
     return or_(events.c.delivery.is_(None), events.c.delivery.in_(states))
 
 

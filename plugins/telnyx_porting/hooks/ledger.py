@@ -14,14 +14,15 @@ from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.engine import Ledger
 
 DEFAULT_CONN_ID = "telnyx_porting_ledger"
+_POSTGRES_EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "connect_timeout", "options")
 _SINGLE_HOST = {"LocalExecutor", "airflow.executors.local_executor.LocalExecutor"}
 
 
 class TelnyxLedgerHook(BaseHook):
     """Resolve the Airflow connection of the ledger.
 
-    The connection is of type ``postgres`` or ``sqlite`` (host = the file's absolute path). Where none exists and Airflow
-    runs on one host (LocalExecutor), the ledger is the SQLite file ``porting_ledger.db`` in ``AIRFLOW_HOME``.
+    The connection is of type ``postgres`` or ``sqlite`` (host = the file's absolute path). Where none exists and
+    Airflow runs on one host (LocalExecutor), the ledger is the SQLite file ``porting_ledger.db`` in ``AIRFLOW_HOME``.
 
     :param ledger_conn_id: Airflow connection id.
     """
@@ -68,7 +69,8 @@ def _url(conn_id: str, connection: Any) -> URL | str:
                 f"connection {conn_id!r}: host is {path!r}, expected the absolute path of the SQLite file"
             )
         return f"sqlite:///{path}"
-    if kind in {"postgres", "postgresql"}:
+    if kind.startswith("postgres"):
+        said = connection.extra_dejson
         return URL.create(
             "postgresql",
             username=connection.login,
@@ -76,5 +78,6 @@ def _url(conn_id: str, connection: Any) -> URL | str:
             host=connection.host,
             port=connection.port,
             database=connection.schema,
+            query={name: str(said[name]) for name in _POSTGRES_EXTRAS if said.get(name)},
         )
     raise LedgerError(f"connection {conn_id!r}: type is {kind!r}, expected postgres or sqlite")
