@@ -138,7 +138,7 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-@settings(max_examples=30, suppress_health_check=QUIET)
+@settings(max_examples=20, suppress_health_check=QUIET)
 @given(knobs=KNOBS, steps=STEPS)
 def test_what_is_told_is_true_and_told_once(ledger: Ledger, knobs: tuple[int, int, int], steps: Any) -> None:
     run(ledger, knobs, steps)
@@ -146,7 +146,7 @@ def test_what_is_told_is_true_and_told_once(ledger: Ledger, knobs: tuple[int, in
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("ledger", ["postgres"], indirect=True)
-@settings(max_examples=8, suppress_health_check=QUIET)
+@settings(max_examples=5, suppress_health_check=QUIET)
 @given(knobs=KNOBS, steps=STEPS)
 def test_what_is_told_is_true_and_told_once_on_postgres(
     ledger: Ledger, knobs: tuple[int, int, int], steps: Any
