@@ -47,13 +47,14 @@ class _Outbox:
     baseline_before: datetime | None
     ready: bool  # the first scan is done: what is wrong now is known
     last: dict[str, datetime]
+    severities: dict[str, str]
 
     @property
     def now(self) -> datetime:
         return self.pace.now
 
     def inhibited(self, finding: Mapping[Any, Any]) -> bool:
-        return is_inhibited(finding, {key: row["severity"] for key, row in self.open.items()})
+        return is_inhibited(finding, self.severities)
 
 
 def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime) -> int:
@@ -68,10 +69,11 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     ready = watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS)
     baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
     is_open = _open(connection, account)
+    severities = {key: row["severity"] for key, row in is_open.items()}
     pace = Pace.of(settings, now)
     for channel in channels_of(settings):
         last = _last_sent(connection, account, channel, now - settings.group_interval)
-        box = _Outbox(ledger, connection, account, channel, pace, is_open, baseline_before, ready, last)
+        box = _Outbox(ledger, connection, account, channel, pace, is_open, baseline_before, ready, last, severities)
         _follow(box)
         _add(box)
     waiting = select(func.count()).where(alerts.c.account == account, alerts.c.next_at.is_not(None))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 AT_ONCE = 100  # findings per message
+MOST_AT_FIRST = 10_000
 LEASE = timedelta(minutes=5)  # after that a claimed message counts as left behind by a crash
 BACK_OFF = timedelta(minutes=1)
 BACK_OFF_MOST = timedelta(minutes=15)
@@ -71,9 +72,9 @@ def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batc
 
 
 def _size(channel: Channel, group: str) -> int:
-    if channel.kind == "pagerduty":
-        return 1
-    return 10_000 if group == FIRST_LOOK and not channel.is_machine else AT_ONCE
+    if group == FIRST_LOOK:
+        return MOST_AT_FIRST  # everything that is wrong now is one message
+    return 1 if channel.kind == "pagerduty" else AT_ONCE
 
 
 def release(

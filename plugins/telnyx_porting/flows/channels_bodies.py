@@ -46,7 +46,9 @@ def body(channel: Channel, message: Message, secret: str | None = None) -> Any:
 
 
 def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
-    (finding,) = message.findings
+    if len(message.findings) != 1:
+        return _pagerduty_summary(message, routing_key)
+    finding = message.findings[0]
     event: dict[str, Any] = {
         "routing_key": routing_key,
         "event_action": "resolve" if message.action == "resolved" else "trigger",
@@ -64,6 +66,24 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
             "custom_details": finding,
         }
     return event
+
+
+def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
+    """Return one incident for what was wrong when the watch began, instead of one each."""
+    worst = min(message.findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
+    return {
+        "routing_key": routing_key,
+        "event_action": "trigger",
+        "dedup_key": message.dedup_key[:255],
+        "payload": {
+            "summary": message.text.splitlines()[0][:1024],
+            "source": message.account,
+            "severity": _PAGERDUTY.get(worst["severity"], "warning"),
+            "timestamp": message.at.isoformat(),
+            "class": "first look",
+            "custom_details": {"findings": [finding["text"] for finding in message.findings[:50]]},
+        },
+    }
 
 
 def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def for_slack(text: str) -> str:
 
 def for_html(text: str) -> str:
     """Escape for an HTML mail."""
-    return html.escape(text)
+    return html.escape(text, quote=False)
 
 
 def for_header(text: str, limit: int = 150) -> str:

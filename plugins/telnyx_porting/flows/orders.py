@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
-EVENTS_AT_ONCE = 2_000
+EVENTS_AT_ONCE = 1_000
 SOURCE = "orders"
 ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
 OPEN_EVERY = timedelta(hours=1)
