@@ -168,3 +168,26 @@ def test_no_channel_means_findings_only(ledger: Ledger) -> None:
     watched.status(1, "exception")
     assert watched.look().open == 1
     assert watched.cycle().messages == 0
+
+
+def test_backfill_says_nothing(ledger: Ledger) -> None:
+    """What a backfill teaches about the past is listed: neither old troubles nor the past of a present one are news."""
+    watched = Watched(ledger)
+    watched.status(1, "exception", "OTHER", at=START - timedelta(days=3))
+    watched.cycle()
+    assert len(watched.sent) == 1
+    for days, order, status in [
+        (29, 1, "exception"),
+        (28, 1, "submitted"),
+        (27, 1, "exception"),
+        (26, 1, "foc-date-confirmed"),
+        (25, 2, "exception"),
+        (24, 3, "submitted"),
+    ]:
+        watched.status(order, status, at=START - timedelta(days=days))
+    watched.event("status_changed", 4, None, START - timedelta(days=20))
+    watched.messaging(5, "exception", START - timedelta(days=22))
+    for _ in range(3):
+        watched.later(minutes=20)
+        watched.cycle()
+    assert len(watched.sent) == 1

@@ -139,9 +139,12 @@ def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dic
         item = replace(item, since=row["since"])
         base["since"] = row["since"]
     told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
-    if _told(item.detail) != _told(row["detail"]) or item.severity != row["severity"]:
+    # how severe an exception is hangs on the past alone, which a backfill may teach: no news either
+    worse = item.severity != row["severity"] and item.kind != "exception"
+    if worse or _told(item.detail) != _told(row["detail"]):
         return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
-    if row["absent_since"] is None and item.since == row["since"] and item.detail == row["detail"]:
+    same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
+    if same and row["absent_since"] is None:
         return None, "same"
     return base | told | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
 
