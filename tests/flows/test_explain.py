@@ -86,7 +86,7 @@ def full_scans(ledger: Ledger, plans: list[tuple[str, str]]) -> list[str]:
 def poll(ledger: Ledger) -> None:
     store.store(ledger, ACCOUNT, [], NOW)
     with ledger.read() as connection:
-        store._known(connection, ACCOUNT, [])
+        store._known(ledger, connection, ACCOUNT, [])
         scan._pages(connection, ACCOUNT, NOW - timedelta(days=2), NOW, most=50)
 
     class Nobody:

@@ -61,7 +61,7 @@ def store(
     for number, part in enumerate(parts or [[]], start=1):
         last = number >= len(parts)
         with ledger.read() as connection:
-            known = _known(connection, account, part)
+            known = _known(ledger, connection, account, part)
         rows = [_row(account, event, now) for event in part if _moved(known.get(event.id), event)]
         if not rows and not (last and finish):
             continue
@@ -78,16 +78,16 @@ def store_events(
     ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent], now: datetime
 ) -> Stored:
     """Store at most :data:`CHUNK` events inside the caller's transaction."""
-    known = _known(connection, account, batch)
+    known = _known(ledger, connection, account, batch)
     rows = [_row(account, event, now) for event in batch if _moved(known.get(event.id), event)]
     return _write(ledger, connection, rows, known, None)
 
 
-def _known(connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
+def _known(ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
     """Return what is held of these events, as far as it decides whether there is anything to write."""
     lacking = and_(events.c.payload.is_(None), ~events.c.pruned).label("lacking")
     query = select(events.c.id, events.c.updated_at, events.c.payload_status, lacking).where(
-        events.c.account == account, events.c.id.in_([event.id for event in batch])
+        events.c.account == account, ledger.among(events.c.id, [event.id for event in batch])
     )
     return {row.id: row for row in connection.execute(query)}
 

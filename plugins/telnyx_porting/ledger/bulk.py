@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import column, func, select, text
+from sqlalchemy import TypeDecorator, column, func, select, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +30,12 @@ def write_many(
     names = [str(column.name) for column in table.c if column.name in rows[0]]
     columns: dict[str, list[Any]] = {}
     for name in names:
-        prepare = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        values = [row[name] for row in rows]
-        columns[name] = values if prepare is None else [prepare(value) for value in values]
+        kind = table.c[name].type
+        if isinstance(kind, TypeDecorator):  # ours: what is below them takes text and whole numbers as they are
+            prepare = kind.process_bind_param
+            columns[name] = [prepare(row[name], dialect) for row in rows]
+        else:
+            columns[name] = [row[name] for row in rows]
     if dialect.positional:
         compiled: Any = on_conflict(insert).compile(dialect=dialect, column_keys=names)
         for name in compiled.positiontup:

@@ -7,6 +7,7 @@ need PostgreSQL; its URLs are normalised to psycopg 3.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import contextmanager
@@ -19,10 +20,13 @@ from sqlalchemy import (
     Connection,
     Engine,
     Table,
+    Text,
+    any_,
     create_engine,
     event,
     func,
     inspect,
+    literal,
     literal_column,
     make_url,
     select,
@@ -221,6 +225,15 @@ class Ledger:
             write_many(connection, table, ordered, statement, lambda insert: _on_conflict(insert, key, change))
         else:
             connection.execute(_on_conflict(statement, key, change), [dict(row) for row in ordered])
+
+    def among(self, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+        """Return SQL for `column IN values` with one bound value, however many there are."""
+        prepare = column.type.dialect_impl(self.engine.dialect).bind_processor(self.engine.dialect)
+        texts = list(values) if prepare is None else [prepare(value) for value in values]
+        if self.is_sqlite:
+            each = func.json_each(literal(json.dumps(texts), Text())).table_valued("value")
+            return column.in_(select(each.c.value))
+        return column == any_(literal(texts, postgresql.ARRAY(Text)))
 
     def greatest(self, *values: Any) -> ColumnElement[Any]:
         """Return SQL for the largest of several values (SQLite spells it ``max``)."""
