@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from telnyx_porting.models import StatusChangedEvent, UnknownPortingEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from telnyx_porting.models import PortingEvent
 
 log = logging.getLogger(__name__)
@@ -66,6 +64,7 @@ CODES = frozenset(
         "SV_UNKNOWN_FAILURE",
     }
 )
+_USUAL = len(FIELDS)
 MOST = 100
 """Things said per client; a provider gone mad must not fill a log."""
 
@@ -76,18 +75,24 @@ class News:
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()
 
-    def look_at(self, events: Iterable[PortingEvent]) -> None:
+    def look_at(self, events: list[PortingEvent]) -> None:
         """Say what is new in these events: names of types, statuses, codes and fields, never contents."""
-        for event in events:
-            # Nearly every event has exactly the published fields; this is asked of each, so it is asked cheaply.
-            if len(event.raw) != len(FIELDS):
-                for name in event.raw.keys() - FIELDS:
-                    self._say("field", name)
-            kind = type(event)
-            if kind is StatusChangedEvent:
-                self._look_at_status(event.raw.get("payload"))
-            elif kind is UnknownPortingEvent:
-                self._say("event type", event.event_type)
+        # Nearly every event has exactly the published fields; this is asked of each, so it is asked cheaply.
+        for event in [event for event in events if len(event.raw) != _USUAL]:
+            for name in event.raw.keys() - FIELDS:
+                self._say("field", name)
+        for event in [event for event in events if type(event) is UnknownPortingEvent]:
+            self._say("event type", event.event_type)
+        changes = [event.raw for event in events if type(event) is StatusChangedEvent]
+        try:
+            statuses = {raw["payload"]["status"]["value"] for raw in changes}
+            codes = {detail["code"] for raw in changes for detail in raw["payload"]["status"]["details"]}
+            if statuses <= STATUSES and codes <= CODES:
+                return
+        except (KeyError, TypeError):
+            pass
+        for raw in changes:
+            self._look_at_status(raw.get("payload"))
 
     def _look_at_status(self, payload: object) -> None:
         status = payload.get("status") if isinstance(payload, dict) else None
