@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from telnyx_porting.client.answers import Answer
     from telnyx_porting.client.windows import Page
     from telnyx_porting.models import RateLimit
 
@@ -130,15 +131,23 @@ class Core:
         id_of: Callable[[T], str],
         time_of: Callable[[T], datetime | None] | None = None,
         bounded_by: str = "",
+        look_at: Callable[[list[T]], None] | None = None,
     ) -> Listing[T]:
         check_page_size(page_size)
-        ask = partial(self._ask, path, parse, filters, bounded_by)
+
+        def read(answer: Answer) -> Page[T]:
+            page = read_page(answer, parse)
+            if look_at is not None:
+                look_at(page.rows)
+            return page
+
+        ask = partial(self._ask, path, read, filters, bounded_by)
         return Listing(ask, id_of=id_of, time_of=time_of, page_size=page_size, clock=self._clock, path=path)
 
     async def _ask(
         self,
         path: str,
-        parse: Callable[[dict[str, Any]], T],
+        read: Callable[[Answer], Page[T]],
         filters: dict[str, str],
         bounded_by: str,
         number: int,
@@ -149,4 +158,4 @@ class Core:
     ) -> Page[T]:
         params = {**filters, **bounds(bounded_by, since, until)}
         params |= {"page[number]": str(number), "page[size]": str(size)}
-        return await self._transport.get(path, params, lambda answer: read_page(answer, parse), rank=rank)
+        return await self._transport.get(path, params, read, rank=rank)

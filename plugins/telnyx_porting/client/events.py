@@ -88,12 +88,18 @@ class EventVerbs(Core):
         since, until = checked_range("created_at", created_at_gte, created_at_lte)
         until = until or max(self._now(), since or self._now())
         listing = self._listing(
-            EVENTS_PATH, parse_event, page_size, filters, id_of=_ID, time_of=_CREATED_AT, bounded_by="created_at"
+            EVENTS_PATH,
+            parse_event,
+            page_size,
+            filters,
+            id_of=_ID,
+            time_of=_CREATED_AT,
+            bounded_by="created_at",
+            look_at=self._news.look_at,
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
                 rows = window.rows
-                self._news.look_at(rows)
                 yield ProvedWindow(window.since, window.until or until, rows, len(rows), window.requests, window.as_of)
                 # What the caller has is not kept here while the next window is read.
                 del window, rows
