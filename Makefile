@@ -5,7 +5,9 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
 PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
 .PHONY: help install demo test test-slow test-all lint format lock env bench chaos clean
