@@ -39,6 +39,7 @@ class Batch:
     rows: list[dict[str, Any]] = field(default_factory=list)
     id: str | None = None  # of the rows in flight; a digest has none
     slot: datetime | None = None  # of a digest
+    again: bool = False  # an earlier try may have arrived: its dedup key stays, whatever happens to this one
 
     @property
     def is_first_look(self) -> bool:
@@ -60,7 +61,8 @@ def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batc
         if first is None:
             return None
         action = first["action"]
-        if first["batch"] is not None and first["batch"].startswith(f"{action}:"):  # left behind by a crash
+        again = first["batch"] is not None and first["batch"].startswith(f"{action}:")
+        if again:  # left behind by a crash, or nobody knows whether it arrived
             members, batch = alerts.c.batch == first["batch"], first["batch"]
         else:
             other = or_(alerts.c.batch.is_(None), alerts.c.batch.not_like(f"{action}:%"))
@@ -68,7 +70,7 @@ def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batc
         query = select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.turn)
         taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first["group_key"]))).mappings()]
         update_rows(connection, account, channel.name, taken, batch=batch, next_at=now + LEASE)
-    return Batch(batch.partition(":")[2], action, taken, batch)
+    return Batch(batch.partition(":")[2], action, taken, batch, again=again)
 
 
 def _size(channel: Channel, group: str) -> int:
@@ -83,7 +85,8 @@ def release(
     """Put some rows of a batch back: what they would say is not true any more, or not yet known."""
     with ledger.write() as connection:
         ledger.lock(connection, f"findings:{account}")
-        update_rows(connection, account, channel.name, rows, alerts.c.batch == batch.id, batch=None, next_at=at)
+        kept = batch.id if batch.again else None
+        update_rows(connection, account, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
     batch.rows = [row for row in batch.rows if row not in rows]
 
 
@@ -140,5 +143,5 @@ def failed(
         if batch.slot is not None:
             touch_feed(ledger, connection, account, f"{DIGEST}:{channel.name}", heartbeat=now + pause)
         if batch.id is not None:
-            kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent else {})
+            kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
             update_rows(connection, account, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)
