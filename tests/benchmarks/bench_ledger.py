@@ -209,7 +209,7 @@ def child(url: str, origin: str) -> None:
     # This program's own: what getrusage tells survives the start from a larger process.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-    print(json.dumps({"read": result.read, "seconds": time.perf_counter() - began, "peak_mib": peak}))  # noqa: T201
+    print(json.dumps({"read": result.read, "seconds": time.perf_counter() - began, "peak_mib": peak}))
 
 
 def run_child(url: str, origin: str) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def main(quick: bool) -> None:
 
     def say(what: str, value: str, wanted: str = "") -> None:
         lines.append(f"{what:58} {value:>26}   {wanted}")
-        print(lines[-1], flush=True)  # noqa: T201
+        print(lines[-1], flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,5 @@
 """``python -m tests.scenarios [words]``: play all scenarios, or those whose name holds the words; print a table."""
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import logging
