@@ -27,7 +27,7 @@ class Killed(BaseException):
 
 
 CHANGES = ("exception:OTHER", "exception:LSR_PENDING", "submitted:", "nothing")
-MODES = ("well", "well", "well", "killed before", "killed after", "refused", "lost")
+MODES = ("well", "well", "well", "meanwhile", "killed before", "killed after", "refused", "lost")
 STEPS = st.lists(
     st.tuples(st.integers(1, 2), st.sampled_from(CHANGES), st.sampled_from([0, 1, 3, 16, 60]), st.sampled_from(MODES)),
     min_size=2,
@@ -60,6 +60,11 @@ class World:
         if self.mode == "refused":
             raise ChannelError("refused", not_sent=True)
         self.watched.sent.append((channel.name, message))
+        if self.mode == "meanwhile":  # the world moves on, and another look sees it, while this message is under way
+            self.mode = "well"
+            status, code = self.statuses.get(1, ("submitted", ""))
+            self.status(1, "submitted" if status == "exception" else "exception", "" if code else "OTHER")
+            self.watched.look()
         if self.mode == "killed after":
             self.unclear.add(message.dedup_key)
             raise Killed
