@@ -256,6 +256,14 @@ def test_a_provider_that_ignores_bounds_is_read_if_small_and_refused_if_large(
         read(Mirror(spread(51), bounds="ignored"), START, until, page_size=5)
 
 
+def test_bounds_that_turn_out_to_be_ignored_end_in_a_clear_error() -> None:
+    """Page 1 looked right by chance; every part would be the whole list again."""
+    mirror = Mirror(spread(60), bounds="ignored", order="newest")
+    with pytest.raises(IncompleteListing, match="outside the bounds"):
+        read(mirror, START + timedelta(hours=30), START + timedelta(hours=60), page_size=4)
+    assert len(mirror.requests) < 10
+
+
 def test_a_list_that_grows_at_every_look_is_not_chased_for_ever() -> None:
     """However fast we read, there is a new row behind us; a reading may succeed where pages are few."""
     soon = START + timedelta(minutes=10)

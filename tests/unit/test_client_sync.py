@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
@@ -138,13 +139,40 @@ def test_leaving_a_listing_early_leaves_nothing(url: str, how: str) -> None:
                 sum(1 / 0 for _ in rows)
 
 
-def test_a_listing_left_open_ends_with_its_block(url: str) -> None:
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_leaving_a_listing_early_ends_its_tasks_at_once(url: str, how: str) -> None:
+    with TelnyxClient("KEY", url) as client:
+
+        async def tasks() -> int:
+            return len(asyncio.all_tasks())
+
+        async def none_left() -> None:
+            while len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0)
+
+        before = client._portal.call(tasks)
+        rows = client.iter_porting_events(page_size=4)
+        next(rows)
+        assert client._listings
+        if how == "close":
+            rows.close()  # type: ignore[attr-defined]
+        del rows
+        assert not client._listings
+        client._portal.call(none_left)
+        asked = client.requests_made
+        client._portal.call(none_left)
+        assert client.requests_made == asked
+
+
+def test_a_listing_left_open_ends_with_its_block(url: str, caplog: pytest.LogCaptureFixture) -> None:
     with TelnyxClient("KEY", url) as client:
         rows = client.iter_porting_events(page_size=4)
         next(rows)
     assert own_sockets(url) == 0
+    # Not a short list that looks whole.
     with pytest.raises(RuntimeError):
         list(rows)
+    assert caplog.records == []
 
 
 def test_without_a_block_each_call_has_its_own(url: str) -> None:

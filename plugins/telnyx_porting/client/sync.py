@@ -64,9 +64,13 @@ class SyncVerbs:
             self._portal = stack.enter_context(start_blocking_portal())
             stack.enter_context(self._portal.wrap_async_context_manager(client))
             self._open = stack.pop_all()
+        self._listings: dict[int, AsyncGenerator[Any, None]] = {}
         self._client = self._last = client
 
     def _stop(self) -> None:
+        # Left to the end of the loop, a listing and what it stands on would be closed both at once.
+        for listing in self._listings.values():
+            self._portal.call(listing.aclose)
         self._client = None
         self._open.close()
 
@@ -105,6 +109,7 @@ class SyncVerbs:
         """Step through an asynchronous iterator from here, and close it when the caller leaves."""
         with self._session() as client:
             portal, iterator = self._portal, verb(client, *args, **kwargs)
+            self._listings[id(iterator)] = iterator
             try:
                 while True:
                     try:
@@ -115,6 +120,7 @@ class SyncVerbs:
                     del item
             finally:
                 if self._client is client:
+                    del self._listings[id(iterator)]
                     portal.call(iterator.aclose)
 
     # -- what the client knows -------------------------------------------------------------------------------
