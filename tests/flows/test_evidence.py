@@ -98,7 +98,7 @@ def test_a_wrong_clock_moves_no_coverage_ahead_of_what_was_read(world: Loop) -> 
     first = read(world)  # asked for by a clock that was not known to be wrong
     assert first.covered_until <= world.clock.now() - timedelta(seconds=240)
     assert abs(first.clock_offset - 240) < 3
-    world.jump(timedelta(seconds=5))  # the clock is known to about a second: what is younger comes with a later read
+    world.jump(5.0)  # the clock is known to about a second: what is younger comes with a later read
     assert read(world).covered_until > first.covered_until
     assert any(row.webhook_id == event and row.ok for row in stored(world.ledger))
 
