@@ -259,7 +259,8 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}-port", dest=name, type=int, default=port, metavar="PORT")
     options = vars(parser.parse_args())
     once = options.pop("once")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGTERM, signal.SIGINT):  # a shell starts background jobs deaf to Ctrl-C
+        signal.signal(stop, signal.default_int_handler)
     try:
         return run(ROOT / "build" / "demo", Ports(**options), once=once)
     except DemoError as error:
