@@ -298,6 +298,20 @@ async def test_a_cancelled_wait_gives_its_lane_back() -> None:
         (await client.reserve_slot()).release()
 
 
+async def test_nothing_leaves_a_closed_client() -> None:
+    """Whoever still waits for a lane, holds a slot or begins anew: what runs on after an error sends no more."""
+    script = Script(httpx.Response(204))
+    client = script.client(max_concurrency=1)
+    slot = await client.reserve_slot()
+    waiting = asyncio.ensure_future(client.republish_porting_event(EVENT))
+    await asyncio.sleep(0)
+    await client.aclose()
+    for late in (waiting, client.republish_porting_event(EVENT, slot=slot), client.republish_porting_event(EVENT)):
+        with pytest.raises(RuntimeError, match="closed"):
+            await late
+    assert not script.requests
+
+
 # -- error bodies ---------------------------------------------------------------------------------------------------
 
 BODIES = [

@@ -17,6 +17,8 @@ from telnyx_porting.errors import SettingsError
 if TYPE_CHECKING:
     from telnyx_porting.client.pacer import Pacer
 
+CLOSED = "this client is closed: no request leaves it any more"
+
 
 class Lane:
     """The right to have one request in flight, and the connection to do so."""
@@ -42,9 +44,14 @@ class Lanes:
         self._all = list(self._free)
         self._waiting: list[tuple[float, int, asyncio.Future[Lane]]] = []
         self._order = count()
+        self.closed = False
 
     async def acquire(self, rank: float) -> Lane:
-        """Wait for a lane."""
+        """
+        Wait for a lane.
+
+        :raises RuntimeError: when the client is closed meanwhile
+        """
         if self._free:
             return self._free.pop()
         ready: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
@@ -52,7 +59,7 @@ class Lanes:
         try:
             return await ready
         except asyncio.CancelledError:
-            if ready.done() and not ready.cancelled():
+            if ready.done() and not ready.cancelled() and not ready.exception():
                 self.release(ready.result())
             raise
 
@@ -66,7 +73,12 @@ class Lanes:
         self._free.append(lane)
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let nobody open another."""
+        self.closed = True
+        while self._waiting:
+            ready = heapq.heappop(self._waiting)[2]
+            if not ready.done():
+                ready.set_exception(RuntimeError(CLOSED))
         for transport in {id(lane.transport): lane.transport for lane in self._all}.values():
             await transport.aclose()
 

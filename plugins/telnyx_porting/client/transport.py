@@ -18,7 +18,7 @@ import httpx
 
 from telnyx_porting.client.answers import Answer, status_error
 from telnyx_porting.client.checks import check_number, checked_base_url, checked_key
-from telnyx_porting.client.lanes import Lane, Lanes, Slot
+from telnyx_porting.client.lanes import CLOSED, Lane, Lanes, Slot
 from telnyx_porting.client.pacer import Clock, http_date, pacer_for
 from telnyx_porting.errors import (
     ConnectError,
@@ -196,6 +196,8 @@ class Transport:
     ) -> Answer:
         """Send once over a granted lane, and release it."""
         try:
+            if self.lanes.closed:
+                raise RuntimeError(CLOSED)
             connect_within = self._connect_within(method, path, send_by)
             url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
             timeouts = {"connect": connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
@@ -204,6 +206,8 @@ class Transport:
             response, body = await self._exchange(request, lane, path, 2 * connect_within)
         finally:
             self.lanes.release(lane)
+            if self.lanes.closed:  # closed on the way: nobody else closes what was connected since
+                await lane.transport.aclose()
         now = self.clock.time()
         headers = response.headers
         date = http_date(headers.get("date"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
@@ -120,9 +121,13 @@ def allowance(connection: Connection, account: str, plan_id: str, settings: Sett
             return Allowance(wave, 0)
         if done.hopeless:
             return Allowance(wave, 0, _nothing(done.sent, wave))
-    if _rest_fails(connection, account, plan_id):
+    lost = _lost_lately(connection, account, plan_id)
+    if lost >= NEWEST:
         return Allowance(LAST_WAVE, 0, f"none of the newest {NEWEST} sends arrived: the consumer does not take them")
-    return Allowance(LAST_WAVE, free)
+    # What was lost since the last arrival is unconfirmed still: it makes no room, or a consumer that died again would
+    # be sent more while its verdicts come in. With nothing else in flight, one goes out to find out.
+    flying = waves.get(LAST_WAVE, _Wave()).open
+    return Allowance(LAST_WAVE, max(free - lost, 0 if flying else min(free, 1)))
 
 
 def hopeless_end(connection: Connection, account: str, plan_id: str) -> tuple[str, int] | None:
@@ -166,7 +171,8 @@ def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wav
     return {wave: _Wave(int(sent), int(open_), int(alive)) for wave, sent, open_, alive in connection.execute(query)}
 
 
-def _rest_fails(connection: Connection, account: str, plan_id: str) -> bool:
+def _lost_lately(connection: Connection, account: str, plan_id: str) -> int:
+    """Return how many of the newest verdicts in a row, at most `NEWEST`, say that it did not arrive."""
     query = (
         select(republishes.c.state)
         .where(of_plan(account, plan_id), republishes.c.wave == LAST_WAVE)
@@ -174,8 +180,8 @@ def _rest_fails(connection: Connection, account: str, plan_id: str) -> bool:
         .order_by(republishes.c.sent_at.desc())
         .limit(NEWEST)
     )
-    states = list(connection.execute(query).scalars())
-    return len(states) == NEWEST and set(states) == {"not_arrived"}
+    states = connection.execute(query).scalars()
+    return sum(1 for _ in takewhile(lambda state: state == "not_arrived", states))
 
 
 def refund(connection: Connection, account: str, plan_id: str, wave: int, settings: Settings, now: datetime) -> int:
