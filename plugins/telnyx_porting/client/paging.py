@@ -3,7 +3,7 @@ Lists that are complete or an error.
 
 Telnyx publishes neither the order of a list nor how ties are broken, and pages are cut by number from a list that may
 grow meanwhile. So nothing is believed but counts and ids: a *window* of time is read by pages and proved
-(``proof.py``). Deep lists are split by time into windows, two of which are read at the same time, so memory does not
+(``proof.py``). Deep lists are split by time into windows, a few of which are read at the same time, so memory does not
 grow with the list, and a window is handed out as soon as it is proved.
 
 Bounds may be inclusive, exclusive or cut to the second (undocumented): a window asks for a second more on either side
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROWS_PER_WINDOW = 4_000
+ROWS_PER_WINDOW = 3_000
 """Rows a window of a deep list aims at."""
-READ_AHEAD = 2
-"""Windows read at the same time."""
+READ_AHEAD = 4
+"""Windows read at the same time: each waits a while for its last page, and the others keep the lanes busy."""
 
 
 class Listing(Generic[T]):

@@ -100,8 +100,8 @@ class Reading(Generic[T]):
         return None
 
     def _first_pages(self) -> range:
-        """Choose the pages to ask for at once: the first, or as many as are surely there if the guess is right."""
-        return range(1, 1 + max(1, self.span.guess * 4 // 5 // self.listing.page_size))
+        """Choose the pages to ask for at once: the first, or all full ones if the guess is right."""
+        return range(1, 1 + max(1, self.span.guess // self.listing.page_size))
 
     async def _finish(self, first: Page[T]) -> tuple[int, bool]:
         """

@@ -50,6 +50,8 @@ BACKOFF_BASE = 0.5
 """Seconds."""
 BACKOFF_CAP = 8.0
 """Seconds."""
+STEPS_TO_THE_SOCKET = 8
+"""Turns of the event loop that a request let go takes, at most, until it is written."""
 CONNECT_WITHIN = 10.0
 """Seconds, at most, for a connection, and again for its TLS."""
 
@@ -96,6 +98,7 @@ class Transport:
         self.requests_made = 0
         self.clock_offset: timedelta | None = None
         self._pacing = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._rate = requests_per_second
         self._keep_free = keep_free
         self._timeout = timeout
@@ -129,9 +132,16 @@ class Transport:
         while True:
             try:
                 lane, ticket = await self._grant("GET", path, rank, tries)
-                return read(await self._send("GET", path, params, lane, ticket))
+                return await self._read_in_turn(read, await self._send("GET", path, params, lane, ticket))
             except TelnyxError as error:
                 await tries.again_or_raise(error, retried=_worth_another_get(error))
+
+    async def _read_in_turn(self, read: Callable[[Answer], T], answer: Answer) -> T:
+        """Read one answer at a time, after the requests that its lane let go: a page takes milliseconds to read."""
+        async with self._reading:
+            for _ in range(STEPS_TO_THE_SOCKET):
+                await asyncio.sleep(0)
+            return read(answer)
 
     async def post(self, path: str, *, slot: Slot | None = None, send_by: datetime | None = None) -> Answer:
         """
