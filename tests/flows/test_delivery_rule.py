@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from telnyx_porting.flows.delivery import decide
+from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.receipts import store_receipts
+from telnyx_porting.flows.record import AROUND, find_record
 from telnyx_porting.settings import load
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
@@ -150,3 +153,50 @@ def test_arrived_is_for_ever_and_history_is_never_missed(ledger: Ledger) -> None
     old = add_event(ledger)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     assert event_row(ledger, old).delivery == "undetermined"
+
+
+def outages(ledger: Ledger, *begins: datetime, minutes: int = 10) -> None:
+    """Let the receiver's heart beat, but for some minutes after each of these times."""
+    for begin in begins:
+        with ledger.write() as connection:  # all was well until then
+            touch_feed(ledger, connection, ACCOUNT, "receiver", heartbeat=begin)
+        store_receipts(ledger, [ACCOUNT], [], {}, begin + timedelta(minutes=minutes))
+    with ledger.write() as connection:
+        touch_feed(ledger, connection, ACCOUNT, "receiver", heartbeat=NOW)
+
+
+def test_an_outage_is_remembered_while_its_events_are_open(ledger: Ledger) -> None:
+    """The receiver is down again, and again, before the first outage's events are decided: each has its reason."""
+    add_feed(ledger)
+    first = NOW - timedelta(days=2)
+    outages(ledger, first, *(first + timedelta(hours=hours) for hours in range(1, 40)))
+    lost = [add_event(ledger, created_at=first + timedelta(minutes=5)) for _ in range(4)]
+    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is None
+    assert {event_row(ledger, event).delivery for event in lost} == {"missed"}
+
+
+def test_between_two_outages_nothing_is_explained(ledger: Ledger) -> None:
+    """What left no trace while the receiver was up is no outage's loss."""
+    add_feed(ledger)
+    first = NOW - timedelta(hours=5)
+    outages(ledger, first, first + timedelta(hours=1))
+    for _ in range(4):
+        add_event(ledger, created_at=first + timedelta(minutes=30))
+    assert "4 of 4" in (decide(ledger, ACCOUNT, SETTINGS, NOW).held_back or "")
+
+
+def test_a_flapping_receiver_does_not_grow_the_ledger(ledger: Ledger) -> None:
+    """Of very many outages the newest are kept, whole; what lies further back is held back, not sent."""
+    add_feed(ledger)
+    first = NOW - timedelta(days=2)
+    begins = [first + timedelta(minutes=20 * number) for number in range(130)]
+    outages(ledger, *begins)
+    add_event(ledger, created_at=begins[0] + timedelta(minutes=5))
+    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is not None
+    with ledger.read() as connection:
+        record = find_record(connection, ACCOUNT, SETTINGS, NOW)
+        feed = get_feed(connection, ACCOUNT, "receiver")
+    assert record is not None
+    assert record.outages == tuple((begin - AROUND, begin + timedelta(minutes=10) + AROUND) for begin in begins[-100:])
+    assert feed is not None
+    assert len(feed["outages"]) < 4_000

@@ -330,7 +330,7 @@ def test_coverage_begins_with_the_first_verified_webhook(ledger: Ledger) -> None
         end = feed(ledger, account)
     assert end["covers_from"].timestamp() == earlier
     assert end["proved_at"] == proved
-    assert end["down_since"] is None
+    assert end["outages"] is None
     assert end["heartbeat"] > begin["heartbeat"]
 
 

@@ -4,23 +4,22 @@ A receipt's identity is (account, signed timestamp, sha256 of the body): the sam
 nothing, the same body under a newly signed timestamp is a new delivery. Of the body nothing is kept but what matches
 it to an event.
 
-A database role needs for this ``SELECT, INSERT`` on deliveries, ``SELECT, INSERT, UPDATE`` on feeds (the heartbeat is
-an update), ``SELECT`` on the version table, and nothing else.
+The columns that are written here are all that the receiver's database role may write: docs/operations.md has its grants.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select, text
 
 from telnyx_porting.errors import MalformedWebhook
+from telnyx_porting.flows import outages
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import deliveries, feeds
-from telnyx_porting.ledger.types import microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 from telnyx_porting.webhooks import parse_webhook
 
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SOURCE = "receiver"
-OUTAGE = timedelta(minutes=1)  # a longer gap between two heartbeats is written down as an outage
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
 
-_GAP = feeds.c.heartbeat < excluded("heartbeat") - microseconds(OUTAGE)
 _BEAT = {
     "heartbeat": excluded("heartbeat"),
     "covers_from": func.coalesce(feeds.c.covers_from, excluded("covers_from")),
@@ -40,8 +37,7 @@ _BEAT = {
         (excluded("covers_from").is_not(None), excluded("refused")),
         else_=feeds.c.refused + excluded("refused"),
     ),
-    "down_since": case((_GAP, feeds.c.heartbeat), else_=feeds.c.down_since),
-    "down_until": case((_GAP, excluded("heartbeat")), else_=feeds.c.down_until),
+    "outages": outages.noted(),
 }
 
 
@@ -107,8 +103,8 @@ def store_receipts(
 ) -> None:
     """Store receipts and the heartbeat of every account in one transaction.
 
-    A gap of more than a minute since the last heartbeat is kept as the feed's last outage: whether the receiver was
-    down, frozen or without its database, no webhook was accepted.
+    A gap of more than a minute since the last heartbeat is kept as an outage: whether the receiver was down, frozen or
+    without its database, no webhook was accepted.
 
     :param accounts: the accounts this receiver answers for.
     :param receipts: rows of :func:`read_receipt`.

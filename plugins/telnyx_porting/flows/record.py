@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from telnyx_porting.flows import outages
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import deliveries, events
 
@@ -59,12 +60,12 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
             continue
         until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
         if until is not None:
-            outages = _outages(feed, now) if name == "receiver" else ()
+            down = _outages(feed, now) if name == "receiver" else ()
             begin = feed["covers_from"]
             if name == "receiver":  # a signed time, on the provider's clock
                 begin -= clock_offset(connection, account)
             urls = _urls(connection, account, name, prefix, now)
-            return Record(name, prefix, begin, until, outages, feed["refused"] or 0, urls)
+            return Record(name, prefix, begin, until, down, feed["refused"] or 0, urls)
     return None
 
 
@@ -131,10 +132,8 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
 
 
 def _outages(feed: RowMapping, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
-    """Return the last one that ended, and the one that is going on: no webhook was accepted in them."""
-    found = []
-    if feed["down_since"] is not None and feed["down_until"] is not None:
-        found.append((feed["down_since"] - AROUND, feed["down_until"] + AROUND))
+    """Return the ones that ended, and the one that is going on: no webhook was accepted in them."""
+    found = [(since - AROUND, until + AROUND) for since, until in outages.read(feed["outages"])]
     if feed["heartbeat"] is not None and now - feed["heartbeat"] > SILENT:
         found.append((feed["heartbeat"] - AROUND, now))
     return tuple(found)

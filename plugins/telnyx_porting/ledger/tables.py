@@ -146,8 +146,7 @@ feeds = Table(
     Column("proved_at", Instant),  # when it first showed a port-in notification of this account
     Column("checked_at", Instant),
     Column("heartbeat", Instant),
-    Column("down_since", Instant),  # the feed's last known outage (for the receiver: a gap in its heartbeat)
-    Column("down_until", Instant),
+    Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/outages.py
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("rate_limit", Json),
