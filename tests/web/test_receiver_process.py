@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,10 +18,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from sqlalchemy import create_engine, select, text, update
+from sqlalchemy.exc import ProgrammingError
 
+from telnyx_porting.flows import outages
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, feeds, windows
+from tests.conftest import ROOT
 from tests.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
 from tests.web.receivers import (
     ACCOUNT,
@@ -95,10 +99,16 @@ def test_it_imports_no_airflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def documented_rights() -> list[str]:
+    """The statements that docs/operations.md prints for the receiver's role."""
+    return re.findall(r"^ *(GRANT [^;]+;)", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+
+
 @pytest.mark.postgres
 def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_process_list(
     postgres_url: str,  # noqa: F811
 ) -> None:
+    """It starts, takes and refuses webhooks, beats, finds its outage and answers /watch; what it must not do fails."""
     owner = Ledger(postgres_url)
     owner.upgrade()
     admin = create_engine(owner.url, isolation_level="AUTOCOMMIT")
@@ -109,23 +119,42 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
         ended = start("--key", KEYS[0], TELNYX_PORTING_LEDGER_URL=url)
         assert ended.returncode == 2
         assert ended.stderr.endswith("permission denied for table porting_ledger_version\n")
-        for statement in (
-            f"GRANT SELECT ON porting_ledger_version TO {role}",
-            f"GRANT SELECT, INSERT ON porting_deliveries TO {role}",
-            f"GRANT SELECT, INSERT, UPDATE ON porting_feeds TO {role}",
-        ):
-            connection.execute(text(statement))
-    body = encode(webhook())
+        for statement in documented_rights():
+            connection.execute(text(statement.replace("receiver;", f"{role};")))
+    body, forged = encode(webhook()), encode(webhook())
     try:
         with receiver(url, KEYS) as running:
             assert running.post(body, SIGNER.headers(body)).status_code == 200
             assert running.post(body, SIGNER.headers(body)).status_code == 200
+            assert running.post(forged, Signer().headers(forged)).status_code == 401
             assert running.get("/watch").status_code == 503
             shown = subprocess.run(["ps", "-ww", "-o", "args", "-p", str(running.process.pid)], capture_output=True)
             assert b"telnyx_porting.web.receiver" in shown.stdout
             assert b"hunter2" not in shown.stdout
             assert "hunter2" not in running.log()
+            running.process.send_signal(signal.SIGTERM)
+            running.process.wait(10)
         assert stored(owner, body)
+        assert not stored(owner, forged)
+        assert feed(owner)["refused"] == 1
+        down = datetime.now(UTC) - timedelta(minutes=7)
+        with owner.write() as connection:
+            touch_feed(owner, connection, ACCOUNT, "receiver", heartbeat=down)
+            touch_feed(owner, connection, ACCOUNT, "events", covered_until=datetime.now(UTC))
+        with receiver(url, KEYS) as running:
+            assert feed(owner)["heartbeat"] > down + timedelta(minutes=6)
+            assert len(outages.read(feed(owner)["outages"])) == 1
+            wait_for(lambda: running.get("/watch").status_code == 200)
+        public = Ledger(url)
+        for forbidden in (
+            "UPDATE porting_feeds SET covered_until = 0, token = NULL",
+            "UPDATE porting_deliveries SET ok = true",
+            "DELETE FROM porting_deliveries",
+            "SELECT payload FROM porting_events",
+        ):
+            with pytest.raises(ProgrammingError, match="permission denied"), public.write() as connection:
+                connection.execute(text(forbidden))
+        public.close()
     finally:
         with admin.connect() as connection:
             connection.execute(text(f"DROP OWNED BY {role}"))
@@ -272,19 +301,18 @@ def test_an_outage_of_more_than_a_minute_is_known_afterwards_and_a_restart_is_no
     with receiver(url_of(ledger), KEYS) as running:
         running.kill()
     with receiver(url_of(ledger), KEYS):
-        assert feed(ledger)["down_since"] is None
+        assert feed(ledger)["outages"] is None
     down = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=7)
     with ledger.write() as connection:
         connection.execute(update(feeds).values(heartbeat=down))
     begin = datetime.now(UTC)
     with receiver(url_of(ledger), KEYS) as running:
-        outage = feed(ledger)
-        assert outage["down_since"] == down
-        assert begin <= outage["down_until"] <= datetime.now(UTC)
+        ((since, until),) = outages.read(feed(ledger)["outages"])
+        assert since == down
+        assert begin <= until <= datetime.now(UTC)
         body = encode(webhook())
         assert running.post(body, SIGNER.headers(body)).status_code == 200
-        assert feed(ledger)["down_since"] == down
-        assert feed(ledger)["down_until"] == outage["down_until"]
+        assert outages.read(feed(ledger)["outages"]) == [(since, until)]
 
 
 class Load(threading.Thread):

@@ -4,14 +4,13 @@ A receipt's identity is (account, signed timestamp, sha256 of the body): the sam
 nothing, the same body under a newly signed timestamp is a new delivery. Of the body nothing is kept but what matches
 it to an event.
 
-The columns that are written here are all that the receiver's database role may write: docs/operations.md has its grants.
+What is written here is all that the receiver's database role may write: docs/operations.md has its grants.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select, text
@@ -25,6 +24,7 @@ from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
 SOURCE = "receiver"
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
