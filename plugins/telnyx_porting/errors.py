@@ -9,6 +9,7 @@ Every error the package raises. This docstring is the tree; catch at the level y
     |- PlanError                a republish plan cannot be made, approved or continued
     |- WebhookError
     |  |- SignatureError        the request does not prove that it comes from Telnyx
+    |  |  `- StaleSignature     the signature fits, its time does not (.offset)
     |  `- MalformedWebhook      signed or not, the body is no webhook
     `- TelnyxError              a call to Telnyx failed
        |                        (.method .path .status .code .title .request_id .not_processed)
@@ -40,7 +41,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 __all__ = [
     "AuthenticationError",
@@ -61,6 +62,7 @@ __all__ = [
     "ServerError",
     "SettingsError",
     "SignatureError",
+    "StaleSignature",
     "StatusError",
     "TelnyxError",
     "TelnyxPortingError",
@@ -109,6 +111,18 @@ class WebhookError(TelnyxPortingError):
 
 class SignatureError(WebhookError):
     """The request does not prove that it comes from Telnyx."""
+
+
+class StaleSignature(SignatureError):
+    """
+    The signature fits, its time does not: a clock is wrong, or an old webhook is sent again.
+
+    :param offset: the signed time minus ours
+    """
+
+    def __init__(self, message: str, offset: timedelta) -> None:
+        super().__init__(message)
+        self.offset = offset
 
 
 class MalformedWebhook(WebhookError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from telnyx_porting.errors import MalformedWebhook, SignatureError
+from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
 from telnyx_porting.models import Webhook, load_json, parse_webhook_object
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def verify_signature(
     :param now: our clock
     :param tolerance: how far the timestamp may be from ``now`` either way (300 s, as in Telnyx's own SDK)
     :return: the signed time
+    :raises StaleSignature: the signature fits, but its time is further away than that
     :raises SignatureError: otherwise
     """
     if not keys:
@@ -90,7 +91,7 @@ def verify_signature(
     # After the signature, so that a stranger learns nothing about our clock.
     if abs(now - signed_at) > tolerance:
         limit = tolerance.total_seconds()
-        raise SignatureError(f"signed {signed_at.isoformat()}, more than {limit:.0f} s from now")
+        raise StaleSignature(f"signed {signed_at.isoformat()}, more than {limit:.0f} s from now", signed_at - now)
     return signed_at
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from telnyx_porting.errors import PlanError, SettingsError
+from telnyx_porting.errors import PlanError, ServerError, SettingsError
+from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import findings, plans
 from telnyx_porting.operators.evidence import table_rows
@@ -21,6 +22,7 @@ from telnyx_porting.operators.porting import (
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReadPortingTableOperator,
     TelnyxReportPortingPlanOperator,
+    TelnyxScanPortingEventsOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.settings import load
@@ -184,14 +186,53 @@ def test_a_killed_task_sends_no_more(ledger: Ledger, sandbox: RunningSandbox, mo
     assert plan(plan_id=made["plan_id"])["plan_id"] == made["plan_id"], "it can be continued"
 
 
-def test_evidence_and_the_clock(ledger: Ledger, sandbox: RunningSandbox) -> None:
-    sandbox.switches(clock_skew_seconds=400)
+@pytest.mark.parametrize("operator", [TelnyxScanPortingEventsOperator, TelnyxReadPortingDeliveriesOperator])
+def test_whoever_is_told_the_time_says_that_a_clock_is_wrong(
+    ledger: Ledger, sandbox: RunningSandbox, operator: type[Any]
+) -> None:
+    task = operator(task_id="task")
+
+    def told_by(seconds: int) -> str | None:
+        sandbox.switches(clock_skew_seconds=seconds)
+        task.execute(CONTEXT)
+        return told(ledger).get("clock_skew")
+
+    assert told_by(0) is None
+    assert "this machine's clock is 400 s behind Telnyx's" in (told_by(400) or "")
+    assert "this machine's clock is 90 s ahead of Telnyx's" in (told_by(-90) or "")
+    assert told_by(0) is None
+    with ledger.write() as connection:
+        touch_feed(ledger, connection, ACCOUNT, "receiver", refused=1, clock_offset=400_000)
+    assert "the receiver's clock is 400 s behind Telnyx's" in (told_by(0) or "")
+    with ledger.write() as connection:
+        ahead = datetime.now(UTC) + timedelta(seconds=250)
+        touch_feed(ledger, connection, ACCOUNT, "receiver", refused=0, clock_offset=0, heartbeat=ahead)
+    assert "the receiver's clock is 2" in (told_by(0) or "")
+    sandbox.fault("status", status=500)
+    with pytest.raises(ServerError):
+        told_by(400)
+    assert "this machine's clock is 400 s behind Telnyx's" in told(ledger)["clock_skew"], "a failing answer tells too"
+
+
+def test_a_plan_is_executed_only_while_the_clocks_agree(
+    ledger: Ledger, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock went wrong after the last look; Telnyx is asked the time before the first send."""
+    monkeypatch.setenv("TELNYX_PORTING_REPUBLISH_MODE", "auto")
+    monkeypatch.setenv("TELNYX_PORTING_CONSUMER_IS_IDEMPOTENT", "true")
+    missed(ledger)
+    made = plan()
+    approve(made["plan_id"]).execute(CONTEXT)
+    sandbox.switches(clock_skew_seconds=-400)
+    ended = TelnyxExecutePortingPlanOperator(task_id="execute", plan_id=made["plan_id"]).execute(CONTEXT)  # type: ignore[arg-type]
+    assert ended["state"] == "halted"
+    assert not sandbox.republishes()
+    assert "this machine's clock is 400 s ahead of Telnyx's" in told(ledger)["clock_skew"]
+
+
+def test_evidence_and_verdicts(ledger: Ledger, sandbox: RunningSandbox) -> None:
     read = TelnyxReadPortingDeliveriesOperator(task_id="evidence")
     assert read.execute(CONTEXT)["records"] == 0  # type: ignore[arg-type]
-    assert "differ by" in told(ledger)["clock"]
-    sandbox.switches(clock_skew_seconds=0)
-    read.execute(CONTEXT)  # type: ignore[arg-type]
-    assert "clock" not in told(ledger)
     settle = TelnyxSettlePortingDeliveriesOperator(task_id="decide").execute(CONTEXT)  # type: ignore[arg-type]
     assert settle["account"] == ACCOUNT
 

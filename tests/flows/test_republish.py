@@ -158,6 +158,26 @@ def test_a_stop_from_outside_sends_no_more_and_leaves_the_plan_open(world: Loop)
     assert world.asked() == dict.fromkeys(lost, 1)
 
 
+def test_a_clock_that_jumps_in_the_middle_is_seen_with_the_next_answer(world: Loop) -> None:
+    """The answer to the first send after the jump shows it, and nothing follows."""
+    _, plan = ready(world, 15)
+    step(world, plan)
+    world.sandbox.settle()
+    asked = iter(range(100))
+
+    def go_on() -> bool:
+        if next(asked) == 3:
+            world.sandbox.switches(clock_skew_seconds=world.clock.seconds + 400)
+        return True
+
+    while sum(world.asked().values()) == 1:
+        step(world, plan, go_on=go_on)
+    end = world.resume(plan)
+    assert isinstance(end, Halted)
+    assert end.reason.startswith("this machine's clock is 400 s behind Telnyx's")
+    assert sum(world.asked().values()) == 1 + 4, "three before the jump, and the one whose answer shows it"
+
+
 def test_two_accounts_of_one_user_send_nothing(world: Loop) -> None:
     _, plan = ready(world, 2)
     with world.ledger.write() as connection:

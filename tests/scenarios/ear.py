@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import sys
 import threading
 from collections import Counter
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.errors import SignatureError
+from telnyx_porting.errors import SignatureError, StaleSignature
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
 from telnyx_porting.webhooks import verify_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 class Server(ThreadingHTTPServer):
     request_queue_size = 256
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a sender that hung up between two requests."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Ear:
@@ -72,8 +79,9 @@ class Ear:
             signed_at = verify_signature(
                 body, headers.get("telnyx-timestamp"), headers.get("telnyx-signature-ed25519"), [self.key], now
             )
-        except SignatureError:
-            self._store([], {self.account: 1})
+        except SignatureError as error:
+            stale = {self.account: error.offset} if isinstance(error, StaleSignature) else {}
+            self._store([], {self.account: 1}, stale)
             return 401
         row = read_receipt(self.account, body, signed_at, self.url, now)
         self._store([row], {})
@@ -81,9 +89,11 @@ class Ear:
             self.got[row["webhook_id"]] += 1
         return 200
 
-    def _store(self, rows: list[dict[str, Any]], refused: dict[str, int]) -> None:
+    def _store(
+        self, rows: list[dict[str, Any]], refused: dict[str, int], stale: Mapping[str, timedelta] = MappingProxyType({})
+    ) -> None:
         with self._lock:
-            store_receipts(self.ledger, [self.account], rows, refused, self.clock() + self.skew)
+            store_receipts(self.ledger, [self.account], rows, refused, self.clock() + self.skew, stale)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         ear = self

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.evidence import read_deliveries
+from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.flows.orders import sync_orders
 from telnyx_porting.flows.plan import Plan, approve, make_plan, needs_person, read_destinations
 from telnyx_porting.flows.republish import Done, Halted, Wait, advance
@@ -18,7 +19,7 @@ from telnyx_porting.flows.republish_gate import unsafe
 from telnyx_porting.flows.scan import scan
 from telnyx_porting.flows.verdicts import VerdictsResult, settle
 from telnyx_porting.ledger.engine import Ledger
-from telnyx_porting.ledger.tables import events, republishes
+from telnyx_porting.ledger.tables import events, findings, republishes
 from telnyx_porting.settings import Settings
 from tests.scenarios.clock import Shifted
 from tests.scenarios.ear import Ear
@@ -85,6 +86,7 @@ class Loop:
 
     def scan(self) -> None:
         scan(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+        watch_clock(self.ledger, ACCOUNT, self.client.clock_offset, self.clock.now())  # as every operator with a client
 
     def look(self) -> VerdictsResult:
         """What porting_scan and porting_missed_notifications do up to the verdicts."""
@@ -175,6 +177,13 @@ class Loop:
         with self.ledger.read() as connection:
             query = select(republishes.c.state).where(republishes.c.account == ACCOUNT)
             return Counter(connection.execute(query).scalars())
+
+    def told(self, subject: str) -> str | None:
+        """What the open health finding of this subject says."""
+        with self.ledger.read() as connection:
+            query = select(findings.c.detail).where(findings.c.account == ACCOUNT, findings.c.subject == subject)
+            detail = connection.execute(query.where(findings.c.absent_since.is_(None))).scalar()
+        return detail["text"] if detail else None
 
     def budget_spent(self) -> int:
         """Sends charged."""

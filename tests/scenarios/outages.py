@@ -181,14 +181,27 @@ def deleted(loop: Loop) -> str:
     return got(loop)
 
 
-def clock_far_off(loop: Loop) -> str:
-    """Telnyx's clock and ours differ by 400 s: nothing is sent."""
-    loop.begin()
-    down(loop, 3)
-    loop.skew(provider=400)
-    loop.jump(20 * MINUTE)
-    loop.look()
-    return f"{got(loop)}; {'no plan' if loop.plan() is None else 'a plan'}"
+def clock_far_off(provider: float = 0.0, receiver: float = 0.0):
+    """A clock goes wrong just after a scan, when a plan has been approved: nothing is sent, and the next scan tells."""
+
+    def play(loop: Loop) -> str:
+        loop.begin()
+        down(loop, 3)
+        loop.jump(20 * MINUTE)
+        loop.look()
+        plan = loop.plan()
+        assert plan is not None
+        loop.skew(provider=provider, receiver=receiver)
+        loop.events(1)  # its webhook is refused where the receiver's clock differs from Telnyx's
+        end = loop.execute(plan)
+        loop.jump(loop.settings.scan_every.total_seconds())
+        loop.look()
+        words = loop.told("clock_skew") or "nobody told"
+        again = "" if loop.plan() is None else "; a plan"
+        stopped = "; stopped for it" if isinstance(end, Halted) and " clock is 400 s " in end.reason else ""
+        return f"{got(loop)}{stopped}{again}; told: {words.split(':')[0].replace('399', '400').replace('401', '400')}"
+
+    return play
 
 
 def clocks_off(provider: float, receiver: float):
@@ -254,6 +267,7 @@ def rows(n: int) -> str:
     return f"{n} sends, {n} arrived"
 
 
+STOPPED = "0 sends, 3 dropped; stopped for it; told:"
 HISTORY = {"first_look_days": 3_650}
 STORIES = [
     Story("receiver down 10 min under 100 events", outage(100), rows(100), sample=True),
@@ -282,7 +296,20 @@ STORIES = [
     Story("two channels, ours down", two_channels, f"{rows(3)}; both named", sample=True),
     Story("order has moved on", superseded, rows(1), sample=True),
     Story("deletion missed", deleted, "0 sends"),
-    Story("clocks differ by 400 s", clock_far_off, "0 sends; no plan", sample=True),
+    Story(
+        "provider 400 s ahead",
+        clock_far_off(400),
+        f"{STOPPED} this machine's clock is 400 s behind Telnyx's",
+        sample=True,
+    ),
+    Story("provider 400 s behind", clock_far_off(-400), f"{STOPPED} this machine's clock is 400 s ahead of Telnyx's"),
+    Story(
+        "receiver 400 s behind",
+        clock_far_off(0, -400),
+        f"{STOPPED} the receiver's clock is 400 s behind Telnyx's",
+        sample=True,
+    ),
+    Story("receiver 400 s ahead", clock_far_off(0, 400), f"{STOPPED} the receiver's clock is 400 s ahead of Telnyx's"),
     Story("provider 240 s ahead", clocks_off(240, 0), rows(5), sample=True),
     Story("provider 240 s behind", clocks_off(-240, 0), rows(5)),
     Story("receiver 200 s ahead", clocks_off(0, 200), rows(5)),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_porting.errors import MalformedWebhook, SignatureError
+from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
 from telnyx_porting.webhooks import parse_webhook, verify_signature
 from tests.unit import samples
 from tests.unit.samples import ORDER, URL
@@ -69,8 +69,12 @@ def test_up_to_300_seconds_either_way_are_tolerated(seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [-301, 301, 86_400])
 def test_no_more_than_that(seconds: int) -> None:
-    with pytest.raises(SignatureError, match="more than 300 s"):
+    with pytest.raises(StaleSignature, match="more than 300 s") as caught:
         verify(now=NOW + timedelta(seconds=seconds))
+    assert caught.value.offset == timedelta(seconds=-seconds)
+    with pytest.raises(SignatureError) as forged:
+        verify(now=NOW + timedelta(seconds=seconds), keys=(OTHER_KEY,))
+    assert not isinstance(forged.value, StaleSignature)
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,36 @@ def test_refused_signatures_are_counted_until_a_good_one(world: World) -> None:
     assert feed(world.ledger)["refused"] == 0
 
 
+def test_a_signature_that_only_its_time_makes_wrong_shows_how_far_the_clock_is_off(world: World) -> None:
+    """It is refused like any other, and tells a wrong clock from a wrong key; the next good one ends it."""
+
+    def post(signer: Signer, timestamp: int) -> int:
+        body = encode(webhook())
+        answer = world.running.post(body, signer.headers(body, str(timestamp)))
+        assert post_other(world) == 200  # any write takes what is known along
+        return answer.status_code
+
+    def offset() -> float:
+        return feed(world.ledger)["clock_offset"] / 1000
+
+    assert post(world.new, int(time.time())) == 200
+    assert abs(offset()) < 5
+    for seconds in (400, -400, 90_000_000_000):
+        assert post(world.new, int(time.time()) + seconds) == 401
+        assert abs(offset() - seconds) < 5
+    assert feed(world.ledger)["refused"] == 3
+    assert post(world.new, int(time.time())) == 200
+    assert post(Signer(), int(time.time()) + 400) == 401
+    assert abs(offset()) < 5
+    assert post(world.new, int(time.time())) == 200
+    assert feed(world.ledger)["refused"] == 0
+
+
+def post_other(world: World) -> int:
+    body = encode(webhook())
+    return world.running.post(body, world.other.headers(body), f"/webhooks/telnyx/{OTHER}").status_code
+
+
 def test_it_says_whether_it_is_alive_and_ready_and_no_more(world: World) -> None:
     assert world.running.get("/healthz").text == "ok"
     assert world.running.get("/readyz").text == "ok"

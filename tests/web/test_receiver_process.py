@@ -127,6 +127,7 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
             assert running.post(body, SIGNER.headers(body)).status_code == 200
             assert running.post(body, SIGNER.headers(body)).status_code == 200
             assert running.post(forged, Signer().headers(forged)).status_code == 401
+            assert running.post(forged, SIGNER.headers(forged, str(int(time.time()) - 400))).status_code == 401
             assert running.get("/watch").status_code == 503
             shown = subprocess.run(["ps", "-ww", "-o", "args", "-p", str(running.process.pid)], capture_output=True)
             assert b"telnyx_porting.web.receiver" in shown.stdout
@@ -136,7 +137,8 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
             running.process.wait(10)
         assert stored(owner, body)
         assert not stored(owner, forged)
-        assert feed(owner)["refused"] == 1
+        assert feed(owner)["refused"] == 2
+        assert feed(owner)["clock_offset"] < -390_000
         down = datetime.now(UTC) - timedelta(minutes=7)
         with owner.write() as connection:
             touch_feed(owner, connection, ACCOUNT, "receiver", heartbeat=down)

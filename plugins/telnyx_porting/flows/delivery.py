@@ -35,9 +35,10 @@ from sqlalchemy import (
     update,
 )
 
+from telnyx_porting.flows.clock import clock_offset
 from telnyx_porting.flows.destinations import budget
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.record import Record, clock_offset, find_record
+from telnyx_porting.flows.record import Record, find_record
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -271,7 +272,7 @@ def _held_back(look: _Look) -> str | None:
     if record is None or look.begin is None:
         return None
     if record.refused:
-        return f"{record.refused} webhooks with a bad signature were refused since the last good one"
+        return record.refused
     begin = max(look.begin, record.covered_until - STORM_WINDOW)
     due, state = look.due, _rule(look, allow_missed=True)
     came_due = and_(

@@ -18,8 +18,9 @@ from sqlalchemy import func, or_, select
 
 from telnyx_porting.errors import NotFoundError, TelnyxError
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.record import KNOWN_FOR, LARGEST_SKEW, clock_offset
+from telnyx_porting.flows.record import KNOWN_FOR
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
@@ -49,7 +50,6 @@ class EvidenceResult:
     new_attempts: int
     proved: bool
     covered_until: datetime | None
-    clock_offset: float | None = None  # seconds the provider's clock is ahead of ours
 
 
 def read_deliveries(
@@ -78,9 +78,10 @@ def read_deliveries(
         with ledger.write() as connection:
             touch_feed(ledger, connection, account, SOURCE, checked_at=now, error=str(error))
         raise
-    measured = remember_clock(ledger, account, client)
-    really = timedelta(0) if measured is None else timedelta(seconds=measured)
-    covered = min(now, until - really) - settings.settle
+    measured = client.clock_offset
+    if measured is not None:
+        keep_offset(ledger, account, measured)
+    covered = min(now, until - (measured or timedelta(0))) - settings.settle
     with ledger.write() as connection:
         feed = get_feed(connection, account, SOURCE)
         proved = feed["proved_at"] if feed else None
@@ -99,29 +100,7 @@ def read_deliveries(
             error=None,
         )
     log.info("deliveries of %s: %d records, %d attempts not seen before", account, seen.records, seen.new)
-    return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered, measured)
-
-
-def remember_clock(ledger: Ledger, account: str, client: TelnyxClient) -> float | None:
-    """Keep how far the provider's clock is from ours; return it in seconds."""
-    if (offset := client.clock_offset) is None:
-        return None
-    with ledger.write() as connection:
-        known = clock_offset(connection, account)
-        if abs(known - offset) > timedelta(seconds=2):  # it is only good to about a second
-            touch_feed(ledger, connection, account, "events", clock_offset=offset // timedelta(milliseconds=1))
-    return offset.total_seconds()
-
-
-def clock_trouble(offset: timedelta | None) -> str | None:
-    """Return in words that the two clocks differ too much to judge or to send, or None."""
-    if offset is None or abs(offset) <= LARGEST_SKEW:
-        return None
-    seconds = offset.total_seconds()
-    return (
-        f"Telnyx's clock and ours differ by {abs(seconds):.0f} s (Telnyx is {'ahead' if seconds > 0 else 'behind'}):"
-        " signatures are refused and times cannot be compared; set this machine's clock"
-    )
+    return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered)
 
 
 def _since(feed: RowMapping | None, settings: Settings, now: datetime) -> tuple[datetime, bool]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from telnyx_porting.flows.clock import (
+    RECEIVERS,
+    clock_differs,
+    clock_trouble,
+    keep_offset,
+    kept_offset,
+    receiver_ahead,
+)
+from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import HEALTH
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SKEW = timedelta(seconds=60)
+    from datetime import timedelta
 
 
 def health(
@@ -77,13 +85,20 @@ def clear(ledger: Ledger, account: str, subject: str, now: datetime | None = Non
         connection.execute(update(findings).where(*is_open).values(absent_since=now or datetime.now(UTC)))
 
 
-def watch_clock(ledger: Ledger, account: str, offset: timedelta | None) -> None:
-    """Say when our clock and the provider's differ: ages, deadlines and signatures depend on them.
+def watch_clock(ledger: Ledger, account: str, offset: timedelta | None, now: datetime | None = None) -> None:
+    """Keep how far Telnyx's clock is from ours, and say when ours or the receiver's is wrong.
 
-    :param offset: the provider's clock minus ours; None: not known.
+    :param offset: Telnyx's clock minus ours; None: nothing was heard of Telnyx.
     """
-    if offset is not None and abs(offset) > SKEW:
-        text = f"this machine's clock is {abs(offset).total_seconds():.0f} s off Telnyx's: set it (NTP)"
-        health(ledger, account, "clock_skew", text)
+    now = now or datetime.now(UTC)
+    if offset is not None:
+        keep_offset(ledger, account, offset)
+    with ledger.read() as connection:
+        receiver = get_feed(connection, account, "receiver")
+    theirs = clock_trouble(kept_offset(receiver), RECEIVERS) if receiver and receiver["refused"] else None
+    if grave := [text for text in (clock_trouble(offset), theirs) if text]:
+        health(ledger, account, "clock_skew", "; ".join(grave), "critical", now)
+    elif slight := [text for text in (clock_differs(offset), receiver_ahead(receiver, now)) if text]:
+        health(ledger, account, "clock_skew", "; ".join(slight), "high", now)
     elif offset is not None:
-        clear(ledger, account, "clock_skew")
+        clear(ledger, account, "clock_skew", now)

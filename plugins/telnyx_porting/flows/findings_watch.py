@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
 
+from telnyx_porting.flows.clock import clock_trouble, kept_offset
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
 from telnyx_porting.ledger.tables import deliveries, plans
@@ -31,7 +32,8 @@ def watch(look: Look) -> Iterator[Seen]:
         yield from _not_sealed(look, events)
         yield from _starved(look, events)
     receiver = get_feed(look.connection, look.account, "receiver")
-    if receiver is not None and (receiver["refused"] or 0) >= ENOUGH:
+    skewed = clock_trouble(kept_offset(receiver))  # told as such, by who is told the time by Telnyx
+    if receiver is not None and not skewed and (receiver["refused"] or 0) >= ENOUGH:
         text = "webhooks are refused because their signature does not fit: the public key may have changed"
         yield _health("signatures", HIGH, receiver["proved_at"] or receiver["checked_at"] or look.now, text)
     yield from _approval(look)

@@ -21,8 +21,8 @@ from telnyx_porting.errors import (
 )
 from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.channels_text import one_line
+from telnyx_porting.flows.clock import SKEW
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings_health import SKEW
 from telnyx_porting.flows.findings_watch import ENOUGH
 from telnyx_porting.ledger.tables import orders
 

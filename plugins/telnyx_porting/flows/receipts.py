@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select, text
@@ -24,7 +26,6 @@ from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
 SOURCE = "receiver"
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
@@ -37,6 +38,7 @@ _BEAT = {
         (excluded("covers_from").is_not(None), excluded("refused")),
         else_=feeds.c.refused + excluded("refused"),
     ),
+    "clock_offset": func.coalesce(excluded("clock_offset"), feeds.c.clock_offset),
     "outages": outages.noted(),
 }
 
@@ -100,6 +102,7 @@ def store_receipts(
     receipts: Sequence[Mapping[str, Any]],
     refused: Mapping[str, int],
     now: datetime,
+    stale: Mapping[str, timedelta] = MappingProxyType({}),
 ) -> None:
     """Store receipts and the heartbeat of every account in one transaction.
 
@@ -109,15 +112,19 @@ def store_receipts(
     :param accounts: the accounts this receiver answers for.
     :param receipts: rows of :func:`read_receipt`.
     :param refused: per account, signatures refused since the last accepted one or the last call.
+    :param stale: per account, how far off the newest of them was that was refused for its time only.
     :raises LedgerError: nothing was stored.
     """
+    offsets: dict[str, timedelta] = {}
     first: dict[str, datetime] = {}
     proved: dict[str, datetime] = {}
     for row in receipts:
         account, signed_at = row["account"], row["signed_at"]
         first[account] = min(signed_at, first.get(account, signed_at))
+        offsets[account] = signed_at - row["stored_at"]
         if row["type"] in WEBHOOK_TYPES:
             proved[account] = min(signed_at, proved.get(account, signed_at))
+    offsets |= stale
     beats = [
         {
             "account": account,
@@ -126,6 +133,7 @@ def store_receipts(
             "covers_from": first.get(account),
             "proved_at": proved.get(account),
             "refused": refused.get(account, 0),
+            "clock_offset": offsets[account] // timedelta(milliseconds=1) if account in offsets else None,
         }
         for account in accounts
     ]

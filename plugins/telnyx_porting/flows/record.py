@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from telnyx_porting.flows import outages
+from telnyx_porting.flows.clock import RECEIVERS, clock_offset, clock_trouble, kept_offset
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import deliveries, events
 
@@ -24,7 +25,6 @@ SILENT = timedelta(minutes=1)  # a receiver that has not beaten for this long is
 AROUND = timedelta(minutes=1)  # a notification may be lost to an outage that begins just after its event
 KNOWN_FOR = timedelta(days=7)  # a destination not seen for this long no longer counts
 OVERDUE = timedelta(hours=1)
-LARGEST_SKEW = timedelta(seconds=300)  # signatures are refused beyond it
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Record:
     covers_from: datetime
     covered_until: datetime
     outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
-    refused: int = 0  # signatures refused since the last good one
+    refused: str | None = None  # why its newest signatures were refused, in words
     urls: tuple[str, ...] = ()  # its destinations, as the provider's records show them
 
     @property
@@ -65,7 +65,7 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
             if name == "receiver":  # a signed time, on the provider's clock
                 begin -= clock_offset(connection, account)
             urls = _urls(connection, account, name, prefix, now)
-            return Record(name, prefix, begin, until, down, feed["refused"] or 0, urls)
+            return Record(name, prefix, begin, until, down, why_refused(feed), urls)
     return None
 
 
@@ -100,10 +100,12 @@ def undecided(connection: Connection, account: str, settings: Settings, now: dat
     return reason if connection.execute(waiting.limit(1)).first() is not None else None
 
 
-def clock_offset(connection: Connection, account: str) -> timedelta:
-    """Return the provider's clock minus ours, as last measured; zero while it is not known."""
-    feed = get_feed(connection, account, "events")
-    return timedelta(milliseconds=(feed["clock_offset"] if feed else None) or 0)
+def why_refused(feed: RowMapping) -> str | None:
+    """Return in words why the receiver refuses signatures, or None: the newest one was good."""
+    if not feed["refused"]:
+        return None
+    skew = clock_trouble(kept_offset(feed), RECEIVERS)
+    return skew or f"the receiver refused {feed['refused']} signatures since the last good one"
 
 
 def destinations_seen(feed: RowMapping | Mapping[str, object], now: datetime) -> set[str]:

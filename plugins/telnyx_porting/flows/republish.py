@@ -19,6 +19,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from sqlalchemy import RowMapping, case, func, select
 
 from telnyx_porting.errors import (
     AuthenticationError,
+    ContractError,
+    NotFoundError,
     PermissionDeniedError,
     PlanError,
     RateLimitedError,
@@ -35,8 +38,9 @@ from telnyx_porting.errors import (
 )
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
+from telnyx_porting.flows.clock import clock_offset, clock_trouble
 from telnyx_porting.flows.plan import close_plan
-from telnyx_porting.flows.record import clock_offset, find_record
+from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.republish_claim import claim, forgive, newest_refused, outcome, sendable
 from telnyx_porting.flows.republish_gate import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
 from telnyx_porting.flows.verdicts import settle
@@ -54,6 +58,7 @@ SEND_BY = timedelta(seconds=10)
 REFUSED_IN_A_ROW = 3
 LOOK_AGAIN = (timedelta(seconds=1), timedelta(seconds=30))  # how soon, and at the latest, to look for arrivals
 NO_CONNECTION = timedelta(seconds=30)
+_REFUSED_KEY = (AuthenticationError, PermissionDeniedError)
 Clock = Callable[[], datetime]
 
 
@@ -227,7 +232,7 @@ def _send(
 ) -> Wait | None:
     with ledger.read() as connection:
         granted = allowance(connection, account, plan_id, settings)
-        offset = client.clock_offset or clock_offset(connection, account)
+        offset = clock_offset(connection, account)
     if granted.stop is not None:
         _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
         return None
@@ -260,6 +265,7 @@ class _Sender:
         self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
         self._clock = clock
         self._owner = uuid.uuid4().hex
+        self._told = False  # the time
         self.pause = NO_CONNECTION
 
     def send(self, row: RowMapping) -> tuple[str, str]:
@@ -269,17 +275,19 @@ class _Sender:
             later (nothing can be sent for `pause`); halt (nothing can be sent at all). And why.
         """
         try:
+            if (trouble := self._clock_trouble(row)) is not None:
+                return "halt", trouble
             slot = self._claim(row)
-        except RateLimitedError as error:
+        except TelnyxError as error:
             self.pause = _pause(error)
-            return "later", str(error)
+            return ("halt" if isinstance(error, _REFUSED_KEY) else "later"), str(error)
         if isinstance(slot, str):
             return slot, ""
         failpoint("republish.claimed")
         try:
             send_by = self._clock() + SEND_BY
             receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
-        except (AuthenticationError, PermissionDeniedError) as error:
+        except _REFUSED_KEY as error:
             self._write(row, "planned", str(error))
             return "halt", str(error)
         except (TelnyxError, OSError) as error:
@@ -292,6 +300,15 @@ class _Sender:
         self._write(row, "accepted", None, receipt.date)
         failpoint("republish.written")
         return "accepted", ""
+
+    def _clock_trouble(self, row: RowMapping) -> str | None:
+        """Return why the clocks forbid a send: Telnyx is asked before the first one, then each answer tells."""
+        if not self._told:
+            with suppress(NotFoundError, ContractError):
+                self._client.get_porting_event(row["event_id"])
+            self._told = True
+            self._offset = self._client.clock_offset or self._offset
+        return clock_trouble(self._client.clock_offset)
 
     def _claim(self, row: RowMapping) -> SyncSlot | str:
         while True:

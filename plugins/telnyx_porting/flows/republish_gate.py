@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
+from telnyx_porting.flows.clock import clock_offset, clock_trouble, receiver_ahead
 from telnyx_porting.flows.delivery import FUZZ, at_record
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
-from telnyx_porting.flows.evidence import clock_trouble
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.plan import FIRST_WAVES
 from telnyx_porting.flows.plan_select import UNRESOLVED
-from telnyx_porting.flows.record import clock_offset, find_record
+from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, NO_FEED, UNCLEAR
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import Instant
@@ -75,14 +75,14 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
     record = find_record(connection, account, settings, now)
     if record is None:
         return None
+    if record.refused:
+        return Stop(record.refused)
     if record.source == "receiver":
         feed = get_feed(connection, account, "receiver")
         beat = feed["heartbeat"] if feed else None
         if beat is None or not now - HEARTBEAT_FRESH <= beat <= now + LARGEST_LEAD:
             since = beat.isoformat(timespec="seconds") if beat else "its start"
-            return Stop(f"the receiver has been silent since {since}", passing=True)
-        if record.refused:
-            return Stop(f"the receiver refused {record.refused} signatures since the last good one")
+            return Stop(receiver_ahead(feed, now) or f"the receiver has been silent since {since}", passing=True)
     newest = (
         select(deliveries.c.ok)
         .where(deliveries.c.account == account, deliveries.c.source == record.source, *at_record(record))

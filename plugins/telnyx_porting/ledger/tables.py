@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from telnyx_porting.ledger.types import Instant, Json, Lossless
 
@@ -158,7 +158,7 @@ feeds = Table(
     Column("user_id", Text),
     Column("key_fingerprint", Text),
     Column("known", Json),  # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations
-    Column("clock_offset", Integer),  # on `events`: the provider's clock minus ours, in milliseconds
+    Column("clock_offset", BigInteger),  # on `events`: the provider's clock minus ours, on `receiver`: minus its; in ms
 )
 
 windows = Table(

@@ -10,7 +10,6 @@ from airflow.sdk.observability import stats
 
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.flows.hints_live import keep_exception_types
 from telnyx_porting.flows.orders import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
@@ -39,7 +38,6 @@ class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
         with self.client() as client:
             result = sync_orders(ledger, account, client, self.settings(), now, full=self.full)
             keep_exception_types(ledger, account, client, now)
-            watch_clock(ledger, account, client.clock_offset)
         return asdict(result)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from telnyx_porting import settings
+from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
@@ -49,9 +51,16 @@ class PortingLedgerOperator(BaseOperator):
         """Return the ledger, upgraded or checked."""
         return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()
 
-    def client(self) -> TelnyxClient:
-        """Return a client that leaves room for other software on the same Telnyx account."""
+    @contextmanager
+    def client(self) -> Iterator[TelnyxClient]:
+        """Open a client that leaves room for other software on the same Telnyx account.
+
+        Whatever it is used for, Telnyx tells it the time: a wrong clock becomes a finding.
+        """
         knobs = self.settings()
-        return TelnyxHook(self.telnyx_conn_id).get_client(
-            requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free
-        )
+        hook = TelnyxHook(self.telnyx_conn_id)
+        with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
+            try:
+                yield client
+            finally:
+                watch_clock(self.ledger(), self.telnyx_conn_id, client.clock_offset)

@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
-from telnyx_porting.flows.evidence import SOURCE, clock_trouble, read_deliveries
+from telnyx_porting.flows.evidence import SOURCE, read_deliveries
 from telnyx_porting.flows.evidence_table import COLUMNS, read_table
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.flows.verdicts import settle
@@ -28,8 +28,6 @@ ROWS_AT_ONCE = 2_000
 class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
     """Read evidence that is pulled: the provider's delivery records (``GET /webhook_deliveries``).
 
-    Also compares the provider's clock with ours; beyond 300 s a health finding says so.
-
     :return: counts and coverage, as JSON.
     """
 
@@ -43,12 +41,6 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
                 if knobs.consumer_of_record.startswith(SOURCE):
                     raise
                 raise AirflowSkipException(f"the delivery records may not be read: {error}") from error
-            finally:
-                trouble = clock_trouble(client.clock_offset)
-                if trouble:
-                    health(ledger, account, "clock", trouble, "critical")
-                elif client.clock_offset is not None:
-                    clear(ledger, account, "clock")
         return as_json(asdict(result))
 
 

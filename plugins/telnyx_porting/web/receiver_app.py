@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from telnyx_porting.errors import MalformedWebhook, SignatureError
+from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
 from telnyx_porting.flows.receipts import read_receipt
 from telnyx_porting.web.receiver_guard import Guard
 from telnyx_porting.web.receiver_store import Recorder
@@ -124,9 +124,9 @@ class Receiver:
                 self._keys.get(account, self._decoys),
                 now,
             )
-        except SignatureError:
+        except SignatureError as error:
             if account in self._keys:
-                self._recorder.refuse(account)
+                self._recorder.refuse(account, error.offset if isinstance(error, StaleSignature) else None)
             return PlainTextResponse("signature refused", 401, headers={"connection": "close"})
         scope["state"]["connection"].is_verified = True
         receipt = read_receipt(account, body, signed_at, scope["path"], now)

@@ -22,10 +22,12 @@ from telnyx_porting.flows.receipts import store_receipts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from telnyx_porting.ledger.engine import Ledger
 
     Waiting: TypeAlias = tuple[Mapping[str, Any], asyncio.Future[bool]]
+    Refused: TypeAlias = tuple[str, timedelta | None]
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 10.0  # seconds
@@ -54,7 +56,7 @@ class Recorder:
         self.healthy: bool | None = None  # whether the last write succeeded; None before the first
         self._ledger = ledger
         self._accounts = accounts
-        self._queue: SimpleQueue[Waiting | str | None] = SimpleQueue()  # to store | refused account | end
+        self._queue: SimpleQueue[Waiting | Refused | None] = SimpleQueue()  # None: the end
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -73,9 +75,12 @@ class Recorder:
         while self.alive:
             await asyncio.sleep(0.01)
 
-    def refuse(self, account: str) -> None:
-        """Count a refused signature; the count is written with the next heartbeat."""
-        self._queue.put(account)
+    def refuse(self, account: str, offset: timedelta | None = None) -> None:
+        """Count a refused signature; the count is written with the next heartbeat.
+
+        :param offset: how far its time is off, where that alone is wrong.
+        """
+        self._queue.put((account, offset))
 
     async def keep(self, receipt: Mapping[str, Any], seconds: float) -> bool:
         """Return True once the receipt is on disk.
@@ -93,23 +98,25 @@ class Recorder:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         refused: Counter[str] = Counter()
+        stale: dict[str, timedelta] = {}
         ended = False
         batch: list[Waiting] = []
         while True:
             now = datetime.now(UTC)
             error: BaseException | None = None
             try:
-                store_receipts(self._ledger, self._accounts, [receipt for receipt, _ in batch], refused, now)
+                store_receipts(self._ledger, self._accounts, [receipt for receipt, _ in batch], refused, now, stale)
                 refused.clear()
+                stale.clear()
             except Exception as problem:  # whatever it is: nobody is told 200, and the writer goes on
                 error = problem
             self._note(error)
             loop.call_soon_threadsafe(_settle_all, batch, error is None)
             if ended:
                 return
-            batch, ended = self._next(refused)
+            batch, ended = self._next(refused, stale)
 
-    def _next(self, refused: Counter[str]) -> tuple[list[Waiting], bool]:
+    def _next(self, refused: Counter[str], stale: dict[str, timedelta]) -> tuple[list[Waiting], bool]:
         """Wait for something to store or for the time of a heartbeat, and take what there is."""
         batch: list[Waiting] = []
         until = time.monotonic() + HEARTBEAT
@@ -121,10 +128,14 @@ class Recorder:
                 return batch, False
             if item is None:
                 return batch, True
-            if isinstance(item, str):
-                refused[item] += 1
+            if isinstance(item[0], str):
+                account, offset = item
+                refused[account] += 1
+                if offset is not None:
+                    stale[account] = offset
             elif not item[1].done():  # else its sender has been told 503
                 refused.pop(item[0]["account"], None)
+                stale.pop(item[0]["account"], None)
                 batch.append(item)
                 if not gathered and self._queue.qsize() < _ENOUGH:
                     time.sleep(_GATHER)
