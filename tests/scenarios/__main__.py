@@ -1,4 +1,7 @@
-"""``python -m tests.scenarios [words]``: play all scenarios, or those whose name holds the words; print a table."""
+"""``python -m tests.scenarios [words]``: play all scenarios, or those whose name holds the words; print a table.
+
+With no words, or with ``bounds``, what the README promises is measured too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from pathlib import Path
 
 from include.sandbox.testing import running_sandbox
+from tests.scenarios import bounds
 from tests.scenarios.loop import loop
 from tests.scenarios.table import STORIES
 
@@ -34,6 +38,9 @@ def main(words: str) -> int:
             print(f"{'ok   ' if ok else 'WRONG'} {story.name:{width}}  {story.expected}  ({seconds:.1f} s)", flush=True)
             if not ok:
                 print(f"{'':{width + 6}}  got: {got}", flush=True)
+        if words in "bounds":
+            with tempfile.TemporaryDirectory() as folder, loop(sandbox, Path(folder), **bounds.KNOBS) as running:
+                print(bounds.table(bounds.measure(running)))
     print(f"{len(chosen) - wrong} of {len(chosen)} scenarios as expected, {time.monotonic() - begin:.0f} s")
     return 1 if wrong else 0
 

@@ -92,6 +92,10 @@ class Loop:
         """What porting_scan and porting_missed_notifications do up to the verdicts."""
         self.scan()
         sync_orders(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+        return self.decide()
+
+    def decide(self) -> VerdictsResult:
+        """What porting_missed_notifications does up to the verdicts."""
         read_deliveries(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
         return settle(self.ledger, ACCOUNT, self.settings, self.clock.now())
 
