@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from telnyx_porting.errors import LedgerError
+from telnyx_porting.ledger import engine
 from telnyx_porting.ledger.engine import HEAD, Ledger
 from telnyx_porting.ledger.tables import events, feeds
 
@@ -61,6 +62,16 @@ def test_the_file_is_in_wal_mode_and_can_shrink(path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "auto_vacuum": 2, "synchronous": 1}
     with Ledger(url(path), durable=True).read() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_whoever_only_looks_waits_for_no_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a new process, whose first connection sets the file's modes."""
+    monkeypatch.setattr(engine, "LOCK_WAIT", 0)
+    ledger = Ledger(url(path)).ready()
+    with ledger.write() as connection:
+        connection.execute(feeds.insert().values(account="a", source="events"))
+        with Ledger(url(path)).ready().read() as looking:
+            assert looking.execute(feeds.select()).all() == []
 
 
 def test_a_writer_gets_its_turn_beside_one_that_never_stops(path: Path) -> None:

@@ -136,7 +136,8 @@ class Ledger:
         def _pragmas(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
             cursor = connection.cursor()
-            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            if not cursor.execute("PRAGMA page_count").fetchone()[0]:  # later it is in vain, and takes the write lock
+                cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
             cursor.execute("PRAGMA cache_size=-65536")
