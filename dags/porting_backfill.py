@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param
 
 from telnyx_porting import settings
 from telnyx_porting.operators.porting import TelnyxBackfillPortingEventsOperator
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 
@@ -17,7 +17,7 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(hours=12)),
+    default_args=watch_task_defaults(execution_timeout=timedelta(hours=12)),
     params={
         "account": Param(knobs.accounts[0], enum=list(knobs.accounts), title="Account"),
         "from": Param(None, type=["null", "string"], format="date-time", title="From", description="Earliest event."),

@@ -7,13 +7,12 @@ from datetime import timedelta
 from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
-from telnyx_porting.notifications.failure import failure_callbacks
 from telnyx_porting.operators.alerts import (
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
     TelnyxSyncPortingOrdersOperator,
 )
-from telnyx_porting.operators.retries import POOL, telnyx_task_defaults
+from telnyx_porting.operators.retries import POOL, watch_task_defaults
 
 knobs = settings.load()
 
@@ -23,9 +22,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(
-        owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool", **failure_callbacks()
-    ),
+    default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15), pool="default_pool"),
     doc_md="""
 ### Which orders need somebody?
 Takes the events into the orders, reads the orders that are due from the API (an exception may hide in an event that is

@@ -1,4 +1,4 @@
-"""Every night: prove that the ledger is complete, let go of what is over, give space back."""
+"""Every night: look whether everything is in place, prove the ledger complete, let go of what is over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from telnyx_porting import settings
-from telnyx_porting.operators.porting import TelnyxAuditPortingLedgerOperator, TelnyxMaintainPortingLedgerOperator
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.porting import (
+    TelnyxAuditPortingLedgerOperator,
+    TelnyxMaintainPortingLedgerOperator,
+    TelnyxPreflightPortingOperator,
+)
+from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 
@@ -18,7 +22,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(hours=6)),
+    default_args=watch_task_defaults(execution_timeout=timedelta(hours=6)),
     params={
         "from": Param(None, type=["null", "string"], format="date-time", title="Audit from", section="Only a part"),
         "to": Param(None, type=["null", "string"], format="date-time", title="Audit to", section="Only a part"),
@@ -30,8 +34,14 @@ with DAG(
 ### Prove the ledger complete, and keep it small
 All of history is proved by count (two requests when nothing is missing), and a rotating part of it id by id; what turns
 out to be missing is read. Payloads and texts of what is over go after `retention_days`; facts stay.
+
+Preflight looks at what the watch needs (key, endpoints, subscriptions, receiver, clock, connections), line by line in
+its log; what is to do becomes a finding.
 """,
 ) as dag:
+    TelnyxPreflightPortingOperator.partial(task_id="preflight", map_index_template="{{ task.telnyx_conn_id }}").expand(
+        telnyx_conn_id=list(knobs.accounts)
+    )
     audit = TelnyxAuditPortingLedgerOperator.partial(
         task_id="audit",
         since=dag.param("from"),

@@ -14,7 +14,7 @@ from telnyx_porting.operators.porting import (
     TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 PLAN = "ti.xcom_pull(task_ids='look.plan', map_indexes=ti.map_index)"
@@ -25,7 +25,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=15)),
+    default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15)),
     doc_md="""
 ### Did every notification arrive?
 Reads the evidence (Telnyx's delivery records, and a table of yours if one is set; the receiver writes its own),

@@ -14,7 +14,7 @@ from telnyx_porting.operators.porting import (
     TelnyxPlanPortingRepublishOperator,
     TelnyxReportPortingPlanOperator,
 )
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"
@@ -24,7 +24,7 @@ with DAG(
     schedule=None,
     max_active_runs=16,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting"),
+    default_args=watch_task_defaults(),
     params=republish_form(knobs),
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive

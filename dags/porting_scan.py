@@ -9,7 +9,7 @@ from airflow.sdk import DAG
 from telnyx_porting import settings
 from telnyx_porting.operators.assets import SCANNED
 from telnyx_porting.operators.porting import TelnyxScanPortingEventsOperator
-from telnyx_porting.operators.retries import telnyx_task_defaults
+from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 
@@ -19,7 +19,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(owner="porting", execution_timeout=timedelta(minutes=30)),
+    default_args=watch_task_defaults(execution_timeout=timedelta(minutes=30)),
     doc_md="""
 ### Read port-in events into the ledger
 Reads the window since the last sealed one (plus an overlap) and seals it once it is **proved complete**: the counts

@@ -7,12 +7,11 @@ from datetime import timedelta
 from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
-from telnyx_porting.notifications.failure import failure_callbacks
 from telnyx_porting.operators.alerts import (
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
 )
-from telnyx_porting.operators.retries import POOL, telnyx_task_defaults
+from telnyx_porting.operators.retries import POOL, watch_task_defaults
 
 knobs = settings.load()
 
@@ -22,9 +21,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
-    default_args=telnyx_task_defaults(
-        owner="porting", execution_timeout=timedelta(minutes=15), pool="default_pool", **failure_callbacks()
-    ),
+    default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15), pool="default_pool"),
     doc_md="""
 ### Which events are stuck?
 An event that can be told by webhook and still has no payload after `TELNYX_PORTING_STUCK_AFTER` (30 min) is **stuck**:

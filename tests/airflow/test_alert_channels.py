@@ -1,11 +1,10 @@
-"""Every channel over real sockets; preflight and the notifier on good and on broken set-ups."""
+"""Every channel over real sockets; preflight on good and on broken set-ups."""
 
 from __future__ import annotations
 
 import email
 import json
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,42 +191,3 @@ def test_preflight_with_an_invalid_setting_and_an_unreachable_host(
     todo = preflight()
     assert "TELNYX_PORTING_GRACE = 'soon'" in todo["settings"]
     assert any(what.startswith("Telnyx API at http://127.0.0.1:9") for what in todo)
-
-
-# -- the notifier ------------------------------------------------------------------------------------------------------
-
-
-def context() -> Any:
-    task = SimpleNamespace(dag_id="porting_scan", task_id="scan", run_id="manual__1")
-    return {"ti": task, "task": SimpleNamespace(telnyx_conn_id=ACCOUNT)}
-
-
-def test_failed_task_is_told_once_and_taken_back_when_it_works(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from telnyx_porting.notifications.failure import PortingAlertNotifier
-    from telnyx_porting.operators.alerts import (
-        TelnyxReconcilePortingFindingsOperator,
-        TelnyxSendPortingAlertsOperator,
-    )
-
-    for name in ("RESOLVE_HOLD", "GROUP_INTERVAL"):
-        monkeypatch.setenv(f"TELNYX_PORTING_{name}", "0")
-    assert tuple(PortingAlertNotifier.template_fields) == ()
-    for _ in range(2):
-        PortingAlertNotifier().notify(context())
-    (letter,) = home.inbox()
-    assert letter["body"]["findings"][0]["key"] == "health:dag:porting_scan.scan"
-    assert "task scan of DAG porting_scan failed (run manual__1)" in letter["body"]["text"]
-    PortingAlertNotifier(over=True).notify(context())
-    for operator in (TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator):
-        operator(task_id="task", telnyx_conn_id=ACCOUNT).execute(context())
-    assert [letter["body"]["action"] for letter in home.inbox()] == ["firing", "resolved"]
-
-
-def test_notifier_never_raises(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    from telnyx_porting.notifications.failure import PortingAlertNotifier
-
-    connect(monkeypatch, "telnyx_porting_ledger", conn_type="sqlite", host="/no/such/folder/ledger.db")
-    PortingAlertNotifier().notify(context())
-    PortingAlertNotifier().notify({})  # type: ignore[typeddict-item]

@@ -18,14 +18,31 @@ if TYPE_CHECKING:
 
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 SCHEDULED = {"porting_scan", "porting_stuck_events", "porting_exception_alerts", "porting_missed_notifications"}
+NEVER_CALL_TELNYX = {  # what they do is in the ledger, or in Airflow
+    "TelnyxApprovePortingPlanOperator",
+    "TelnyxMaintainPortingLedgerOperator",
+    "TelnyxReadPortingTableOperator",
+    "TelnyxReconcilePortingFindingsOperator",
+    "TelnyxReportPortingPlanOperator",
+    "TelnyxSettlePortingDeliveriesOperator",
+    "TriggerDagRunOperator",
+}
 LOOK = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
+from telnyx_porting.notifications.failure import PortingAlertNotifier
+from telnyx_porting.operators.retries import TelnyxRetryPolicy
 bag = DagBag(dag_folder=sys.argv[1])
+def listens(callbacks, over):
+    return any(isinstance(each, PortingAlertNotifier) and each.over is over for each in callbacks)
 facts = {dag.dag_id: {"doc": bool(dag.doc_md), "tags": sorted(dag.tags), "catchup": dag.catchup,
          "max_active_runs": dag.max_active_runs, "scheduled": dag.timetable.can_be_scheduled,
          "owners": sorted({task.owner for task in dag.tasks}),
-         "endless": sorted(t.task_id for t in dag.tasks if t.execution_timeout is None)}
+         "endless": sorted(t.task_id for t in dag.tasks if t.execution_timeout is None),
+         "tasks": {task.task_id: {"operator": task.operator_name, "pool": task.pool,
+             "policy": isinstance(task.retry_policy, TelnyxRetryPolicy),
+             "told": listens(task.on_failure_callback, False), "taken_back": listens(task.on_success_callback, True)}
+             for task in dag.tasks}}
          for dag in bag.dags.values()}
 print("FACTS" + json.dumps({"errors": bag.import_errors, "dags": facts}))
 """
@@ -62,6 +79,25 @@ def test_a_dag_says_what_it_does_and_who_looks_after_it(plain: dict[str, object]
     for dag_id in SCHEDULED:
         assert plain["dags"][dag_id]["scheduled"], dag_id
         assert plain["dags"][dag_id]["max_active_runs"] == 1, dag_id
+
+
+def test_every_task_that_fails_for_good_becomes_a_finding_until_it_works(plain: dict[str, object]) -> None:
+    tasks = {(dag_id, name): task for dag_id, dag in plain["dags"].items() for name, task in dag["tasks"].items()}
+    assert len(tasks) > 15
+    assert [name for name, task in tasks.items() if not (task["told"] and task["taken_back"])] == []
+
+
+def test_every_task_that_calls_telnyx_shares_its_pool_and_knows_when_to_try_again(plain: dict[str, object]) -> None:
+    tasks = {(dag_id, name): task for dag_id, dag in plain["dags"].items() for name, task in dag["tasks"].items()}
+    calling = {name: task for name, task in tasks.items() if task["operator"] not in NEVER_CALL_TELNYX}
+    assert len(calling) > 8
+    assert [name for name, task in calling.items() if task["pool"] != "telnyx_api" or not task["policy"]] == []
+
+
+def test_preflight_looks_at_every_account_each_night(plain: dict[str, object]) -> None:
+    nightly = plain["dags"]["porting_maintenance"]
+    assert nightly["scheduled"]
+    assert nightly["tasks"]["preflight"]["operator"] == "TelnyxPreflightPortingOperator"
 
 
 def test_invalid_settings_never_stop_a_dag_from_parsing(plain: dict[str, object]) -> None:

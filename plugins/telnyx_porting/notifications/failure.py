@@ -12,7 +12,6 @@ from telnyx_porting import settings
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
-from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.notifications.deliver import deliver
 
 if TYPE_CHECKING:
@@ -61,23 +60,20 @@ class PortingAlertNotifier(BaseNotifier):
         try:
             self._notify(context)
         except Exception as error:  # see above
-            log.warning("the failure could not be told: %s", type(error).__name__)
+            what = "end of the failure" if self.over else "failure"
+            log.warning("the %s could not be told: %s", what, type(error).__name__)
 
     def _notify(self, context: Context) -> None:
-        account = self.telnyx_conn_id or _account(context)
+        task, own = context["ti"], getattr(context.get("task"), "telnyx_conn_id", None)
+        accounts = settings.load().accounts
+        account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
         ledger, now = TelnyxLedgerHook(self.ledger_conn_id).get_ledger(), datetime.now(UTC)
-        task = context["ti"]
         subject = f"dag:{task.dag_id}.{task.task_id}"
+        if account != own and task.map_index not in (None, -1):  # one of several that tell the same account
+            subject += f"[{task.map_index}]"
         if self.over:
             clear(ledger, account, subject, now)
             return
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
         health(ledger, account, subject, text, self.severity, now)
         send_due(ledger, account, settings.load(account), now, deliver)
-
-
-def _account(context: Context) -> str:
-    """Return the account the task works on, or the first configured one."""
-    accounts = settings.load().accounts
-    own = getattr(context.get("task"), "telnyx_conn_id", None)
-    return own if own in accounts else accounts[0] if accounts else TelnyxHook.default_conn_name

@@ -22,6 +22,7 @@ from telnyx_porting.operators.ledger import (
     TelnyxScanPortingEventsOperator,
 )
 from telnyx_porting.operators.plans import TelnyxPlanPortingRepublishOperator
+from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
 
@@ -34,6 +35,7 @@ __all__ = [
     "TelnyxListPortingEventsOperator",
     "TelnyxMaintainPortingLedgerOperator",
     "TelnyxPlanPortingRepublishOperator",
+    "TelnyxPreflightPortingOperator",
     "TelnyxReadPortingDeliveriesOperator",
     "TelnyxReadPortingTableOperator",
     "TelnyxReconcilePortingFindingsOperator",

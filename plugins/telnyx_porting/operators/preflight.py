@@ -27,7 +27,9 @@ def check(account: str) -> list[Line]:
     """Look at one account, with what Airflow must know for it; also for the command line."""
     knobs = settings.load(account)
     try:
-        client = TelnyxHook(account).get_client()
+        client = TelnyxHook(account).get_client(
+            requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free
+        )
     except AirflowNotFoundException:
         return [Line(False, f"connection {account!r}", "create it: type telnyx, the API key as password")]
     except SettingsError as error:

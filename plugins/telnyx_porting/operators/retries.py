@@ -1,4 +1,4 @@
-"""When a task that talks to Telnyx is worth another try, and the defaults of such tasks."""
+"""When a task that talks to Telnyx is worth another try, and the defaults of such tasks: yours, and the watch's own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from telnyx_porting.errors import (
     RateLimitedError,
     SettingsError,
 )
+from telnyx_porting.notifications.failure import failure_callbacks
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,3 +60,12 @@ def telnyx_task_defaults(**overrides: Any) -> dict[str, Any]:
         "execution_timeout": timedelta(minutes=30),
         **overrides,
     }
+
+
+def watch_task_defaults(**overrides: Any) -> dict[str, Any]:
+    """
+    Return ``default_args`` for the watch's own DAGs, which have a ledger: a task that fails for good becomes a finding.
+
+    :param overrides: arguments to add or replace
+    """
+    return telnyx_task_defaults(**{"owner": "porting", **failure_callbacks(), **overrides})
