@@ -50,7 +50,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accounts: Names = _field(("telnyx_default",), "Airflow connection ids of the Telnyx accounts to watch")
+    accounts: Names = _field(
+        ("telnyx_default",), "Airflow connection ids of the Telnyx accounts to watch", min_length=1
+    )
 
     # Reading the API
     requests_per_second: float = _field(2.0, "ceiling for background requests, per second", gt=0, le=1000)

@@ -34,6 +34,7 @@ def test_durations_are_written_as_people_write_them(text: str, expected: timedel
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        ("ACCOUNTS", " , ", "at least 1"),
         ("GRACE", "soon", "15m"),
         ("GRACE", "-5m", "15m"),
         ("KEEP_FREE", "1.5", "less than 1"),
