@@ -58,6 +58,14 @@ def look(environ: dict[str, str]) -> dict[str, object]:
     return json.loads(line.removeprefix("FACTS"))
 
 
+IMPORT = """
+import runpy, sys
+for path in sys.argv[1:]:
+    runpy.run_path(path)
+print([name for name in ("aiohttp", "requests", "fastapi", "airflow.providers.http.hooks.http") if name in sys.modules])
+"""
+
+
 @pytest.fixture(scope="module")
 def plain() -> dict[str, object]:
     """What the DAGs look like on a machine without any connection or setting."""
@@ -104,6 +112,13 @@ def test_invalid_settings_never_stop_a_dag_from_parsing(plain: dict[str, object]
     """Each setting wrong at once: the same DAGs, with their defaults; the first task tells (see test_bad_input)."""
     wrong = {f"TELNYX_PORTING_{name.upper()}": "]wrong[" for name in Settings.model_fields if name != "accounts"}
     assert look(wrong | {"TELNYX_PORTING_ACCOUNT_SETTINGS": "{"}) == plain
+
+
+def test_parsing_dags_loads_no_http_client_of_the_channels() -> None:
+    """The DAG processor parses again and again, each time in a fresh process; every task parses its file, too."""
+    command = [sys.executable, "-c", IMPORT, *map(str, DAG_FILES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)

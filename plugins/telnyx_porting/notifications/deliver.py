@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import requests
-from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -18,6 +16,8 @@ from telnyx_porting.flows.channels import ChannelError
 from telnyx_porting.flows.channels_bodies import PATHS, body, mail
 
 if TYPE_CHECKING:
+    import requests
+
     from telnyx_porting.flows.channels import Channel, Message
 
 TIMEOUT = 10  # seconds
@@ -36,6 +36,9 @@ def deliver(channel: Channel, message: Message) -> None:
 
 
 def _post(channel: Channel, message: Message) -> None:
+    import requests  # here, as every parse of a DAG file would pay for it
+    from airflow.providers.http.hooks.http import HttpHook
+
     name = f"connection {channel.connection!r}"
     try:
         connection = BaseHook.get_connection(channel.connection)
@@ -58,7 +61,7 @@ def _post(channel: Channel, message: Message) -> None:
 
 def _never_connected(error: requests.RequestException) -> bool:
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(error, requests.ConnectTimeout) or type(reason).__name__ in (
+    return type(error).__name__ == "ConnectTimeout" or type(reason).__name__ in (
         "NewConnectionError",
         "NameResolutionError",
         "ConnectTimeoutError",
