@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,15 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from telnyx_porting.client.pacer import Clock, Pacer, http_date, leading_number, pacer_for, retry_after_seconds
+from telnyx_porting.client.pacer import (
+    LONGEST_BLOCK,
+    Clock,
+    Pacer,
+    http_date,
+    leading_number,
+    pacer_for,
+    retry_after_seconds,
+)
 
 EPOCH = 1_793_611_800.0
 
@@ -225,6 +234,40 @@ def test_junk_in_a_header_stops_nobody(name: str, junk: str) -> None:
         pacer.heard(grant.ticket, good | {name: junk})
         clock.now += 2
         assert pacer.rate_limit is None or pacer.rate_limit.remaining is not None
+
+
+NONSENSE = ("0", "-1", "0.5", "1", "50", "999999999999999", None)
+FAR = ("1", "50", "3600", "86400", "2678399", str(int(EPOCH) + 90_000), None)
+
+
+@pytest.mark.parametrize("keep_free", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("limit", NONSENSE)
+def test_nothing_a_provider_says_stops_us_for_longer_than_an_hour(limit: str | None, keep_free: float) -> None:
+    """Said once or again and again; and then, with headers that make sense, it is as fast as ever."""
+    for remaining, reset in itertools.product(NONSENSE, FAR):
+        said = {"x-ratelimit-limit": limit, "x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
+        odd = {name: value for name, value in said.items() if value is not None}
+        clock = HandClock()
+        pacer = Pacer(clock)
+        waits = [granted_after(pacer, clock, keep_free, odd) for _ in range(3)]
+        good = {"x-ratelimit-limit": "50", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "1"}
+        waits.append(granted_after(pacer, clock, keep_free, good))
+        assert max(waits) <= (12 * float(reset) if reset in ("1", "50") else LONGEST_BLOCK + 1), odd
+        assert sum(granted_after(pacer, clock, keep_free, good) for _ in range(40)) < 60, odd
+
+
+def granted_after(pacer: Pacer, clock: HandClock, keep_free: float, headers: dict[str, str]) -> float:
+    """Wait for one grant as a client does, let it be answered with these headers, and return the seconds waited."""
+    waited = 0.0
+    for _ in range(10_000):
+        grant = pacer.ask(None, keep_free)
+        if grant.ticket:
+            clock.now += 0.05
+            pacer.heard(grant.ticket, headers)
+            return waited
+        waited += grant.wait
+        clock.now += grant.wait
+    return math.inf
 
 
 def test_numbers_and_dates_are_read_from_the_front() -> None:

@@ -42,7 +42,7 @@ SHORTEST_WAIT = 0.001
 FORGIVEN_AFTER = 5.0
 """Seconds without a 429 after which the next one is the first again."""
 LONGEST_BLOCK = 3600.0
-"""Seconds; a longer wait is asked about again."""
+"""Seconds without an answer after which one is asked for, whatever the last one said."""
 
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)(?![0-9])")
 
@@ -160,6 +160,7 @@ class Pacer:
         self._refused_up_to = 0
         self._granted = 0
         self._heard = 0
+        self._heard_at = 0.0
         self._limit: float | None = None
         self._remaining: float | None = None
         self._at_start = 0.0
@@ -192,8 +193,10 @@ class Pacer:
         """
         with self._lock:
             now = self._clock.monotonic()
-            learned_wait, interval = self._learned_pace(now, keep_free)
-            by_provider = max(self._blocked_until - now, learned_wait)
+            if now >= self._heard_at + LONGEST_BLOCK:
+                self._remaining = self._reset_at = None
+            wait, interval = self._learned_pace(now, keep_free)
+            by_provider = max(self._blocked_until - now, min(wait, self._heard_at + LONGEST_BLOCK - now))
             if by_provider > 0:
                 return Grant(wait=max(by_provider, SHORTEST_WAIT), by_provider=True)
             if per_second is not None:
@@ -217,8 +220,9 @@ class Pacer:
                 return self._reset_at - now, 0.0
             interval = self._period / (self._limit * (1 - keep_free) * HEADROOM)
             return self._learned.wait(now), interval
-        allowance = self._at_start * (1 - keep_free)
-        left -= self._at_start * keep_free
+        kept = min(self._at_start * keep_free, self._at_start - 1)  # of one, no share can be kept
+        allowance = self._at_start - kept
+        left -= kept
         if left < 1:
             return self._reset_at - now, 0.0
         if left > allowance * SLOW_BELOW:
@@ -248,13 +252,15 @@ class Pacer:
         :param headers: case-insensitive
         """
         limit = leading_number(headers.get("x-ratelimit-limit"))
+        if limit is not None and limit < 1:  # this very request was within it
+            limit = None
         remaining = leading_number(headers.get("x-ratelimit-remaining"))
         reset = _reset_seconds(headers, self._clock.time())
         with self._lock:
             if ticket < self._heard or remaining is None:
                 return
             now = self._clock.monotonic()
-            self._heard = ticket
+            self._heard, self._heard_at = ticket, now
             if limit != self._limit:
                 self._period = 0.0
             self._limit = limit
