@@ -72,11 +72,20 @@ def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (["--key", KEYS[0]], "", "TELNYX_PORTING_LEDGER_URL = '' is not valid: sqlite:////"),
         (["--key", KEYS[0]], "mysql://x/y", "the ledger cannot live in 'mysql'"),
         (["--key", "a=short"], "sqlite:////tmp/x.db", "--key = 'a=short' is not valid: ACCOUNT=BASE64"),
+        (["--key", ACCOUNT], "sqlite:////tmp/x.db", "--key = "),
         (["--key", f"={SIGNER.public}"], "sqlite:////tmp/x.db", "--key = "),
         (["--key", f"a/b={SIGNER.public}"], "sqlite:////tmp/x.db", "--key = "),
         (["--key", KEYS[0], "--ledger", "postgresql://u:hunter2@h/d"], "", "a URL without password"),
     ],
-    ids=["no ledger", "unknown ledger", "short key", "no account", "odd account", "password in the arguments"],
+    ids=[
+        "no ledger",
+        "unknown ledger",
+        "short key",
+        "no sign",
+        "no account",
+        "odd account",
+        "password in the arguments",
+    ],
 )
 def test_impossible_arguments_end_it_with_one_sentence(arguments: list[str], url: str, said: str) -> None:
     ended = start(*arguments, TELNYX_PORTING_LEDGER_URL=url)
@@ -84,6 +93,29 @@ def test_impossible_arguments_end_it_with_one_sentence(arguments: list[str], url
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "hunter2" not in ended.stderr
+
+
+def test_an_account_without_a_key_is_said_once_and_refused_and_the_others_go_on(file_ledger: Ledger) -> None:
+    """Docker compose with an empty TELNYX_PUBLIC_KEY: an exit would be a restart for ever."""
+    body = encode(webhook())
+    with receiver(url_of(file_ledger), ["keyless=", *KEYS]) as running:
+        refused = running.post(body, SIGNER.headers(body), "/webhooks/telnyx/keyless")
+        unknown = running.post(body, SIGNER.headers(body), "/webhooks/telnyx/unknown")
+        assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
+        assert refused.status_code == 401
+        assert running.post(body, SIGNER.headers(body)).status_code == 200
+        assert running.get("/readyz").status_code == 200
+        assert running.log().count("account keyless has no public key") == 1
+        assert f"account {ACCOUNT} has" not in running.log()
+    assert feed(file_ledger, "keyless")["refused"] == 1
+    assert [row["account"] for row in stored(file_ledger, body)] == [ACCOUNT]
+
+
+def test_a_receiver_without_any_key_refuses_everything(file_ledger: Ledger) -> None:
+    body = encode(webhook())
+    with receiver(url_of(file_ledger), [f"{ACCOUNT}="]) as running:
+        assert running.post(body, SIGNER.headers(body)).status_code == 401
+        assert running.get("/readyz").status_code == 200
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def serve(ledger: Ledger, keys: dict[str, tuple[bytes, ...]], public: socket.soc
     for problem in chosen.problems:
         log.warning("%s; the default is used", problem)
     watched = chosen.accounts if os.environ.get(f"{settings.PREFIX}ACCOUNTS") else tuple(keys)
+    for account in (account for account, own in keys.items() if not own):
+        log.warning(
+            "account %s has no public key: its webhooks are refused, as with a bad signature, until this is started"
+            " with one (Telnyx portal: Keys & Credentials)",
+            account,
+        )
     guard = Guard()
     app = Receiver(
         keys,
@@ -103,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="ACCOUNT=BASE64",
         help="an account's public key (Telnyx portal: Keys & Credentials); repeat it for more accounts, or for both"
-        " keys of one while the new replaces the old",
+        " keys of one while the new replaces the old; with nothing behind the = the account's webhooks are refused",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8788, help="port for webhooks (default: %(default)s)")
@@ -115,20 +121,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_keys(texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
-    """Read ``ACCOUNT=BASE64`` into the keys of each account.
+    """Read ``ACCOUNT=BASE64`` into the keys of each account; ``ACCOUNT=`` says that it has none yet.
 
     :raises SettingsError: naming the text and what would be right.
     """
     keys: dict[str, tuple[bytes, ...]] = {}
     for text in texts:
-        account, _, encoded = text.partition("=")
+        account, given, encoded = text.partition("=")
         try:
             key = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             key = b""
-        if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,250}", account) or len(key) != 32:
+        if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,250}", account) or not given or (encoded and len(key) != 32):
             raise SettingsError("--key", text, "ACCOUNT=BASE64, a connection id and a public key of 32 bytes in base64")
-        keys[account] = (*keys.get(account, ()), key)
+        keys[account] = (*keys.get(account, ()), *([key] if encoded else []))
     return keys
 
 

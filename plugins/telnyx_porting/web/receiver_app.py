@@ -43,7 +43,7 @@ ANSWER_WITHIN = 1.8  # seconds; Telnyx gives up after 2
 class Receiver:
     """The ASGI application of both ports.
 
-    :param keys: per account, its public keys of 32 bytes; several while one replaces the other.
+    :param keys: per account, its public keys of 32 bytes; several while one replaces the other; none: all is refused.
     :param counters_port: requests to this port see the counters, and nothing else.
     """
 
