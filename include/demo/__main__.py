@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,6 +19,8 @@ import httpx
 from include.demo.airflow import ROOT, AirflowApi, Ports, environment
 from include.demo.check import Comparison, compare, row_counts
 from include.demo.processes import DemoError, Processes, require_free
+from telnyx_porting import settings
+from telnyx_porting.flows.record import COMMIT_LAG
 from telnyx_porting.ledger.engine import Ledger
 
 if TYPE_CHECKING:
@@ -95,7 +98,14 @@ class Demo:
             body = {"webhook_url": url, "seconds": LIVE_SECONDS}
             self.sandbox.post("/live", json=body).raise_for_status()
             self.processes.wait_for("the end of the live phase", self._frozen, LIVE_SECONDS + 60)
-            time.sleep(6)  # settle and grace of KNOBS: before that nothing may be called missed
+            self.processes.wait_for("the last event to be old enough", self.can_judge, 60)
+
+    def can_judge(self) -> bool:
+        """Whether the last event is so old that the watch may seal it, and call it missed or stuck."""
+        state = self.sandbox.get("/state").json()
+        quiet = datetime.fromisoformat(state["wall"]) - datetime.fromisoformat(state["now"])
+        knobs = settings.load(ACCOUNT, self.env)
+        return quiet >= max(knobs.settle, knobs.grace + COMMIT_LAG, knobs.stuck_after)
 
     def cycle(self) -> None:
         """Run every DAG once, scan first; then wait for the plan that was handed over."""
