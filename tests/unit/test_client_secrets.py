@@ -1,0 +1,148 @@
+"""What never shows, and where nothing is ever sent."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+import httpx
+import pytest
+
+from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
+from telnyx_porting.errors import (
+    SettingsError,
+    StatusError,
+    TelnyxError,
+)
+from tests.unit.samples import EVENT
+from tests.unit.scripted import KEY, Script, Step, fail, get, ok, republish
+
+
+@pytest.mark.parametrize("trouble", [fail(401), fail(500), httpx.ReadError("x"), httpx.Response(200, content=b"{")])
+def test_the_key_is_nowhere_but_in_its_header(trouble: Step, caplog: pytest.LogCaptureFixture) -> None:
+    script = Script(trouble)
+    with caplog.at_level(logging.DEBUG), pytest.raises(TelnyxError) as caught:
+        get(script)
+    client = script.client()
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(client) + repr(vars(caught.value))
+    assert KEY not in shown
+    assert script.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert client.key_fingerprint != KEY
+
+
+@pytest.mark.parametrize("key", ["", "two words", "new\nline", "schlüssel", None, 7])
+def test_an_impossible_key_is_refused_and_not_shown(key: Any) -> None:
+    with pytest.raises(SettingsError, match="api_key") as caught:
+        TelnyxClient(key)
+    assert not key or str(key) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "good"),
+    [
+        ("https://api.telnyx.com/v2", {}, True),
+        ("https://api.telnyx.com/v2/", {}, True),
+        ("http://localhost:8787/v2", {}, True),
+        ("http://127.0.0.1:8787/v2", {}, True),
+        ("http://[::1]:8787/v2", {}, True),
+        ("http://sandbox:8787/v2", {}, False),
+        ("http://sandbox:8787/v2", {"allow_insecure_http": True}, True),
+        ("http://api.telnyx.com/v2", {"allow_insecure_http": True}, False),
+        ("http://API.Telnyx.com/v2", {"allow_insecure_http": True}, False),
+        ("http://api.telnyx.com./v2", {"allow_insecure_http": True}, False),
+        ("http://localhost.evil.test/v2", {}, False),
+        ("https://user:pw@api.telnyx.com/v2", {}, False),
+        ("https://api.telnyx.com/v2?x=1", {}, False),
+        ("https://api.telnyx.com:99999/v2", {}, False),
+        ("ftp://api.telnyx.com/v2", {}, False),
+        ("api.telnyx.com", {}, False),
+        ("https:///v2", {}, False),
+        ("", {}, False),
+        (None, {}, False),
+    ],
+)
+def test_the_key_goes_over_https_or_stays_on_this_machine(url: Any, options: Any, good: bool) -> None:
+    if good:
+        assert TelnyxClient(KEY, url, **options).base_url == url.rstrip("/")
+    else:
+        with pytest.raises(SettingsError, match="base_url") as caught:
+            TelnyxClient(KEY, url, **options)
+        assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", -1),
+        ("timeout", float("nan")),
+        ("timeout", "30"),
+        ("max_concurrency", 0),
+        ("max_concurrency", True),
+        ("requests_per_second", 0),
+        ("keep_free", 0.95),
+        ("keep_free", -0.1),
+    ],
+)
+def test_impossible_options_are_named(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} = "):
+        TelnyxClient(KEY, **{name: value})
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_is_followed(status: int) -> None:
+    script = Script(httpx.Response(status, headers={"location": "https://evil.test/v2/porting/events"}))
+    with pytest.raises(StatusError, match="not followed"):
+        get(script)
+    with pytest.raises(StatusError) as caught:
+        republish(script)
+    assert not caught.value.not_processed
+    assert {request.url.host for request in script.requests} == {"api.example.test"}
+
+
+def test_a_cookie_is_not_kept() -> None:
+    script = Script(httpx.Response(500, headers={"set-cookie": "a=b"}), ok())
+    get(script)
+    assert "cookie" not in script.requests[1].headers
+
+
+@pytest.mark.parametrize("bad", ["", "x", "../secrets", f"{EVENT}/republish", f"{EVENT}\n", f" {EVENT}", None, 7])
+async def test_only_uuids_enter_a_path(bad: Any) -> None:
+    script = Script(ok())
+    async with script.client() as client:
+        for verb in (
+            client.get_porting_event,
+            client.get_porting_order,
+            client.get_webhook_delivery,
+            client.republish_porting_event,
+        ):
+            with pytest.raises(SettingsError, match="a UUID such as"):
+                await verb(bad)
+    assert script.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "env", "proxied"),
+    [
+        ("https://api.telnyx.com/v2", {"HTTPS_PROXY": "http://proxy.test:3128"}, True),
+        ("https://api.telnyx.com/v2", {"HTTPS_PROXY": "http://proxy.test:3128", "NO_PROXY": "telnyx.com"}, False),
+        ("http://127.0.0.1:1/v2", {"HTTP_PROXY": "http://proxy.test:3128"}, False),
+        ("https://api.telnyx.com/v2", {"HTTP_PROXY": "http://proxy.test:3128"}, False),
+    ],
+)
+def test_of_the_environment_only_the_https_proxy_is_used(
+    url: str, env: dict[str, str], proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    seen: list[Any] = []
+    real = httpx.AsyncHTTPTransport
+
+    def watched(**options: Any) -> httpx.AsyncHTTPTransport:
+        seen.append(options["proxy"])
+        return real(**options)
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", watched)
+    AsyncTelnyxClient(KEY, url)
+    assert set(seen) == ({"http://proxy.test:3128"} if proxied else {None})
