@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from telnyx_porting.ledger.types import Instant, Json, Lossless
@@ -11,6 +13,11 @@ metadata = MetaData()
 
 def _account() -> Column[str]:
     return Column("account", Text, primary_key=True)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Let an index hold these rows only: each database has its own word for it."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
 
 
 events = Table(
@@ -51,38 +58,18 @@ Index(
     "porting_events_open",
     events.c.account,
     events.c.due_at,
-    postgresql_where=text("delivery IS NULL OR delivery IN ('pending', 'missed')"),
-    sqlite_where=text("delivery IS NULL OR delivery IN ('pending', 'missed')"),
+    **_where("delivery IS NULL OR delivery IN ('pending', 'missed')"),
 )
-Index(
-    "porting_events_not_generated",
-    events.c.account,
-    events.c.created_at,
-    postgresql_where=text("payload_status <> 'completed'"),
-    sqlite_where=text("payload_status <> 'completed'"),
-)
+Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where("payload_status <> 'completed'"))
 Index(
     "porting_events_to_project",
     events.c.account,
     events.c.created_at,
-    postgresql_where=text("projected IS NULL OR projected <> payload_status"),
-    sqlite_where=text("projected IS NULL OR projected <> payload_status"),
+    **_where("projected IS NULL OR projected <> payload_status"),
 )
-Index(
-    "porting_events_given_up",
-    events.c.account,
-    events.c.created_at,
-    postgresql_where=text("delivery = 'given_up'"),
-    sqlite_where=text("delivery = 'given_up'"),
-)
+Index("porting_events_given_up", events.c.account, events.c.created_at, **_where("delivery = 'given_up'"))
 
-Index(
-    "porting_events_gone",
-    events.c.account,
-    events.c.created_at,
-    postgresql_where=text("gone_at IS NOT NULL"),
-    sqlite_where=text("gone_at IS NOT NULL"),
-)
+Index("porting_events_gone", events.c.account, events.c.created_at, **_where("gone_at IS NOT NULL"))
 
 orders = Table(
     "porting_orders",
@@ -123,18 +110,12 @@ orders = Table(
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
-Index(
-    "porting_orders_split",
-    orders.c.account,
-    orders.c.split_from,
-    postgresql_where=text("split_from IS NOT NULL"),
-    sqlite_where=text("split_from IS NOT NULL"),
-)
+Index("porting_orders_split", orders.c.account, orders.c.split_from, **_where("split_from IS NOT NULL"))
 CLOSED = ("ported", "cancelled", "canceled", "deleted")
 MESSAGING_OPEN = ("pending", "activating", "exception")
-_OPEN = text(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
+_OPEN = _where(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
-Index("porting_orders_open", orders.c.account, orders.c.updated_at, postgresql_where=_OPEN, sqlite_where=_OPEN)
+Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_OPEN)
 
 feeds = Table(
     "porting_feeds",
@@ -206,20 +187,8 @@ deliveries = Table(
     Index("porting_deliveries_key", "account", "natural_key"),
     Index("porting_deliveries_order", "account", "order_id"),
 )
-Index(
-    "porting_deliveries_unmatched",
-    deliveries.c.account,
-    deliveries.c.webhook_id,
-    postgresql_where=text("matched = 'none'"),
-    sqlite_where=text("matched = 'none'"),
-)
-Index(
-    "porting_deliveries_new",
-    deliveries.c.account,
-    deliveries.c.stored_at,
-    postgresql_where=text("matched IS NULL"),
-    sqlite_where=text("matched IS NULL"),
-)
+Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where("matched = 'none'"))
+Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where("matched IS NULL"))
 
 plans = Table(
     "porting_plans",
@@ -244,8 +213,7 @@ Index(
     "porting_plans_one_open",  # one open plan per account
     plans.c.account,
     unique=True,
-    postgresql_where=text("closed_at IS NULL"),
-    sqlite_where=text("closed_at IS NULL"),
+    **_where("closed_at IS NULL"),
 )
 
 republishes = Table(
@@ -274,8 +242,7 @@ Index(
     republishes.c.account,
     republishes.c.event_id,
     unique=True,
-    postgresql_where=text("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
-    sqlite_where=text("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
+    **_where("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
 )
 
 findings = Table(
@@ -302,13 +269,7 @@ findings = Table(
     Column("hands", Json),  # who acknowledged or muted it, and why
     Column("muted_until", Instant),
 )
-Index(
-    "porting_findings_open",
-    findings.c.account,
-    findings.c.kind,
-    postgresql_where=text("resolved_at IS NULL"),
-    sqlite_where=text("resolved_at IS NULL"),
-)
+Index("porting_findings_open", findings.c.account, findings.c.kind, **_where("resolved_at IS NULL"))
 
 alerts = Table(
     "porting_alerts",
@@ -328,17 +289,5 @@ alerts = Table(
     Column("error", Lossless),
 )
 Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
-Index(
-    "porting_alerts_live",
-    alerts.c.account,
-    alerts.c.channel,
-    postgresql_where=text("status IN ('queued', 'sent', 'resolving')"),
-    sqlite_where=text("status IN ('queued', 'sent', 'resolving')"),
-)
-Index(
-    "porting_alerts_due",
-    alerts.c.account,
-    alerts.c.next_at,
-    postgresql_where=text("next_at IS NOT NULL"),
-    sqlite_where=text("next_at IS NOT NULL"),
-)
+Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where("status IN ('queued', 'sent', 'resolving')"))
+Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where("next_at IS NOT NULL"))
