@@ -183,6 +183,29 @@ def test_preflight_without_connections(home: RunningSandbox, monkeypatch: pytest
     assert preflight() == {f"connection '{ACCOUNT}'": "create it: type telnyx, the API key as password"}
 
 
+def test_preflight_of_the_night_is_a_finding_until_everything_is_in_place(home: RunningSandbox, tmp_path: Path) -> None:
+    from sqlalchemy import select
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.ledger.tables import findings
+    from telnyx_porting.operators.porting import TelnyxPreflightPortingOperator
+
+    def to_do() -> list[str]:
+        waiting = select(findings.c.detail).where(
+            findings.c.key == "health:preflight", findings.c.absent_since.is_(None), findings.c.resolved_at.is_(None)
+        )
+        with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").read() as connection:
+            return [detail["text"] for detail in connection.execute(waiting).scalars()]
+
+    nightly = TelnyxPreflightPortingOperator(task_id="preflight", telnyx_conn_id=ACCOUNT)
+    home.subscribe()
+    nightly.execute({})  # type: ignore[arg-type]
+    assert "Account Settings > Notifications" in to_do()[0]
+    home.subscribe("https://hooks.example.net/portin")
+    nightly.execute({})  # type: ignore[arg-type]
+    assert to_do() == []
+
+
 def test_preflight_with_an_invalid_setting_and_an_unreachable_host(
     home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
