@@ -10,6 +10,8 @@ import pytest
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings import open_findings
 from telnyx_porting.flows.findings_hands import acknowledge, mute, take, write_note
+from telnyx_porting.flows.findings_health import watch_clock
+from telnyx_porting.flows.receipts import store_receipts
 from telnyx_porting.ledger.tables import deliveries, plans
 from tests.flows.watched import Watched, order_id, quick, write_time
 
@@ -271,6 +273,15 @@ def test_watch_says_that_signatures_are_refused_and_a_plan_waits(watched: Watche
     with watched.ledger.read() as connection:
         rows = {row["subject"]: row["turn"] for row in open_findings(connection, watched.account, "health")}
     assert rows == {"signatures": 1, "approval": 1}
+
+
+def test_a_wrong_clock_at_the_receiver_is_not_mistaken_for_a_wrong_key(watched: Watched) -> None:
+    ledger, account = watched.ledger, watched.account
+    store_receipts(ledger, [account], [], {account: 7}, watched.now, {account: timedelta(seconds=-400)})
+    watch_clock(ledger, account, timedelta(0), watched.now)
+    assert found(watched, "health") == {"clock_skew": "critical"}
+    store_receipts(ledger, [account], [], {}, watched.now, {account: timedelta(seconds=1)})
+    assert found(watched, "health") == {"clock_skew": "critical", "signatures": "high"}
 
 
 def test_watch_says_that_the_consumer_is_down(watched: Watched) -> None:
