@@ -1,4 +1,4 @@
-"""The command line: ``python -m telnyx_porting [--ledger URL] upgrade | status | settings | preflight | audit``.
+"""The command line: ``python -m telnyx_porting [--ledger URL] <command>``; ``--help`` lists them.
 
 `preflight` and `audit` talk to Telnyx through the account's Airflow connection; the others need no Airflow.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
 from datetime import UTC, datetime
@@ -13,10 +14,13 @@ from datetime import UTC, datetime
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError, TelnyxPortingError
 from telnyx_porting.flows.audit import audit
+from telnyx_porting.flows.findings_hands import acknowledge, mute, take, unmute, write_note
+from telnyx_porting.flows.findings_list import listing, pick
 from telnyx_porting.flows.status import status
 from telnyx_porting.ledger.engine import Ledger, normalise
 
 LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"
+HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,12 +42,43 @@ def main(arguments: list[str] | None = None) -> int:
     prove.add_argument("--from", dest="since", type=_time, metavar="TIME", help="such as 2026-10-01T00:00:00Z")
     prove.add_argument("--to", dest="until", type=_time, metavar="TIME")
     prove.add_argument("--ids", action="store_true", help="compare every id instead of counting")
+    found = commands.add_parser("findings", help="what is open now, with the keys that the next five commands take")
+    found.add_argument("--account", help="Airflow connection id of the Telnyx account (default: all that are watched)")
+    _add_hands(commands)
     options = parser.parse_args(arguments)
     try:
         return _run(options)
     except TelnyxPortingError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _add_hands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    helps = {
+        "acknowledge": "somebody knows: no reminder until then; a question or a changed date is over by it",
+        "mute": "say nothing about it until then, whatever becomes of it",
+        "unmute": "end a mute now",
+        "own": "say whose it is",
+        "note": "write something down; alerts show it",
+    }
+    for name in HANDS:
+        hand = commands.add_parser(name, help=helps[name])
+        hand.add_argument("finding", help="its key, or its order's reference, support key or id")
+        hand.add_argument("--account", default="telnyx_default", help="Airflow connection id of the Telnyx account")
+        if name in ("acknowledge", "mute"):
+            hand.add_argument(
+                "--until",
+                type=_time,
+                required=name == "mute",
+                metavar="TIME",
+                help="such as 2026-10-01T09:00:00Z; "
+                + ("at most 14 days ahead" if name == "mute" else "default: the next working day's opening"),
+            )
+            hand.add_argument("--by", default="", help="who says so (default: the user of this command)")
+        if name == "mute":
+            hand.add_argument("--reason", required=True, help="why nobody needs to hear of it")
+        if name in ("own", "note"):
+            hand.add_argument("text", help="empty: nobody's" if name == "own" else "empty: no note")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -57,9 +92,35 @@ def _run(options: argparse.Namespace) -> int:
         print(f"the ledger is at version {ledger.version()}")
     elif options.command == "status":
         print(status(ledger.ready(), now))
+    elif options.command == "findings":
+        for account in [options.account] if options.account else settings.load().accounts:
+            print(listing(ledger.ready(), account, settings.load(account), now))
+    elif options.command in HANDS:
+        print(_lay_hands(ledger.ready(), options, now))
     else:
         return _audit(ledger.ready(), options, now)
     return 0
+
+
+def _lay_hands(ledger: Ledger, options: argparse.Namespace, now: datetime) -> str:
+    """Do what a person wants done with a finding; return what was done."""
+    account, key = options.account, pick(ledger, options.account, options.finding)
+    if options.command == "acknowledge":
+        knobs, by = settings.load(account), options.by or getpass.getuser()
+        until = acknowledge(ledger, account, key, by, knobs, now, options.until)
+        return f"{key}: acknowledged by {by} until {until:%Y-%m-%d %H:%M} UTC"
+    if options.command == "mute":
+        by = options.by or getpass.getuser()
+        mute(ledger, account, key, by, options.reason, options.until, now)
+        return f"{key}: muted by {by} until {options.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if options.command == "unmute":
+        unmute(ledger, account, key)
+        return f"{key}: not muted any more"
+    if options.command == "own":
+        take(ledger, account, key, options.text or None)
+        return f"{key}: {'owned by ' + options.text if options.text else 'nobody owns it'}"
+    write_note(ledger, account, key, options.text or None)
+    return f"{key}: {'noted' if options.text else 'no note'}"
 
 
 def _settings() -> int:
@@ -71,7 +132,8 @@ def _settings() -> int:
 
 
 def _preflight(account: str | None) -> int:
-    from telnyx_porting.operators.preflight import check
+    _as_airflow()
+    from telnyx_porting.operators.preflight import check, pool
 
     wrong = 0
     for name in [account] if account else settings.load().accounts:
@@ -79,10 +141,20 @@ def _preflight(account: str | None) -> int:
         for line in check(name):
             print(f"  {line}")
             wrong += not line.ok
+    print("Airflow")
+    line = pool()
+    print(f"  {line}")
+    wrong += not line.ok
     return 1 if wrong else 0
 
 
+def _as_airflow() -> None:
+    """Look for connections where Airflow's own processes do; elsewhere it sees those of the environment only."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+
+
 def _audit(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
+    _as_airflow()
     from telnyx_porting.hooks.telnyx import TelnyxHook
 
     knobs = settings.load(options.account).require_valid()

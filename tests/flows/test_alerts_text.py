@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
 
 from telnyx_porting.flows.channels import Channel, Message
 from telnyx_porting.flows.channels_bodies import body, mail
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.findings_health import health
 from telnyx_porting.flows.hints import HINTS, hint_for
-from telnyx_porting.ledger.tables import events
-from tests.conftest import ROOT
 from tests.flows.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
@@ -53,7 +48,7 @@ def exception(
         1,
         "exception",
         code,
-        at=MONDAY - timedelta(hours=4),
+        at=MONDAY - timedelta(hours=3),
         customer_reference=reference,
         support_key="sr_4d71e9",
         porting_phone_numbers_count=12,
@@ -95,6 +90,13 @@ def test_reason_comes_from_the_event_then_our_hint_then_the_provider(ledger: Led
     said = text(watched)
     assert "Carrier says: ZIP is 94105; LSR_PENDING: another change is open at the losing carrier" in said
     assert "BRAND_NEW: Something new is wrong; NEVER_HEARD_OF." in said
+
+
+def test_events_description_outlives_an_order_that_gives_none(ledger: Ledger) -> None:
+    watched = met(ledger)
+    exception(watched, said="LOA must be signed with a wet signature")
+    watched.reading(1, "exception", "LOA_ILLEGIBLE", at=MONDAY - timedelta(hours=2))
+    assert "Carrier says: LOA must be signed with a wet signature." in text(watched)
 
 
 def test_exception_that_only_the_order_shows_says_so(ledger: Ledger) -> None:
@@ -240,52 +242,3 @@ def test_first_look_is_one_incident(ledger: Ledger) -> None:
     event = body(Channel("p:pagerduty", "p", "pagerduty"), message, "R0UTING")
     assert (event["event_action"], event["payload"]["severity"]) == ("trigger", "error")
     assert event["payload"]["summary"] == "FIRST LOOK: 60 things need somebody on telnyx_default now (60 exception)."
-
-
-def test_samples_to_read(ledger: Ledger) -> None:
-    """Write one real message per kind and channel to build/alerts: read them, they are what people get."""
-    channels = {
-        kind: Channel(f"c:{kind}", "c", kind) for kind in ("json", "slack", "pagerduty", "alertmanager", "mail")
-    }
-    watched = met(ledger, alert_details="full", digest_at="08:00")
-    exception(watched, said="LOA must be signed with a wet signature")
-    watched.comment(1, "admin", "Please send the last invoice.", at=MONDAY - timedelta(hours=2))
-    watched.status(2, "in-process", at=MONDAY - timedelta(days=4))
-    watched.comment(2, "admin", "Which suite number is it?", at=MONDAY - timedelta(days=3))
-    watched.event("status_changed", 3, None, MONDAY - timedelta(hours=5))
-    foc = {"foc_datetime_actual": write_time(MONDAY - timedelta(hours=5)), "foc_datetime_requested": None}
-    watched.reading(4, "foc-date-confirmed", activation_settings=foc)
-    watched.status(5, "cancel-pending", at=MONDAY - timedelta(days=5))
-    watched.status(8, "submitted", at=MONDAY - timedelta(days=13))
-    watched.messaging(6, "exception")
-    health(ledger, watched.account, "key_refused", "Telnyx refuses the key of this connection", "critical", MONDAY)
-    given_up = watched.status(7, "submitted")
-    with ledger.write() as connection:
-        connection.execute(update(events).where(events.c.id == given_up).values(delivery="given_up", sends=3))
-    watched.cycle()
-    watched.now = MONDAY + timedelta(hours=24)
-    watched.status(1, "submitted")
-    watched.cycle()
-    folder = ROOT / "build" / "alerts"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = set()
-    for _, message in watched.sent:
-        for found in (message,) if message.action == "digest" else _apart(message):
-            name = "digest" if found.action == "digest" else f"{found.findings[0]['kind']}-{found.action}"
-            for kind, channel in channels.items():
-                if kind == "mail":
-                    subject, html, _ = mail(found)
-                    said = f"Subject: {subject}\n\n{html}\n"
-                elif found.action == "digest" and channel.is_machine:
-                    continue
-                else:
-                    said = json.dumps(body(channel, found, "ROUTING-KEY"), indent=2) + "\n"
-                (folder / f"{name}.{kind}.txt").write_text(said)
-            written.add(name)
-    told = {"exception", "question", "stuck", "foc", "overdue", "given_up", "health", "digest"}
-    assert {name.split("-")[0] for name in written} == told
-    assert "exception-resolved" in written
-
-
-def _apart(message: Message) -> list[Message]:
-    return [replace(message, findings=(entry,), text=entry["text"]) for entry in message.findings]

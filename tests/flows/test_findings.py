@@ -101,17 +101,35 @@ def test_exception_hidden_in_a_stuck_event_is_seen_on_the_order(watched: Watched
     with watched.ledger.read() as connection:
         (found,) = open_findings(connection, ACCOUNT)
     assert (found["key"], found["detail"]["seen_by"]) == (f"exception:{order_id(1)}", "order")
-    # The event comes through later: the same exception, told once.
+    # The event comes through later: the same exception.
     at = watched.now
     watched.later(minutes=20)
     watched.status(
         1, "exception", "LOA_ILLEGIBLE", at=at - timedelta(seconds=1), id=hidden, updated_at=write_time(watched.now)
     )
     result = watched.look()
-    assert (result.opened, result.changed) == (0, 0)
+    assert (result.opened, result.changed) == (0, 1), "the event brings the carrier's words"
+    assert watched.look().changed == 0
     with watched.ledger.read() as connection:
         (found,) = open_findings(connection, ACCOUNT)
     assert (found["turn"], found["detail"]["seen_by"], found["detail"]["episode"]) == (1, "event", 1)
+
+
+def test_exception_whose_first_event_is_stuck_is_one_exception_when_the_next_tells_of_it(watched: Watched) -> None:
+    begun = watched.now
+    watched.event("status_changed", 1, None)
+    watched.reading(1, "exception", "LOA_ILLEGIBLE")
+    watched.look()
+    watched.later(minutes=30)
+    watched.status(1, "exception", "LOA_ILLEGIBLE", "OTHER")
+    for _ in range(2):
+        watched.look()
+        watched.later(minutes=1)
+        watched.reading(1, "exception", "LOA_ILLEGIBLE", "OTHER")
+    with watched.ledger.read() as connection:
+        (found,) = open_findings(connection, ACCOUNT, "exception")
+    assert (found["turn"], found["since"], found["detail"]["episode"]) == (1, begun, 1)
+    assert (found["detail"]["seen_by"], len(found["detail"]["codes"])) == ("event", 2)
 
 
 def test_new_codes_change_a_finding_and_a_new_episode_is_a_new_turn(watched: Watched) -> None:

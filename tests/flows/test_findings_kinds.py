@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings import open_findings
-from telnyx_porting.flows.findings_hands import acknowledge, mute, take, write_note
-from telnyx_porting.flows.findings_health import watch_clock
-from telnyx_porting.flows.receipts import store_receipts
-from telnyx_porting.ledger.tables import deliveries, plans
+from telnyx_porting.flows.findings_hands import acknowledge
+from telnyx_porting.ledger.tables import deliveries
 from tests.flows.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
@@ -118,6 +115,16 @@ def test_problem_shortly_before_the_date_puts_it_at_risk(watched: Watched) -> No
     assert found(watched, "foc") == {}
     watched.later(hours=1)
     assert found(watched, "foc") == {f"{order_id(order)}/risk": "critical" for order in (1, 2, 3)}
+
+
+def test_date_that_passes_does_not_solve_what_endangered_it(watched: Watched) -> None:
+    watched.reading(1, "exception", **dates(actual=MONDAY + timedelta(days=1)))
+    watched.reading(2, "exception", **dates(requested=MONDAY + timedelta(days=1)))
+    both = {f"{order_id(order)}/risk": "critical" for order in (1, 2)}
+    assert found(watched, "foc") == both
+    watched.later(days=1, hours=5)
+    agreed = order_id(1)
+    assert found(watched, "foc") == {f"{agreed}/risk": "critical", f"{agreed}/overdue": "critical"}
 
 
 def test_other_date_than_requested_or_agreed_is_told_until_acknowledged(watched: Watched) -> None:
@@ -238,99 +245,3 @@ def test_split_order_inherits_the_reference(watched: Watched) -> None:
     with watched.ledger.read() as connection:
         query = select(orders.c.split_from, orders.c.customer_reference).where(orders.c.id == order_id(2))
         assert tuple(connection.execute(query).one()) == (order_id(1), "branch-1")
-
-
-# -- the watch itself ------------------------------------------------------------------------------------------------
-
-
-def test_watch_says_when_nothing_was_read_for_half_an_hour(watched: Watched) -> None:
-    assert found(watched, "health") == {}
-    watched.later(minutes=32)
-    watched.settings = desk(settle=timedelta(minutes=33))  # the helper's scan is as old as that now
-    watched.look()
-    with watched.ledger.read() as connection:
-        rows = open_findings(connection, watched.account, "health")
-    assert [row["subject"] for row in rows] == []
-    watched.feed(covered_until=watched.now - timedelta(hours=2))
-    from telnyx_porting.flows.findings import reconcile
-
-    reconcile(watched.ledger, watched.account, watched.settings, watched.now)
-    with watched.ledger.read() as connection:
-        rows = open_findings(connection, watched.account, "health")
-    assert [(row["subject"], row["severity"]) for row in rows] == [("nothing_sealed", "critical")]
-
-
-def test_watch_says_that_signatures_are_refused_and_a_plan_waits(watched: Watched) -> None:
-    with watched.ledger.write() as connection:
-        touch_feed(watched.ledger, connection, watched.account, "receiver", refused=7, heartbeat=watched.now)
-        plan = {"id": order_id(1), "reason": "missed", "selection": {}, "hash": "x", "size": 1, "created_by": "porting"}
-        times = {"created_at": watched.now, "expires_at": watched.now + timedelta(days=1)}
-        watched.ledger.upsert(connection, plans, [{"account": watched.account} | plan | times])
-    assert found(watched, "health") == {"signatures": "high"}
-    for _ in range(3):
-        watched.later(minutes=30)
-        watched.look()
-    with watched.ledger.read() as connection:
-        rows = {row["subject"]: row["turn"] for row in open_findings(connection, watched.account, "health")}
-    assert rows == {"signatures": 1, "approval": 1}
-
-
-def test_a_wrong_clock_at_the_receiver_is_not_mistaken_for_a_wrong_key(watched: Watched) -> None:
-    ledger, account = watched.ledger, watched.account
-    store_receipts(ledger, [account], [], {account: 7}, watched.now, {account: timedelta(seconds=-400)})
-    watch_clock(ledger, account, timedelta(0), watched.now)
-    assert found(watched, "health") == {"clock_skew": "critical"}
-    store_receipts(ledger, [account], [], {}, watched.now, {account: timedelta(seconds=1)})
-    assert found(watched, "health") == {"clock_skew": "critical", "signatures": "high"}
-
-
-def test_watch_says_that_the_consumer_is_down(watched: Watched) -> None:
-    with watched.ledger.write() as connection:
-        for number in range(5):
-            row = {"account": watched.account, "source": "deliveries", "source_id": str(number), "ok": False}
-            times = {"stored_at": watched.now, "signed_at": watched.now}
-            watched.ledger.upsert(connection, deliveries, [row | times])
-    assert found(watched, "health") == {"consumer": "critical"}
-
-
-# -- what people do --------------------------------------------------------------------------------------------------
-
-
-def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Watched) -> None:
-    key = f"exception:{order_id(1)}"
-    for status in ("exception", "submitted", "exception"):
-        watched.status(1, status)
-        watched.look()
-        watched.later(minutes=1)
-        if status == "exception":
-            take(watched.ledger, watched.account, key, "ann")
-            write_note(watched.ledger, watched.account, key, "called the carrier")
-            mute(watched.ledger, watched.account, key, "ann", "known", watched.now + timedelta(days=1), watched.now)
-    watched.look()
-    with watched.ledger.read() as connection:
-        (row,) = open_findings(connection, watched.account)
-    assert (row["turn"], row["owner"], row["note"]) == (2, "ann", "called the carrier")
-    assert row["hands"] == {"muted_by": "ann", "mute_reason": "known"}
-
-
-@pytest.mark.parametrize(
-    ("until", "expected"),
-    [(timedelta(days=15), "within 14 days"), (timedelta(0), "after now")],
-)
-def test_mute_has_a_reason_and_an_end(watched: Watched, until: timedelta, expected: str) -> None:
-    with pytest.raises(ValueError, match=expected):
-        mute(watched.ledger, watched.account, "exception:x", "ann", "known", watched.now + until, watched.now)
-    with pytest.raises(ValueError, match="reason"):
-        mute(watched.ledger, watched.account, "exception:x", "ann", " ", watched.now + timedelta(1), watched.now)
-    with pytest.raises(ValueError, match="the key of an open finding"):
-        mute(watched.ledger, watched.account, "exception:x", "ann", "known", watched.now + timedelta(1), watched.now)
-
-
-def test_acknowledged_until_the_next_working_day(watched: Watched) -> None:
-    watched.now = MONDAY + timedelta(days=4)  # Friday
-    watched.status(1, "exception", "OTHER")
-    watched.look()
-    until = acknowledge(
-        watched.ledger, watched.account, f"exception:{order_id(1)}", "ann", watched.settings, watched.now
-    )
-    assert until == MONDAY + timedelta(days=7)

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from telnyx_porting.flows import alerts_words as words
-from telnyx_porting.flows.alerts_facts import gather
+from telnyx_porting.flows.alerts_facts import Facts, gather
+from telnyx_porting.flows.alerts_filters import has_digest, takes, takes_everything
+from telnyx_porting.flows.alerts_inhibit import is_inhibited
+from telnyx_porting.flows.alerts_outbox import open_rows
 from telnyx_porting.flows.alerts_outgoing import LEASE, Batch, mark
 from telnyx_porting.flows.alerts_pace import DIGEST, Pace
 from telnyx_porting.flows.alerts_templates import render
-from telnyx_porting.flows.alerts_text import entry, sentence
+from telnyx_porting.flows.alerts_text import bare, entry
 from telnyx_porting.flows.channels import Channel, Message
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
@@ -48,7 +51,7 @@ def claim_digest(
 
     Like any message it is claimed before it is sent: a crash ends in one repeat under the same dedup key.
     """
-    if settings.digest_at == "off" or channel.is_machine:
+    if not has_digest(settings, channel):
         return None
     source, pace = f"{DIGEST}:{channel.name}", Pace.of(settings, now)
     with ledger.write() as connection:
@@ -72,7 +75,7 @@ def claim_digest(
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with ledger.read() as connection:
         over = [row for row in rows if row["action"] == "resolved"]
-        told = digest(connection, account, settings, now, feed["checked_at"], over)
+        told = digest(connection, account, settings, channel, now, feed["checked_at"], over)
         revisions = _revisions(connection, account, rows)
     for row in rows:
         row["revision"] = revisions.get((row["key"], row["turn"]), row["told"])
@@ -97,25 +100,30 @@ def digest(
     connection: Connection,
     account: str,
     settings: Settings,
+    channel: Channel,
     now: datetime,
     since: datetime,
     over: Sequence[Mapping[str, Any]],
 ) -> Digest:
-    """Compose the digest of one account.
+    """Compose the digest of one account for one channel: what its filter takes, and each trouble under one name.
 
     :param since: how far back what happened is told.
     :param over: outbox rows that wait to say that something low is over.
     """
-    query = select(findings).where(findings.c.account == account, findings.c.resolved_at.is_(None))
-    rows = [dict(row) for row in connection.execute(query).mappings()]
+    is_open = open_rows(connection, account)
+    severities = {key: row["severity"] for key, row in is_open.items()}
+    rows = [row for row in is_open.values() if takes(settings, channel, account, row)]
     rows = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
+    rows = [row for row in rows if not is_inhibited(row, severities)]
     active = [row for row in rows if not row["detail"].get("dormant")]
+    dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
     active.sort(key=lambda row: ({"critical": 0, "high": 1}.get(row["severity"], 2), row["since"], row["key"]))
     keys = [row["key"] for row in active[:SHOWN]] + [row["key"] for row in over]
     facts = gather(connection, account, settings, now, keys)
-    loa = _loa_expired(connection, account, settings, since)
-    drafts = _drafts(connection, account, settings, now)
-    missed, recovered = _notifications(connection, account, since)
+    everything = takes_everything(settings, channel, account)
+    loa = _loa_expired(connection, account, settings, since) if everything else []
+    drafts = _drafts(connection, account, settings, now) if everything else []
+    missed, sent, recovered = _notifications(connection, account, since) if everything else (0, 0, 0)
     feed = get_feed(connection, account, "events")
     covered = feed["covered_until"] if feed else None
     text = render(
@@ -125,19 +133,26 @@ def digest(
         today=words.day(now, now, settings.business_zone),
         open=len(active),
         counts=_counts(active),
-        dormant=len(rows) - len(active),
+        dormant=_labels(connection, account, settings, dormant),
+        dormant_more=max(len(dormant) - SHOWN, 0),
+        dormant_days=settings.dormant_after_days,
         complete=words.moment(covered, now, settings.business_zone) if covered else "",
         open_windows=_open_windows(connection, account, since),
         missed=missed,
+        sent=sent,
         recovered=recovered,
-        lines=[sentence(row, "digest", facts).removeprefix("DIGEST: ") for row in active[:SHOWN]],
+        lines=[_line(row, facts) for row in active[:SHOWN]],
         more=max(len(active) - SHOWN, 0),
-        over=[sentence(facts.findings[row["key"]], "resolved", facts) for row in over if row["key"] in facts.findings],
+        over=[bare(facts.findings[row["key"]], "resolved", facts) for row in over if row["key"] in facts.findings],
         loa=loa,
         drafts=drafts,
     )
     entries = [entry(row, row["turn"], "digest", facts) for row in active[:SHOWN]]
-    return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or recovered))
+    return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or sent))
+
+
+def _line(row: Mapping[str, Any], facts: Facts) -> str:
+    return f"{row['severity']}: {bare(row, 'digest', facts)}"
 
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -147,13 +162,14 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{found[name]} {name}" for name in ("critical", "high", "low") if name in found)
 
 
-def _notifications(connection: Connection, account: str, since: datetime) -> tuple[int, int]:
+def _notifications(connection: Connection, account: str, since: datetime) -> tuple[int, int, int]:
+    """Return how many notifications are missed now, and since then were sent again, and arrived by it."""
     settled = (republishes.c.account == account, republishes.c.sent_at >= since)
     query = select(republishes.c.state, func.count()).where(*settled).group_by(republishes.c.state)
     states = {row[0]: row[1] for row in connection.execute(query)}
     still = select(func.count()).where(events.c.account == account, events.c.delivery == "missed")
-    missed = connection.execute(still).scalar_one() + sum(states.values())
-    return int(missed), int(states.get("arrived", 0))
+    missed = connection.execute(still).scalar_one()
+    return int(missed), sum(states.values()), int(states.get("arrived", 0))
 
 
 def _open_windows(connection: Connection, account: str, since: datetime) -> int:

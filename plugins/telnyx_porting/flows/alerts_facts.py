@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from telnyx_porting.flows import alerts_words as words
 from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import events, findings, orders
@@ -35,7 +36,7 @@ class Facts:
     findings: Mapping[str, Mapping[str, Any]]
     orders: Mapping[str, Mapping[str, Any]]
     comments: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # order -> (author type, text)
-    siblings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # order -> orders split from or with it
+    siblings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # order -> names of those split from or with it
     exception_types: Mapping[str, str] = field(default_factory=dict)
 
     def order_of(self, finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -59,7 +60,7 @@ def gather(connection: Connection, account: str, settings: Settings, now: dateti
         found,
         known,
         _comments(connection, account, ids) if settings.alert_details == "full" else {},
-        _siblings(connection, account, known),
+        _siblings(connection, account, known, settings.alert_details),
         (types["known"] if types else None) or {},
     )
 
@@ -79,19 +80,24 @@ def _comments(connection: Connection, account: str, ids: Sequence[str]) -> dict[
     return found
 
 
-def _siblings(connection: Connection, account: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return, per order, the orders it shares a split with."""
+def _siblings(
+    connection: Connection, account: str, known: Mapping[str, Mapping[str, Any]], details: str
+) -> dict[str, list[str]]:
+    """Return, per order, what people call the orders it shares a split with."""
     parents = {row["split_from"] or order_id for order_id, row in known.items()}
-    query = select(orders.c.id, orders.c.split_from).where(
-        orders.c.account == account, orders.c.split_from.in_(parents)
-    )
+    names = (orders.c.id, orders.c.split_from, orders.c.customer_reference, orders.c.support_key)
+    query = select(*names).where(orders.c.account == account, orders.c.split_from.in_(parents)).order_by(orders.c.id)
     children: dict[str, list[str]] = {}
-    for child in connection.execute(query.order_by(orders.c.id)):
-        children.setdefault(child.split_from, []).append(child.id)
+    named = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+    for row in named.values():
+        children.setdefault(row["split_from"], []).append(row["id"])
+    if children:
+        query = select(*names).where(orders.c.account == account, orders.c.id.in_(sorted(children)))
+        named |= {row["id"]: dict(row) for row in connection.execute(query).mappings()}
     found = {}
-    for order_id, row in known.items():
-        parent = row["split_from"]
+    for order_id, order in known.items():
+        parent = order["split_from"]
         family = ([parent] if parent else []) + children.get(parent or order_id, [])
         if others := [other for other in family if other != order_id]:
-            found[order_id] = others
+            found[order_id] = words.family(others, named, details)
     return found

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEY_REFUSED = "health:key_refused"
+_SETTINGS = "health:settings"
 _NOT_SEALED = "health:nothing_sealed"
 
 
@@ -22,16 +23,22 @@ def is_inhibited(finding: Mapping[Any, Any], severities: Mapping[str, str]) -> b
     if kind == "overdue":  # a missed date, or the exception itself, is the stronger word
         return f"foc:{order}/overdue" in severities or f"exception:{order}" in severities
     if kind == "foc" and finding["detail"].get("what") == "risk":
-        return severities.get(f"exception:{order}") == "critical"
+        return f"foc:{order}/overdue" in severities or severities.get(f"exception:{order}") == "critical"
     if kind == "foc" and finding["detail"].get("what") == "activation":
         return f"foc:{order}/overdue" in severities
     return False
 
 
 def _health(key: str, severities: Mapping[str, str]) -> bool:
-    if key == _KEY_REFUSED:
+    if key in (_KEY_REFUSED, _SETTINGS):
         return False
+    if _SETTINGS in severities and key.startswith(("health:dag:", _NOT_SEALED)):
+        return True
+    if key == "health:approval":
+        return "health:approval_asked" in severities
+    if key == "health:clock_skew" and "health:clock" in severities:
+        return True
     if _KEY_REFUSED in severities:
-        # a channel that fails, or a plan that waits, has nothing to do with the key
-        return not key.startswith(("health:channel:", "health:approval", "health:consumer"))
+        # a channel that fails, a plan that waits, a receiver that is down: nothing to do with the key
+        return not key.startswith(("health:channel:", "health:approval", "health:consumer", "health:receiver"))
     return key.startswith("health:dag:porting_scan") and _NOT_SEALED in severities

@@ -6,13 +6,13 @@ true now, in the transaction that changed the findings, and again before every s
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tuple_, update
 
+from telnyx_porting.flows.alerts_filters import has_digest, takes
 from telnyx_porting.flows.alerts_inhibit import is_inhibited
 from telnyx_porting.flows.alerts_pace import DIGEST, Pace
 from telnyx_porting.flows.channels import Channel, channels_of
@@ -20,7 +20,7 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings_seen import fixed
 from telnyx_porting.ledger.tables import alerts, findings, orders
-from telnyx_porting.settings_values import SEVERITIES, ChannelFilter
+from telnyx_porting.settings_values import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FIRST_LOOK = "first look"
 FIRST_LOOK_LASTS = timedelta(minutes=30)  # then we speak even when the first scan could not prove its window
-_ALL = ChannelFilter()
 Row = dict[str, Any]
 
 
@@ -68,7 +67,7 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
     ready = watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS)
     baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
-    is_open = _open(connection, account)
+    is_open = open_rows(connection, account)
     severities = {key: row["severity"] for key, row in is_open.items()}
     pace = Pace.of(settings, now)
     for channel in channels_of(settings):
@@ -80,7 +79,8 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     return int(connection.execute(waiting).scalar_one())
 
 
-def _open(connection: Connection, account: str) -> dict[str, Row]:
+def open_rows(connection: Connection, account: str) -> dict[str, Row]:
+    """Return the open findings by key, with the `customer_reference` of their orders."""
     about = and_(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id)
     query = (
         select(findings, orders.c.customer_reference)
@@ -129,18 +129,7 @@ def _may_add(box: _Outbox, finding: Row) -> bool:
         return False
     if finding["muted_until"] is not None and finding["muted_until"] > box.now:
         return False
-    return _takes(box, finding) and not box.inhibited(finding)
-
-
-def _takes(box: _Outbox, finding: Row) -> bool:
-    wanted = box.pace.settings.alert_filters.get(box.channel.name, _ALL)
-    reference = finding["customer_reference"] or ""
-    return (
-        SEVERITIES.index(finding["severity"]) <= SEVERITIES.index(wanted.severity)
-        and (not wanted.kinds or finding["kind"] in wanted.kinds)
-        and (not wanted.accounts or box.account in wanted.accounts)
-        and (not wanted.references or any(fnmatch.fnmatchcase(reference, name) for name in wanted.references))
-    )
+    return takes(box.pace.settings, box.channel, box.account, finding) and not box.inhibited(finding)
 
 
 def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
@@ -186,7 +175,7 @@ def _follow(box: _Outbox) -> None:
 
 def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     """Take back what was told, and only that."""
-    digest_ended = row["group_key"] == DIGEST and box.pace.settings.digest_at == "off"
+    digest_ended = row["group_key"] == DIGEST and not has_digest(box.pace.settings, box.channel)
     if row["status"] == "resolving" and not digest_ended:
         return {}
     if row["status"] == "queued" and row["batch"] is None:
@@ -218,9 +207,10 @@ def _pending(box: _Outbox, row: Mapping[Any, Any], finding: Row) -> Row:
     if moved or (changed and (row["action"] != "changed" or row["group_key"] != group)):
         next_at = box.pace.first(box.channel, group, finding["severity"], row["key"], box.last)
         return {"action": "changed" if changed else "firing", "group_key": group, "next_at": next_at}
-    if row["action"] == "reminder" and row["next_at"] is not None and row["next_at"] <= box.now:
-        if box.inhibited(finding):
-            return {"next_at": box.pace.reminder(box.channel, finding["severity"])}
+    if row["action"] == "reminder" and row["next_at"] is not None:
+        again = box.pace.reminder(box.channel, finding["severity"])
+        if again is None or (row["next_at"] <= box.now and box.inhibited(finding)):
+            return {"next_at": again}
     waits = row["action"] in ("reminder", "firing") and acked is not None and acked > box.now
     if waits and row["next_at"] is not None and row["next_at"] < acked:
         return {"next_at": acked}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from telnyx_porting.flows.alerts_filters import has_digest
 from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Pace:
 
     def group(self, channel: Channel, kind: str, severity: str) -> str:
         """Name the group in which a finding is told."""
-        digest = severity == "low" and self.settings.digest_at != "off" and not channel.is_machine
-        return DIGEST if digest else f"{kind}/{severity}"
+        return DIGEST if severity == "low" and has_digest(self.settings, channel) else f"{kind}/{severity}"
 
     def first(self, channel: Channel, group: str, severity: str, key: str, last: dict[str, datetime]) -> datetime:
         """Return when something new may be said.

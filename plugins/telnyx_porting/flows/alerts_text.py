@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows import alerts_words as words
+from telnyx_porting.flows.alerts_steps import next_step
 from telnyx_porting.flows.alerts_templates import render
 from telnyx_porting.flows.channels_text import LONG, as_data, one_line
-from telnyx_porting.flows.hints import CARRIER, TELNYX, US, hint_for
+from telnyx_porting.flows.hints import hint_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,17 +17,16 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.alerts_facts import Facts
 
 LEADS = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED", "digest": "DIGEST"}
+_TITLES = {
+    "question": "open question",
+    "stuck": "stuck event",
+    "given_up": "notification given up",
+    "overdue": "FOC date passed and not ported",
+    "risk": "FOC date at risk",
+    "changed": "another FOC date",
+    "activation": "activation due and not started",
+}
 SHOWN = 10  # findings spelt out in the text of a grouped message
-_STEPS = {
-    "question": (US, "answer the comment"),
-    "given_up": (US, "look at the consumer, then republish by hand"),
-}
-_FOC_STEPS = {
-    "overdue": (TELNYX, "ask Telnyx support what holds the port"),
-    "risk": (US, "solve it before the date, or move the date"),
-    "changed": (US, "check that the new date suits, and acknowledge"),
-    "activation": (US, "activate the numbers"),
-}
 
 
 def entry(finding: Mapping[str, Any], turn: int, action: str, facts: Facts) -> dict[str, Any]:
@@ -63,6 +63,15 @@ def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: 
     return " ".join(render(name, facts.settings.alert_templates, **view).split())
 
 
+def bare(finding: Mapping[str, Any], action: str, facts: Facts) -> str:
+    """Return the same without the word that leads it, for a list."""
+    return sentence(finding, action, facts).removeprefix(f"{_lead(action, facts)}: ")
+
+
+def _lead(action: str, facts: Facts) -> str:
+    return LEADS[action] + (f" [{facts.account}]" if len(facts.settings.accounts) > 1 else "")
+
+
 def headline(account: str, action: str, entries: Sequence[Mapping[str, Any]], folder: str, first_look: bool) -> str:
     """Return the text of a whole message."""
     if len(entries) == 1 and not first_look:
@@ -93,11 +102,16 @@ def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) 
     """Gather everything a template may say, as cleaned text."""
     order, detail = facts.order_of(finding), finding["detail"] if current else {}
     zone, mode = facts.calendar.zone, facts.settings.alert_details
-    who, step = _next_step(finding, detail)
+    codes = _codes(detail, order)
+    who, step = next_step(finding, detail, codes)
     comments = facts.comments.get(finding["order_id"] or "", ())
     return {
-        "lead": LEADS[action],
+        "lead": _lead(action, facts),
+        "account": facts.account,
+        "status": one_line((order or {}).get("status") or "", 40),
         "kind": finding["kind"],
+        "title": _title(finding),
+        "passed": action == "resolved" and _has_passed(finding, facts),
         "severity": finding["severity"],
         "subject": one_line(finding["subject"]),
         "label": words.label(finding["order_id"], order, mode),
@@ -108,7 +122,7 @@ def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) 
         "messaging": bool(detail.get("messaging")),
         "after_date": detail.get("came_from") == "foc-date-confirmed",
         "only_on_order": detail.get("seen_by") == "order",
-        "says": _says(detail.get("codes") or (), facts),
+        "says": _says(codes, facts),
         "who": who,
         "next": step,
         "what": detail.get("what") or detail.get("status") or "",
@@ -117,15 +131,30 @@ def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) 
         "dormant": bool(detail.get("dormant")),
         "event_type": one_line(str(detail.get("event_type") or "").removeprefix("porting_order.")),
         "sends": detail.get("sends") or 0,
-        "text": one_line(detail.get("text") or "", LONG),
-        "before": words.moment(datetime.fromisoformat(detail["before"]), facts.now, zone) if "before" in detail else "",
-        "date": words.moment(datetime.fromisoformat(detail["foc"]), facts.now, zone) if "foc" in detail else "",
+        "text": one_line(detail.get("text") or "", LONG).rstrip("."),
+        "before": _moment(detail, "before", facts),
+        "date": _moment(detail, "foc", facts),
+        "away": _away(detail, "foc", facts),
+        "entered": words.day(datetime.fromisoformat(detail["entered"]), facts.now, zone) if "entered" in detail else "",
         "moved": bool(detail.get("moved")),
         "comments": [f"{one_line(author, 20)}: {one_line(body, LONG)}" for author, body in comments],
-        "siblings": len(facts.siblings.get(finding["order_id"] or "", ())),
+        "siblings": facts.siblings.get(finding["order_id"] or "", ()),
         "owner": one_line(finding["owner"] or ""),
         "note": one_line(finding["note"] or "", LONG),
     }
+
+
+def _title(finding: Mapping[str, Any]) -> str:
+    kind = str(finding["kind"])
+    if kind == "foc":
+        return _TITLES.get(finding["subject"].rpartition("/")[2], kind)
+    return _TITLES.get(kind, kind) if kind != "overdue" else kind
+
+
+def _has_passed(finding: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether an endangered date is over only because it passed."""
+    detail = finding["detail"]
+    return detail.get("what") == "risk" and datetime.fromisoformat(detail["foc"]) <= facts.now
 
 
 def _says(codes: Sequence[Sequence[str | None]], facts: Facts) -> str:
@@ -140,20 +169,22 @@ def _says(codes: Sequence[Sequence[str | None]], facts: Facts) -> str:
     return "; ".join(text for text in said if text)
 
 
-def _next_step(finding: Mapping[str, Any], detail: Mapping[str, Any]) -> tuple[str, str]:
-    """Return whose step it is, and which."""
-    if finding["kind"] == "exception":
-        if detail.get("messaging"):
-            return TELNYX, "nothing to do: Telnyx solves messaging exceptions itself"
-        hints = [hint for code, _ in detail.get("codes") or () if (hint := hint_for(code or "")) is not None]
-        owners = list(dict.fromkeys(hint.owner for hint in hints))
-        steps = "; ".join(dict.fromkeys(hint.step for hint in hints))
-        owner = US if US in owners else owners[0] if owners else US
-        again = ", then confirm again" if owner in (US, CARRIER) and steps else ""
-        return owner, f"{steps}{again}" if steps else "read the comments of the order"
-    if finding["kind"] == "foc":
-        return _FOC_STEPS.get(str(detail.get("what")), ("", ""))
-    return _STEPS.get(finding["kind"], ("", ""))
+def _codes(detail: Mapping[str, Any], order: Mapping[str, Any] | None) -> Sequence[Any]:
+    """Return the codes of an exception, also of one that endangers a date."""
+    at_risk = detail.get("what") == "risk" and detail.get("reason") == "exception"
+    return detail.get("codes") or (order["codes"] if at_risk and order is not None else None) or ()
+
+
+def _moment(detail: Mapping[str, Any], name: str, facts: Facts) -> str:
+    if name not in detail:
+        return ""
+    return words.moment(datetime.fromisoformat(detail[name]), facts.now, facts.calendar.zone)
+
+
+def _away(detail: Mapping[str, Any], name: str, facts: Facts) -> str:
+    if name not in detail:
+        return ""
+    return words.in_working_days(datetime.fromisoformat(detail[name]), facts.now, facts.calendar)
 
 
 def _clean(detail: Mapping[str, Any], mode: str) -> dict[str, Any]:

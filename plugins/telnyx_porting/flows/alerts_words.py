@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 from telnyx_porting.flows.channels_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from telnyx_porting.flows.calendar_hours import Calendar
 
+SOME = 3  # names written out in a sentence
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -41,8 +42,8 @@ def day(at: datetime, now: datetime, zone: str) -> str:
 
 
 def moment(at: datetime, now: datetime, zone: str) -> str:
-    """Return a day and time: 2 Oct 17:00."""
-    return f"{day(at, now, zone)} {at.astimezone(ZoneInfo(zone)):%H:%M}"
+    """Return a day, time and zone: 2 Oct 17:00 UTC."""
+    return f"{day(at, now, zone)} {at.astimezone(ZoneInfo(zone)):%H:%M %Z}"
 
 
 def in_working_days(at: datetime, now: datetime, calendar: Calendar) -> str:
@@ -64,6 +65,12 @@ def label(order_id: str | None, order: Mapping[str, Any] | None, details: str) -
     if reference:
         return one_line(reference) + (f" ({one_line(key, 40)})" if key else "")
     return one_line(key, 40) if key else f"order {order_id}"
+
+
+def family(ids: Sequence[str], known: Mapping[str, Mapping[str, Any]], details: str) -> list[str]:
+    """Return what people call some orders: the first few, and how many more there are."""
+    named = [label(order_id, known.get(order_id), details) for order_id in ids[:SOME]]
+    return named + ([f"{len(ids) - SOME} more"] if len(ids) > SOME else [])
 
 
 def numbers(order: Mapping[str, Any] | None) -> str:

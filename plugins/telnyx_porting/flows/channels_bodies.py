@@ -109,7 +109,7 @@ def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
 
 def mail(message: Message) -> tuple[str, str, str]:
     """Return subject, HTML and message id of a mail."""
-    first = message.text.strip().splitlines()[0] if message.text.strip() else message.action
-    subject = for_header(f"[port-in] {first}")
+    first = message.text.strip().partition("\n")[0].partition(". ")[0] or message.action
+    subject = for_header(f"[port-in] {first}".rstrip("."))
     identity = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
     return subject, f"<pre>{for_html(message.text)}</pre>", f"<{identity}@telnyx-porting>"

@@ -139,8 +139,8 @@ def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dic
         item = replace(item, since=row["since"])
         base["since"] = row["since"]
     told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
-    # how severe an exception is hangs on the past alone, which a backfill may teach: no news either
-    worse = item.severity != row["severity"] and item.kind != "exception"
+    # how severe an exception is hangs on the past alone, which a backfill may teach, and age is no news either
+    worse = item.severity != row["severity"] and item.kind != "exception" and not item.detail.get("dormant")
     if worse or _told(item.detail) != _told(row["detail"]):
         return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
     same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]

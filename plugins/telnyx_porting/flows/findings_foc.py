@@ -29,7 +29,7 @@ def foc(look: Look, problems: Mapping[str, Seen]) -> Iterator[Seen]:
         date = row["foc_actual"]
         if date is not None and look.now >= date + look.settings.foc_grace:
             yield _seen(order_id, "overdue", CRITICAL, date + look.settings.foc_grace, date)
-        elif date is not None and look.now >= date and row["activation_status"] == READY:
+        if date is not None and look.now >= date and row["activation_status"] == READY:
             yield _seen(order_id, "activation", HIGH, date, date)
         yield from _at_risk(look, row, problems.get(order_id))
         yield from _changed(look, row)
@@ -42,8 +42,8 @@ def _seen(order_id: str, what: str, severity: str, since: datetime, date: dateti
 
 def _at_risk(look: Look, row: Mapping[Any, Any], problem: Seen | None) -> Iterator[Seen]:
     date = row["foc_actual"] or row["foc_requested"]
-    if date is None or not look.now < date:
-        return
+    if date is None or (look.now >= date and row["foc_actual"] is None):
+        return  # an agreed date stays endangered until the order is ported: that it passed solves nothing
     cancels = row["status"] == "cancel-pending"
     if problem is None and not cancels:
         return

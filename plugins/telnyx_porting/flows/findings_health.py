@@ -65,7 +65,7 @@ def health(
             row |= {name: known[name] for name in ("since", "opened_at", "turn")}
             row |= {"revision": known["revision"] + changed}
         elif known is not None:
-            row |= {"turn": known["turn"] + 1}
+            row |= {"turn": known["turn"] + 1, "acked_until": None}
         change = {name: excluded(name) for name in row if name not in ("account", "key")}
         ledger.upsert(connection, findings, [row], change=change)
 

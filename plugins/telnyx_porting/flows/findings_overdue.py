@@ -26,7 +26,7 @@ _SEVERE = frozenset({"exception", "cancel-pending", "activation-in-progress"})
 
 
 def overdue(look: Look) -> Iterator[Seen]:
-    """One per order; a stay of very long (dormant) is only listed."""
+    """One per order, however long it stays."""
     for order_id, row in look.open_orders.items():
         status, since = row["status"], row["status_since"]
         if status == "ported":
@@ -39,9 +39,8 @@ def overdue(look: Look) -> Iterator[Seen]:
         unit = look.calendar.day_length if limit.unit == "d" else timedelta(hours=1)
         began = look.calendar.after_working_time(since, limit.amount * unit)
         if look.now >= began:
-            dormant = look.now - since >= timedelta(days=look.settings.dormant_after_days)
-            severity = HIGH if status in _SEVERE and not dormant else LOW
-            detail = {"status": status, "limit": f"{limit.amount}{limit.unit}", "dormant": dormant}
+            detail = {"status": status, "limit": f"{limit.amount}{limit.unit}", "entered": since.isoformat()}
+            severity = HIGH if status in _SEVERE else LOW
             yield Seen("overdue", order_id, order_id, severity, began, detail)
 
 

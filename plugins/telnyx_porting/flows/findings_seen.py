@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CRITICAL, HIGH, LOW = "critical", "high", "low"
 Row = Mapping[Any, Any]
-QUIET = frozenset({"episode", "came_from", "seen_by"})
-"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past."""
+QUIET = frozenset({"episode", "came_from", "seen_by", "entered", "dormant"})
+"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past, and sheer age."""
 
 _NAMES = ("id", "customer_reference", "customer_group_reference", "support_key")
 
@@ -72,6 +72,10 @@ class Look:
             findings.c.acked_at.is_not(None),
         )
         return {row.key: row.acked_at for row in self.connection.execute(query)}
+
+    def is_dormant(self, since: datetime) -> bool:
+        """Whether something has been so for so long that it is only listed."""
+        return self.now - since >= timedelta(days=self.settings.dormant_after_days)
 
     def ignores(self, order: Row) -> bool:
         """Whether people said that they do not want to hear of this order."""

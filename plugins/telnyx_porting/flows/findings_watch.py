@@ -10,6 +10,7 @@ from sqlalchemy import case, func, select
 from telnyx_porting.flows.clock import clock_trouble, kept_offset
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
+from telnyx_porting.flows.record import find_record
 from telnyx_porting.ledger.tables import deliveries, plans
 
 if TYPE_CHECKING:
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from telnyx_porting.flows.findings_seen import Look
+    from telnyx_porting.flows.record import Record
 
-DERIVED = frozenset({"health:nothing_sealed", "health:signatures", "health:approval", "health:consumer", "health:rate"})
+DERIVED = frozenset(
+    f"health:{name}" for name in ("nothing_sealed", "signatures", "approval", "consumer", "receiver", "rate")
+)
 NOT_SEALED = timedelta(minutes=30)
 APPROVAL_WAITS = timedelta(hours=1)
 FAILING_FOR = timedelta(minutes=30)
+NOT_ALIVE = timedelta(minutes=5)
 ENOUGH = 5  # refused signatures, or failed deliveries in a row, that are no accident any more
 
 
@@ -71,6 +76,8 @@ def _approval(look: Look) -> Iterator[Seen]:
 
 
 def _consumer(look: Look) -> Iterator[Seen]:
+    record = find_record(look.connection, look.account, look.settings, look.now)
+    yield from _silent(look, record)
     failed = func.sum(case((deliveries.c.ok, 0), else_=1))
     query = select(
         func.count().label("all"), failed.label("failed"), func.min(deliveries.c.stored_at).label("since")
@@ -79,7 +86,19 @@ def _consumer(look: Look) -> Iterator[Seen]:
         deliveries.c.source == "deliveries",
         deliveries.c.signed_at >= look.now - FAILING_FOR,
     )
+    if record is not None and record.source == "deliveries" and record.prefix:
+        query = query.where(deliveries.c.destination.startswith(record.prefix, autoescape=True))
     row = look.connection.execute(query).one()
     if row.failed is not None and row.all == row.failed and row.all >= ENOUGH:
         text = "every notification of the last half hour failed at its destination: the consumer seems to be down"
         yield _health("consumer", CRITICAL, row.since, text)
+
+
+def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
+    """Yield a receiver that is the consumer of record and has no heartbeat."""
+    feed = get_feed(look.connection, look.account, "receiver")
+    if record is None or record.source != "receiver" or feed is None or feed["heartbeat"] is None:
+        return
+    if look.now - feed["heartbeat"] >= NOT_ALIVE:
+        text = "the receiver is not running: webhooks are lost, and will have to be republished"
+        yield _health("receiver", CRITICAL, feed["heartbeat"] + NOT_ALIVE, text)

@@ -56,7 +56,7 @@ HINTS: dict[str, Hint] = {
     ),
     "PORT_TYPE_INCORRECT": Hint(US, "full versus partial port is wrong", "change the type of the port"),
     "PORTING_ORDER_SPLIT_REQUIRED": Hint(US, "the order has to be split", "split it and submit the parts apart"),
-    "POSTAL_CODE_MISMATCH": Hint(US, "postal code differs from the carrier's record", "use the one on the CSR"),
+    "POSTAL_CODE_MISMATCH": Hint(US, "postal code differs from the carrier's record", "use the postal code on the CSR"),
     "RATE_CENTER_NOT_PORTABLE": Hint(TELNYX, "rate centre is not supported", "ask Telnyx whether it can be ported"),
     "SV_CONFLICT": Hint(TELNYX, "the number's record in the national database conflicts", "ask Telnyx support"),
     "SV_UNKNOWN_FAILURE": Hint(TELNYX, "the national database reported a failure", "ask Telnyx support"),

@@ -63,9 +63,8 @@ def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | N
     for change in history:
         if current is not None and current.status == change.status:
             codes = change.codes if change.codes is not None else current.codes
-            current = Standing(
-                current.status, current.since, current.episode, codes, current.came_from, current.seen_by
-            )
+            seen_by = "event" if "event" in (current.seen_by, change.seen_by) else "order"
+            current = Standing(current.status, current.since, current.episode, codes, current.came_from, seen_by)
             continue
         episode = (current.episode if current else 0) + (change.status == EXCEPTION)
         came_from = current.status if current else None
@@ -77,12 +76,27 @@ def _with_reading(history: list[Change], reading: Reading) -> list[Change]:
     last = history[-1] if history else None
     if last is None:
         return [Change(reading.status, reading.since, reading.codes, "order")]
+    history = _with_first_sight(history, reading)
     if _coarse(reading.updated_at, last.at) < _coarse(last.at, reading.updated_at):
         return history
     if last.status == reading.status:
-        return [*history[:-1], Change(last.status, last.at, reading.codes)]
+        return [*history[:-1], Change(last.status, last.at, _described(reading.codes, last.codes))]
     since = reading.since if reading.since > last.at else max(reading.updated_at, last.at)
     return [*history, Change(reading.status, since, reading.codes, "order")]
+
+
+def _described(codes: Codes, told: Codes | None) -> Codes:
+    """Keep what the event said about a code of which the order says no more than its name."""
+    said = dict(told or ())
+    return tuple((code, text if text is not None else said.get(code)) for code, text in codes)
+
+
+def _with_first_sight(history: list[Change], reading: Reading) -> list[Change]:
+    """Add when the order was first seen so, where an event that would tell it is missing."""
+    since = reading.since
+    if since >= history[-1].at or any(_coarse(since, one.at) == _coarse(one.at, since) for one in history):
+        return history
+    return sorted([*history, Change(reading.status, since, None, "order")], key=lambda change: change.at)
 
 
 def _coarse(value: datetime, other: datetime) -> datetime:
