@@ -1,4 +1,4 @@
-"""Every channel over real sockets; preflight on good and on broken set-ups."""
+"""Every channel over real sockets."""
 
 from __future__ import annotations
 
@@ -141,76 +141,3 @@ def test_channel_that_cannot_be_reached_got_nothing(
     with pytest.raises(ChannelError, match=said) as caught:
         deliver("json")
     assert caught.value.not_sent
-
-
-# -- preflight ---------------------------------------------------------------------------------------------------------
-
-
-def preflight() -> dict[str, str]:
-    """Return what is to do: what -> how."""
-    from telnyx_porting.operators.preflight import check
-
-    return {line.what: line.todo for line in check(ACCOUNT) if not line.ok}
-
-
-def test_preflight_of_a_good_set_up_has_nothing_to_do(home: RunningSandbox) -> None:
-    from telnyx_porting.operators.preflight import check
-
-    home.subscribe("https://hooks.example.net/portin?token=S3CRET", emails=("desk@example.net",))
-    lines = [str(line) for line in check(ACCOUNT)]
-    assert [line for line in lines if line.startswith("TO DO")] == []
-    text = "\n".join(lines)
-    assert "subscribed: webhook https://hooks.example.net/portin" in text
-    assert "S3CRET" not in text
-    assert home.api_key not in text
-
-
-def test_preflight_of_an_account_nobody_subscribed_for(home: RunningSandbox) -> None:
-    home.subscribe()
-    assert "Account Settings > Notifications" in preflight()["subscription"]
-
-
-def test_preflight_with_a_refused_key(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY_WRONG", host=home.base_url)
-    assert "put a valid key" in preflight()["API key"]
-
-
-def test_preflight_without_connections(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    home.subscribe("https://hooks.example.net/portin")
-    monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
-    assert preflight() == {"connection 'alerts'": "create it: an alert channel uses it"}
-    monkeypatch.delenv(f"AIRFLOW_CONN_{ACCOUNT.upper()}")
-    assert preflight() == {f"connection '{ACCOUNT}'": "create it: type telnyx, the API key as password"}
-
-
-def test_preflight_of_the_night_is_a_finding_until_everything_is_in_place(home: RunningSandbox, tmp_path: Path) -> None:
-    from sqlalchemy import select
-
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.ledger.tables import findings
-    from telnyx_porting.operators.porting import TelnyxPreflightPortingOperator
-
-    def to_do() -> list[str]:
-        waiting = select(findings.c.detail).where(
-            findings.c.key == "health:preflight", findings.c.absent_since.is_(None), findings.c.resolved_at.is_(None)
-        )
-        with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").read() as connection:
-            return [detail["text"] for detail in connection.execute(waiting).scalars()]
-
-    nightly = TelnyxPreflightPortingOperator(task_id="preflight", telnyx_conn_id=ACCOUNT)
-    home.subscribe()
-    nightly.execute({})  # type: ignore[arg-type]
-    assert "Account Settings > Notifications" in to_do()[0]
-    home.subscribe("https://hooks.example.net/portin")
-    nightly.execute({})  # type: ignore[arg-type]
-    assert to_do() == []
-
-
-def test_preflight_with_an_invalid_setting_and_an_unreachable_host(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TELNYX_PORTING_GRACE", "soon")
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY", host="http://127.0.0.1:9")
-    todo = preflight()
-    assert "TELNYX_PORTING_GRACE = 'soon'" in todo["settings"]
-    assert any(what.startswith("Telnyx API at http://127.0.0.1:9") for what in todo)

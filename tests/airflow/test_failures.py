@@ -49,9 +49,9 @@ def home(
     return sandbox
 
 
-def context(account: str | None = ACCOUNT, map_index: int = -1) -> Any:
+def context(account: str | None = ACCOUNT, map_index: int = -1, task_id: str = "scan") -> Any:
     """What Airflow hands to a callback, as far as it is used."""
-    instance = SimpleNamespace(dag_id="porting_scan", task_id="scan", run_id="manual__1", map_index=map_index)
+    instance = SimpleNamespace(dag_id="porting_scan", task_id=task_id, run_id="manual__1", map_index=map_index)
     return {"ti": instance, "task": SimpleNamespace(telnyx_conn_id=account) if account else SimpleNamespace()}
 
 
@@ -88,6 +88,26 @@ def test_failed_task_is_told_once_and_taken_back_when_it_works(home: RunningSand
     for operator in (TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator):
         operator(task_id="task", telnyx_conn_id=ACCOUNT).execute(context())
     assert [letter["body"]["action"] for letter in home.inbox()] == ["firing", "resolved"]
+
+
+def test_invalid_setting_is_told_once_for_all_tasks_and_taken_back(
+    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telnyx_porting.operators.porting import TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator
+
+    monkeypatch.setenv("TELNYX_PORTING_GRACE", "soon")
+    for task_id in ("scan", "evidence", "find"):
+        fail(ACCOUNT, -1, task_id)
+    (letter,) = home.inbox()
+    assert [entry["key"] for entry in letter["body"]["findings"]] == ["health:settings"]
+    assert "TELNYX_PORTING_GRACE = 'soon'" in letter["body"]["text"]
+    monkeypatch.delenv("TELNYX_PORTING_GRACE")
+    for task_id in ("scan", "evidence", "find"):
+        succeed(ACCOUNT, -1, task_id)
+    for operator in (TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator):
+        operator(task_id="task", telnyx_conn_id=ACCOUNT).execute(context())
+    told = [(letter["body"]["action"], letter["body"]["findings"][0]["key"]) for letter in home.inbox()]
+    assert told == [("firing", "health:settings"), ("resolved", "health:settings")]
 
 
 def test_notifier_never_raises(home: RunningSandbox, connect: Callable[..., str]) -> None:

@@ -23,7 +23,7 @@ from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.channels_text import one_line
 from telnyx_porting.flows.clock import SKEW
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings_watch import ENOUGH
+from telnyx_porting.flows.findings_watch import ENOUGH, NOT_ALIVE
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
-ALIVE = timedelta(minutes=5)
+SUBSCRIPTION = "subscription"
 _NO_SUBSCRIPTION = (
     "nobody is subscribed to port-in notifications: in the Telnyx portal, Account Settings > Notifications, add a"
     " setting Port In Notifications with a webhook channel"
@@ -86,7 +86,8 @@ def _ledger(ledger: Ledger) -> Line:
             pass
     except TelnyxPortingError as error:
         return Line(False, "ledger", str(error))
-    return Line(True, f"ledger {ledger!r} can be read and written")
+    where = repr(ledger).removeprefix("Ledger(").removesuffix(")")
+    return Line(True, f"ledger {where} can be read and written")
 
 
 def _key(client: TelnyxClient, now: datetime) -> Line:
@@ -144,7 +145,7 @@ def _subscriptions(client: TelnyxClient) -> list[Line]:
         for item in active
     ]
     if not any(item.channel_type == "webhook" for item in active):
-        lines.append(Line(False, "subscription", _NO_SUBSCRIPTION))
+        lines.append(Line(False, SUBSCRIPTION, _NO_SUBSCRIPTION))
     if len(active) < len(found):
         lines.append(Line(True, f"{len(found) - len(active)} more subscriptions are not active (yet)"))
     return lines
@@ -186,7 +187,7 @@ def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]
     if feed is None or feed["heartbeat"] is None:
         return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
     lines = []
-    if now - feed["heartbeat"] > ALIVE:
+    if now - feed["heartbeat"] >= NOT_ALIVE:
         lines.append(
             Line(False, "receiver", f"it has not been alive since {feed['heartbeat']:%Y-%m-%d %H:%M} UTC: start it")
         )

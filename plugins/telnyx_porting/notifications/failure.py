@@ -68,6 +68,11 @@ class PortingAlertNotifier(BaseNotifier):
         accounts = settings.load().accounts
         account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
         ledger, now = TelnyxLedgerHook(self.ledger_conn_id).get_ledger(), datetime.now(UTC)
+        knobs = settings.load(account)
+        if knobs.problems:  # then every task fails, and this says why once for all of them
+            health(ledger, account, "settings", str(knobs.problems[0]), self.severity, now)
+        else:
+            clear(ledger, account, "settings", now)
         subject = f"dag:{task.dag_id}.{task.task_id}"
         if account != own and task.map_index not in (None, -1):  # one of several that tell the same account
             subject += f"[{task.map_index}]"
@@ -76,4 +81,4 @@ class PortingAlertNotifier(BaseNotifier):
             return
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
         health(ledger, account, subject, text, self.severity, now)
-        send_due(ledger, account, settings.load(account), now, deliver)
+        send_due(ledger, account, knobs, now, deliver)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -12,10 +12,11 @@ from telnyx_porting import settings
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
 from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.preflight import Line, as_text, preflight
+from telnyx_porting.flows.preflight import SUBSCRIPTION, Line, as_text, preflight
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.retries import POOL
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,6 +45,19 @@ def check(account: str) -> list[Line]:
     return [*lines, *_connections(knobs)]
 
 
+def pool() -> Line:
+    """Look whether the pool of all requests to Telnyx exists. Not from a task: it may not read Airflow's database."""
+    from airflow.models.pool import Pool
+
+    try:
+        slots = Pool.get_pool(POOL)
+    except Exception as error:
+        return Line(False, f"pool {POOL}", f"Airflow's database could not be read: {type(error).__name__}")
+    if slots is None:
+        return Line(False, f"pool {POOL}", f'airflow pools set {POOL} 4 "requests to Telnyx"')
+    return Line(True, f"pool {POOL} has {slots.slots} slots")
+
+
 def _connections(knobs: settings.Settings) -> list[Line]:
     lines = []
     for name in sorted({channel.connection for channel in channels_of(knobs)}):
@@ -59,7 +73,8 @@ def _connections(knobs: settings.Settings) -> list[Line]:
 class TelnyxPreflightPortingOperator(PortingLedgerOperator):
     """Look whether everything is in place, say it in the log, and open a `health` finding when something is to do.
 
-    That the pool ``telnyx_api`` exists is proved by this task running in it.
+    A missing subscription is a finding of its own, because everything else rests on it. That the pool ``telnyx_api``
+    exists is proved by this task running in it.
 
     :return: the lines, as text.
     """
@@ -69,10 +84,12 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
         lines = check(self.telnyx_conn_id)
         self.log.info("preflight of %s:\n%s", self.telnyx_conn_id, as_text(lines))
         wrong = [line for line in lines if not line.ok]
-        ledger = self.ledger()
-        if wrong:
-            told: dict[str, Any] = {"text": "; ".join(f"{line.what}: {line.todo}" for line in wrong)[:600]}
-            health(ledger, self.telnyx_conn_id, SUBJECT, told, "low")
-        else:
-            clear(ledger, self.telnyx_conn_id, SUBJECT)
+        self._tell(SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
+        self._tell(SUBJECT, [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION], "low")
         return [str(line) for line in lines]
+
+    def _tell(self, subject: str, todo: list[str], severity: str) -> None:
+        if todo:
+            health(self.ledger(), self.telnyx_conn_id, subject, "; ".join(todo)[:600], severity)
+        else:
+            clear(self.ledger(), self.telnyx_conn_id, subject)
