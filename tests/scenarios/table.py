@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.scenarios import outages, switches
+from tests.scenarios import alerting, hostile, outages, switches
 
-STORIES = [*outages.STORIES, *switches.STORIES]
+STORIES = [*outages.STORIES, *switches.STORIES, *alerting.STORIES, *hostile.STORIES]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
+from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.alerts_digest import claim_digest
 from telnyx_porting.flows.alerts_facts import gather
 from telnyx_porting.flows.alerts_outbox import enqueue
@@ -80,14 +81,17 @@ def send_due(
     not_taken = []
     for channel in channels_of(settings):
         for batch, message in _due(ledger, account, settings, channel, moment):
+            failpoint("alerts.claimed")
             try:
                 send(channel, message)
             except Exception as error:  # whatever a channel does, the others get theirs
                 _failed(ledger, account, channel, batch, moment(), error)
                 not_taken.append(channel.name)
                 break
+            failpoint("alerts.sent")
             if mark(ledger, account, channel, settings, batch, moment()):
                 clear(ledger, account, f"channel:{channel.name}", moment())
+            failpoint("alerts.marked")
             messages, told = messages + 1, told + len(message.findings)
     return AlertsResult(account, messages, told, tuple(not_taken))
 

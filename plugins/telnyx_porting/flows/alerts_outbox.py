@@ -6,7 +6,7 @@ true now, in the transaction that changed the findings, and again before every s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class _Outbox:
     ready: bool  # the first scan is done: what is wrong now is known
     last: dict[str, datetime]
     severities: dict[str, str]
+    came_back: set[str] = field(default_factory=set)  # over and true again before anybody was told
 
     @property
     def now(self) -> datetime:
@@ -140,7 +141,7 @@ def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
     if box.ready and not known:
         return row | {"status": "queued", "group_key": FIRST_LOOK, "next_at": box.now}
     group = box.pace.group(box.channel, finding["kind"], severity)
-    next_at = box.pace.first(box.channel, group, severity, key, box.last)
+    next_at = box.pace.first(box.channel, group, severity, key, box.last, waited=key in box.came_back)
     return row | {"status": "queued", "group_key": group, "next_at": next_at}
 
 
@@ -179,6 +180,8 @@ def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     if row["status"] == "resolving" and not digest_ended:
         return {}
     if row["status"] == "queued" and row["batch"] is None:
+        if newer is not None:  # what flaps faster than the wait would never be told
+            box.came_back.add(row["key"])
         return {"status": "dropped", "next_at": None}
     kind = row["key"].partition(":")[0]
     severity = newer["severity"] if newer else _severity_of(row["group_key"])

@@ -39,10 +39,20 @@ class Pace:
         """Name the group in which a finding is told."""
         return DIGEST if severity == "low" and has_digest(self.settings, channel) else f"{kind}/{severity}"
 
-    def first(self, channel: Channel, group: str, severity: str, key: str, last: dict[str, datetime]) -> datetime:
+    def first(
+        self,
+        channel: Channel,
+        group: str,
+        severity: str,
+        key: str,
+        last: dict[str, datetime],
+        *,
+        waited: bool = False,
+    ) -> datetime:
         """Return when something new may be said.
 
         :param last: when this group, and this finding, was last spoken of, as far as the interval reaches back.
+        :param waited: it has waited for its group already.
         """
         interval = self.settings.group_interval
         if channel.is_machine:
@@ -51,7 +61,7 @@ class Pace:
             return self.digest_after(self.now)
         if severity == "critical":
             return max(self.now, last[key] + interval) if key in last else self.now
-        at = self.now + self.settings.group_wait
+        at = self.now if waited else self.now + self.settings.group_wait
         if group in last:
             at = max(at, last[group] + interval)
         return self.calendar.next_open(at)
