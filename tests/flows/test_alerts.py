@@ -163,6 +163,16 @@ def test_flapping_is_bounded_and_the_last_state_is_told(ledger: Ledger) -> None:
     assert watched.told()[-1][0] == "resolved"
 
 
+def test_what_flaps_faster_than_the_wait_is_told(ledger: Ledger) -> None:
+    knobs = {"group_wait": timedelta(minutes=2), "resolve_hold": timedelta(minutes=10)}
+    watched = met(Watched(ledger, quick(**knobs)))
+    for number in range(6):
+        watched.status(1, "submitted" if number % 2 else "exception")
+        watched.cycle()
+        watched.later(seconds=90)
+    assert ("firing", key(1), 2) in watched.told()
+
+
 def test_no_channel_means_findings_only(ledger: Ledger) -> None:
     watched = Watched(ledger, quick(alert_channels=()))
     watched.status(1, "exception")

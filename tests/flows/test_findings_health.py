@@ -124,7 +124,6 @@ def test_acknowledged_trouble_that_comes_again_is_told_at_once(ledger: Ledger) -
     [
         ("settings", ["dag:porting_scan.scan", "dag:porting_republish.plan", "nothing_sealed"]),
         ("approval_asked", ["approval"]),
-        ("clock", ["clock_skew"]),
     ],
 )
 def test_one_cause_is_one_alert(ledger: Ledger, parent: str, children: list[str]) -> None:

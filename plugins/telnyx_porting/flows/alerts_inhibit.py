@@ -36,8 +36,6 @@ def _health(key: str, severities: Mapping[str, str]) -> bool:
         return True
     if key == "health:approval":
         return "health:approval_asked" in severities
-    if key == "health:clock_skew" and "health:clock" in severities:
-        return True
     if _KEY_REFUSED in severities:
         # a channel that fails, a plan that waits, a receiver that is down: nothing to do with the key
         return not key.startswith(("health:channel:", "health:approval", "health:consumer", "health:receiver"))

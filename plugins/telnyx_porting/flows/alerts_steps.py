@@ -45,7 +45,6 @@ _HEALTH: dict[str, Step] = {
     "consumer_of_record": (PLATFORM, "choose one; until then nothing is called missed and nothing is resent"),
     "evidence": (PLATFORM, "check the subscription's URL and the receiver's key; nothing is resent meanwhile"),
     "rate": (PLATFORM, "find the other software that uses this account, or ask Telnyx for a higher limit"),
-    "clock": (PLATFORM, "set this machine's clock (NTP)"),
     "clock_skew": (PLATFORM, "set this machine's clock (NTP)"),
     "channel": (PLATFORM, "repair the channel's Airflow connection; what waits is sent then"),
     "dag": (PLATFORM, "open the log of that run in Airflow"),
