@@ -97,7 +97,11 @@ class Settings(BaseModel):
     alert_details: Literal["ids", "references", "full"] = _field(
         "references", "what alerts may carry: ids only, references and descriptions, or comments too"
     )
-    alert_filters: Filters = _field({}, 'what a channel takes: {"<channel>": {"severity": "high", "kinds": [...]}}')
+    alert_filters: Filters = _field(
+        {},
+        'what a channel takes: {"<channel>": {"severity": "high", "kinds": [...], "accounts": [...],'
+        ' "references": ["north-*"]}}',
+    )
     alert_templates: str = _field("", "folder with templates that replace ours; empty: none")
     mail_connection: str = _field("smtp_default", "Airflow connection of the channel mail")
     mail_to: Names = _field((), "addresses the channel mail writes to")
