@@ -92,11 +92,14 @@ def frozen(world: Loop, workers: Crew, edge: str, seconds: float) -> list[str]:
         world.jump(seconds)
         if seconds > 2 * MINUTE:
             world.resume(plan)
+        before = world.asked()
     finally:
         os.kill(end["pid"], signal.SIGCONT)
         workers.wait(end["pid"])
+    late = [f"{event} was sent by a process given up for dead" for event in world.asked() - before]
     recover(world, lost, plan)
-    return [f"{edge}, frozen {seconds:.0f} s: {wrong}" for wrong in faults(world, lost)]
+    wrong = (late if seconds > 2 * MINUTE else []) + faults(world, lost)
+    return [f"{edge}, frozen {seconds:.0f} s: {each}" for each in wrong]
 
 
 def test_frozen_between_claim_and_post(running: Loop, workers: Crew) -> None:

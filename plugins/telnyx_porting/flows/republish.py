@@ -277,15 +277,15 @@ class _Sender:
         try:
             if (trouble := self._clock_trouble(row)) is not None:
                 return "halt", trouble
-            slot = self._claim(row)
+            claimed = self._claim(row)
         except TelnyxError as error:
             self.pause = _pause(error)
             return ("halt" if isinstance(error, _REFUSED_KEY) else "later"), str(error)
-        if isinstance(slot, str):
-            return slot, ""
+        if isinstance(claimed, str):
+            return claimed, ""
+        slot, send_by = claimed
         failpoint("republish.claimed")
         try:
-            send_by = self._clock() + SEND_BY
             receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
         except _REFUSED_KEY as error:
             self._write(row, "planned", str(error))
@@ -310,18 +310,20 @@ class _Sender:
             self._offset = self._client.clock_offset or self._offset
         return clock_trouble(self._client.clock_offset)
 
-    def _claim(self, row: RowMapping) -> SyncSlot | str:
+    def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | str:
+        """Return the slot and, counted from the claim, until when the POST may be written; or why there is none."""
         while True:
             failpoint("republish.before_slot")
             slot = self._client.reserve_slot()
             failpoint("republish.before_claim")
+            now = self._clock()
             try:
-                claimed = claim(self._ledger, row, self._owner, self._settings, self._offset, self._clock())
+                claimed = claim(self._ledger, row, self._owner, self._settings, self._offset, now)
             except BaseException:
                 slot.release()
                 raise
             if claimed is True:
-                return slot
+                return slot, now + SEND_BY
             slot.release()
             if isinstance(claimed, timedelta):
                 time.sleep(claimed.total_seconds())
