@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 SETTINGS = load(environ={"TELNYX_PORTING_CONSUMER_OF_RECORD": "receiver"})
 MESSAGING = "porting_order.messaging_changed"
-Candidate = namedtuple("Candidate", "id type created_at natural_at copies sends last_sent_at")
+Candidate = namedtuple("Candidate", "id type created_at updated_at natural_at copies sends last_sent_at")
 Row = namedtuple("Row", "source source_id webhook_id type natural_at occurred_at signed_at stored_at ok")
 
+END = NOW + timedelta(days=1)
 minutes = st.integers(0, 300)
 
 
@@ -36,7 +37,7 @@ def worlds(draw: Any) -> tuple[list[Candidate], list[Row]]:
         created = NOW + timedelta(minutes=at)
         sent = draw(st.one_of(st.none(), minutes.map(lambda m: NOW + timedelta(minutes=m))))
         at_text = created.isoformat() if kind != "porting_order.split" else None
-        candidates.append(Candidate(f"e{number}", kind, created, at_text, 1, int(sent is not None), sent))
+        candidates.append(Candidate(f"e{number}", kind, created, created, at_text, 1, int(sent is not None), sent))
     rows = []
     for number in range(draw(st.integers(0, 6))):
         occurred = NOW + timedelta(minutes=draw(minutes), seconds=draw(st.integers(0, 5)))
@@ -50,7 +51,7 @@ def worlds(draw: Any) -> tuple[list[Candidate], list[Row]]:
 @given(worlds())
 def test_a_delivery_proves_at_most_one_event(world: tuple[list[Candidate], list[Row]]) -> None:
     candidates, rows = world
-    decided = list(assign(candidates, rows))  # type: ignore[arg-type]
+    decided = list(assign(candidates, rows, END))  # type: ignore[arg-type]
     assert Counter(row.source_id for row, _, _ in decided) == Counter(row.source_id for row in rows)
     by_webhook: dict[str, set[str | None]] = {}
     for row, event_id, matched in decided:
@@ -62,8 +63,8 @@ def test_a_delivery_proves_at_most_one_event(world: tuple[list[Candidate], list[
 @given(worlds())
 def test_the_order_in_which_deliveries_come_does_not_matter(world: tuple[list[Candidate], list[Row]]) -> None:
     candidates, rows = world
-    outcome = {row.source_id: (event, how) for row, event, how in assign(candidates, rows)}  # type: ignore[arg-type]
-    again = {row.source_id: (event, how) for row, event, how in assign(candidates[::-1], rows[::-1])}  # type: ignore[arg-type]
+    outcome = {row.source_id: (event, how) for row, event, how in assign(candidates, rows, END)}  # type: ignore[arg-type]
+    again = {row.source_id: (event, how) for row, event, how in assign(candidates[::-1], rows[::-1], END)}  # type: ignore[arg-type]
     same_start = len({(row.occurred_at, row.webhook_id) for row in rows}) == len({row.webhook_id for row in rows})
     if same_start and len({c.created_at for c in candidates}) == len(candidates):
         assert outcome == again

@@ -51,6 +51,7 @@ class Loop:
         self.clock_file = folder / "clock"
         self.clock = Shifted(self.clock_file)
         self.provider_skew = 0.0
+        self.scanned = self.clock.now()
         self.settings = Settings(**{**KNOBS, **knobs})
         sandbox.reset("empty", seed=1)
         sandbox.clear_faults()
@@ -85,6 +86,7 @@ class Loop:
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def scan(self) -> None:
+        self.scanned = self.clock.now()
         scan(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
         watch_clock(self.ledger, ACCOUNT, self.client.clock_offset, self.clock.now())  # as every operator with a client
 
@@ -114,12 +116,14 @@ class Loop:
         return self.resume(plan.id, most)
 
     def resume(self, plan_id: str, most: int = 400) -> Done | Halted:
-        """Advance an approved plan to its end."""
+        """Advance an approved plan to its end, while porting_scan goes on every five minutes."""
         for _ in range(most):
             step = advance(self.ledger, ACCOUNT, self.client, self.settings, plan_id, clock=self.clock.now)
             if not isinstance(step, Wait):
                 return step
             self.jump((step.until - self.clock.now()).total_seconds())
+            if self.clock.now() - self.scanned >= self.settings.scan_every:
+                self.scan()
         raise AssertionError(f"the plan did not come to its end: {step}")
 
     def cycle(self) -> Done | Halted | None:

@@ -118,7 +118,7 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
         )
         held_back = _held_back(look)
         state = _rule(look, allow_missed=held_back is None)
-        still_open = and_(events.c.account == account, _open())
+        still_open = and_(events.c.account == account, is_open())
         became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
@@ -148,7 +148,8 @@ def at_record(record: Record) -> list[ColumnElement[bool]]:
     return [deliveries.c.destination.startswith(record.prefix, autoescape=True)] if record.prefix else []
 
 
-def _open() -> ColumnElement[bool]:
+def is_open() -> ColumnElement[bool]:
+    """Return SQL: new, pending or missed."""
     # Written into the statement itself: SQLite recognises the partial index by its very words.
     states: BindParameter[list[str]] = bindparam(None, ["pending", "missed"], expanding=True, literal_execute=True)
     return or_(events.c.delivery.is_(None), events.c.delivery.in_(states))
@@ -166,6 +167,7 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         (_arrived(record), "arrived"),
         (~_has_webhook(), "not_expected"),
         (events.c.payload_status != "completed", "pending"),
+        (unread(record) if record else literal(False), "pending"),
         (or_(literal(False), *unclear), "undetermined"),
         (~covered, "pending"),
         (events.c.sends >= look.budget, "given_up"),
@@ -203,6 +205,20 @@ def _arrived_at(record: Record) -> Any:
     first = func.min(deliveries.c.signed_at, type_=Instant())
     stored = func.min(deliveries.c.stored_at, type_=Instant())
     return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
+
+
+def unread(record: Record) -> ColumnElement[bool]:
+    """Return SQL: a good delivery that may be this event's came in, and nobody has looked whose it is."""
+    maybe = or_(deliveries.c.webhook_id == events.c.id, deliveries.c.natural_key == events.c.natural_key)
+    new = and_(
+        deliveries.c.account == events.c.account,
+        deliveries.c.matched.is_(None),
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+        maybe,
+        *at_record(record),
+    )
+    return exists().where(new).correlate(events)
 
 
 def _ambiguous(record: Record) -> ColumnElement[bool]:
@@ -283,7 +299,7 @@ def _held_back(look: _Look) -> str | None:
         due <= instant(record.covered_until),
         *(~look.generated.between(instant(start), instant(end)) for start, end in record.outages),
     )
-    silent = and_(came_due, _open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
+    silent = and_(came_due, is_open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
     without_trace = look.connection.execute(select(func.count()).where(silent)).scalar_one()
     if not without_trace:
         return None
@@ -297,5 +313,5 @@ def _held_back(look: _Look) -> str | None:
 
 
 def _open_counts(connection: Connection, account: str) -> dict[str, int]:
-    query = select(events.c.delivery, func.count()).where(events.c.account == account, _open())
+    query = select(events.c.delivery, func.count()).where(events.c.account == account, is_open())
     return dict(connection.execute(query.group_by(events.c.delivery)).all())

@@ -21,6 +21,7 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.destinations import Destinations, read_destinations
 from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.matching import ALIKE
 from telnyx_porting.flows.plan_select import CONSENTS, UNRESOLVED, missed, named, select_ids, superseded_count
 from telnyx_porting.flows.plan_words import words
 from telnyx_porting.ledger.tables import events, plans, republishes
@@ -47,7 +48,6 @@ __all__ = [
     "select_ids",
 ]
 FIRST_WAVES = (1, 10)  # then the rest
-UNCLEAR = ("porting_order.split", "porting_order.messaging_changed")  # webhooks that are hard to tell apart
 DAY = timedelta(hours=24)
 _AT_ONCE = 500
 
@@ -266,7 +266,7 @@ def _causes(connection: Connection, account: str, ids: Sequence[str]) -> dict[st
 def _in_sending_order(chosen: Sequence[RowMapping]) -> list[RowMapping]:
     """Order by event time, but for the canary: the first event of its order whose arrival can be told for sure."""
     first_of_order = {row["order_id"]: row for row in reversed(chosen)}.values()
-    clear = [row for row in first_of_order if row["type"] not in UNCLEAR and not row["superseded"]]
+    clear = [row for row in first_of_order if row["type"] not in ALIKE and not row["superseded"]]
     canary = min(clear or chosen, key=lambda row: (row["tries"], row["created_at"], row["id"]))["id"]
     return sorted(chosen, key=lambda row: row["id"] != canary)  # stable: the rest keeps its time order
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, func, literal, or_, select, update
 
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.delivery import FUZZ, at_record, decide
+from telnyx_porting.flows.delivery import FUZZ, at_record, decide, unread
 from telnyx_porting.flows.matching import match
 from telnyx_porting.flows.record import Record, find_record, undecided
 from telnyx_porting.ledger.tables import deliveries, events, republishes
@@ -57,7 +57,7 @@ def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> V
     with ledger.write() as connection:
         ledger.lock(connection, f"verdicts:{account}")
         record = find_record(connection, account, settings, now)
-        for row in _waiting(connection, account):
+        for row in _waiting(connection, account, record):
             verdict = _verdict(connection, row, record, now)
             if verdict is None:
                 unresolved += row["settled_at"] is None
@@ -124,7 +124,7 @@ def _settle(connection: Connection, row: RowMapping, state: str, detail: str | N
     return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
 
 
-def _waiting(connection: Connection, account: str) -> list[RowMapping]:
+def _waiting(connection: Connection, account: str, record: Record | None) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
     query = (
         select(
@@ -133,6 +133,7 @@ def _waiting(connection: Connection, account: str) -> list[RowMapping]:
             events.c.copies,
             events.c.arrived_at,
             events.c.natural_key,
+            (unread(record) if record else literal(False)).label("unread"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)
@@ -161,7 +162,7 @@ def _verdict(
         }
         if len(credited) >= row["copies"]:
             return "arrived", None
-    if row["due_at"] > record.covered_until:
+    if row["due_at"] > record.covered_until or row["unread"]:
         return None
     if fresh and row["arrived_at"] is not None:
         return "unknown", ARRIVED_OTHERWISE

@@ -171,7 +171,7 @@ deliveries = Table(
     Column("source_id", Text, primary_key=True),
     Column("record_id", Text),  # on `deliveries`: the provider's record this attempt belongs to
     Column("event_id", Text),  # the one event this proves, once matched
-    Column("matched", Text),  # null = not looked at | id | key | none | ambiguous
+    Column("matched", Text),  # null = not looked at, or waits | id | key | none | ambiguous
     Column("webhook_id", Lossless),
     Column("type", Lossless),
     Column("order_id", Lossless),
