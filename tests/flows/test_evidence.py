@@ -14,9 +14,10 @@ from telnyx_porting.flows.evidence import read_deliveries
 from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, add_event, event_row
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_event, add_feed, event_row
 from tests.scenarios.loop import MINUTE, Loop, loop
 
 if TYPE_CHECKING:
@@ -140,6 +141,29 @@ def test_a_table_of_your_own_matches_by_body(ledger: Ledger) -> None:
     match(ledger, ACCOUNT)
     assert [row.event_id for row in stored(ledger, TABLE) if row.source_id == "1"] == [event]
     assert event_row(ledger, event).id == event
+
+
+def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
+    """A table may say `not processed` first; a record may be listed while its last try still runs."""
+    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
+    event = add_event(ledger, order_id=order, created_at=at)
+    add_feed(ledger, "events", watch_from=OLD)
+    settings = Settings(consumer_of_record=TABLE)
+    for ok, expected in ((False, "undecided"), (True, "arrived"), (False, "arrived")):
+        row = {"id": 1, "received_at": at, "body": body(order, at.isoformat()), "ok": ok}
+        read_table(ledger, ACCOUNT, TABLE, lambda since, row=row: [row], settings, NOW)
+        settle(ledger, ACCOUNT, settings, NOW)
+        assert (event_row(ledger, event).delivery == "arrived") == (expected == "arrived")
+    assert [row.ok for row in stored(ledger, TABLE)] == [True]
+
+
+def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
+    """A table that is filled every few hours, by somebody who sets `grace` to match."""
+    asked = []
+    settings = Settings(grace=timedelta(hours=5), overlap=timedelta(hours=1))
+    for _ in range(2):
+        read_table(ledger, ACCOUNT, TABLE, lambda since: asked.append(since) or [], settings, NOW)
+    assert asked[1] <= NOW - timedelta(hours=5)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, null, or_, select
 
 from telnyx_porting.errors import NotFoundError, TelnyxError
 from telnyx_porting.flows.chunks import chunks
@@ -22,6 +22,7 @@ from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.record import KNOWN_FOR
 from telnyx_porting.flows.store import CHUNK
+from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
 
@@ -68,7 +69,7 @@ def read_deliveries(
     try:
         listed = client.iter_webhook_deliveries(
             event_types=sorted(WEBHOOK_TYPES),
-            finished_at_gte=since - settings.overlap + min(offset, timedelta(0)),
+            finished_at_gte=since - again(settings) + min(offset, timedelta(0)),
             finished_at_lte=until,
         )
         for batch in chunks(listed, CHUNK):
@@ -103,6 +104,11 @@ def read_deliveries(
     return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered)
 
 
+def again(settings: Settings) -> timedelta:
+    """Return how far behind its coverage a feed is read again: what is not due yet may still come in."""
+    return max(settings.overlap, settings.grace, settings.confirm_within)
+
+
 def _since(feed: RowMapping | None, settings: Settings, now: datetime) -> tuple[datetime, bool]:
     """From when on to read, and whether coverage begins anew."""
     if feed is None or feed["covered_until"] is None:
@@ -129,18 +135,23 @@ class _Seen:
 
 
 def store_deliveries(ledger: Ledger, account: str, source: str, rows: Iterable[dict[str, Any]]) -> int:
-    """Store what is not known yet; return how many rows that was."""
+    """Store what is not known yet, or has turned out well since; return how many rows that was.
+
+    A try may be listed before its end, and a table may say later that a webhook was taken: it is matched anew.
+    """
+    good = or_(deliveries.c.ok, excluded("ok"))
+    better = {"ok": good, "error_code": excluded("error_code"), "matched": null()}
     new = 0
     for batch in chunks(rows, CHUNK):
         with ledger.write() as connection:
-            query = select(deliveries.c.source_id).where(
+            query = select(deliveries.c.source_id, deliveries.c.ok).where(
                 deliveries.c.account == account,
                 deliveries.c.source == source,
                 deliveries.c.source_id.in_([row["source_id"] for row in batch]),
             )
-            known = set(connection.execute(query).scalars())
-            fresh = {row["source_id"]: row for row in batch if row["source_id"] not in known}
-            ledger.upsert(connection, deliveries, list(fresh.values()), change=None)
+            known = {row.source_id: row.ok for row in connection.execute(query)}
+            fresh = {row["source_id"]: row for row in batch if row["ok"] > known.get(row["source_id"], -1)}
+            ledger.upsert(connection, deliveries, list(fresh.values()), change=better)
         new += len(fresh)
     return new
 

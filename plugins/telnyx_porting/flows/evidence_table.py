@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.evidence import EvidenceResult, store_deliveries
+from telnyx_porting.flows.evidence import EvidenceResult, again, store_deliveries
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -52,7 +52,7 @@ def read_table(
     since = covered_until or now - timedelta(days=settings.first_look_days)
     records = new = 0
     proved: datetime | None = feed["proved_at"] if feed else None
-    for batch in chunks(rows(since - settings.overlap), CHUNK):
+    for batch in chunks(rows(since - again(settings)), CHUNK):
         found = [_row(account, source, row, now) for row in batch]
         records += len(found)
         new += store_deliveries(ledger, account, source, found)
