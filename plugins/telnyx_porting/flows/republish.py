@@ -132,11 +132,13 @@ def advance(
     if pull is not None:
         pull(clock())
     settle(ledger, account, settings, clock())
-    if plan["closed_at"] is None:
-        if plan["expires_at"] <= clock():
-            _halt(ledger, account, plan_id, clock(), "expired")
-        elif (wait := _go(ledger, account, client, settings, plan, clock, go_on)) is not None:
-            return wait
+    if plan["closed_at"] is not None:  # a send that was under way may have come back unsent since
+        with ledger.write() as connection:
+            close_plan(connection, account, plan_id, clock(), "watch", plan["close_reason"])
+    elif plan["expires_at"] <= clock():
+        _halt(ledger, account, plan_id, clock(), "expired")
+    elif (wait := _go(ledger, account, client, settings, plan, clock, go_on)) is not None:
+        return wait
     return _what_is_left(ledger, account, settings, plan_id, clock())
 
 
