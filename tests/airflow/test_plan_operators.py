@@ -141,15 +141,47 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return shown
 
 
-def test_silence_is_a_no_and_binds_to_nothing(ledger: Ledger) -> None:
+def ask(plan_id: str) -> dict[str, Any]:
+    """Let the operator ask, and return what Airflow gives back to it together with the answer."""
+    with pytest.raises(TaskAwaitingInput) as waits:
+        approve(plan_id).execute({"task_instance": SimpleNamespace(id="1"), **CONTEXT})
+    return waits.value.kwargs or {}
+
+
+def answer(word: str, by: str | None) -> dict[str, Any]:
+    who = None if by is None else {"id": "1", "name": by}
+    return {"chosen_options": [word], "params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": who}
+
+
+def test_silence_is_a_no_and_binds_to_nothing(ledger: Ledger, asked: list[dict[str, Any]]) -> None:
     missed(ledger)
     made = plan()
-    event = {"chosen_options": ["Reject"], "params_input": {}, "responded_at": datetime.now(UTC)}
-    operator = approve(made["plan_id"])
-    told_back = operator.execute_complete(CONTEXT, {**event, "responded_by_user": None})
+    kept = ask(made["plan_id"])
+    told_back = approve(made["plan_id"]).execute_complete(CONTEXT, answer("Reject", None), **kept)
     assert told_back == {"rejected_by": "nobody"}
     with ledger.read() as connection:
         assert connection.execute(plans.select()).one().close_reason == "nobody answered"
+
+
+@pytest.mark.parametrize("word", ["Approve", "Reject"])
+def test_an_answer_is_for_what_was_shown(ledger: Ledger, asked: list[dict[str, Any]], word: str) -> None:
+    """While a person thinks, the plan is closed and somebody clears the task before: its XCom names another plan."""
+    missed(ledger)
+    shown = plan()["plan_id"]
+    kept = ask(shown)
+    with pytest.raises(AirflowSkipException):
+        plan(plan_id=shown, close=True)
+    other = plan()
+    assert other["plan_id"] != shown
+    late = approve(other["plan_id"])
+    if word == "Approve":
+        with pytest.raises(PlanError, match="nothing was approved"):
+            late.execute_complete(CONTEXT, answer(word, "ann"), **kept)
+    else:
+        late.execute_complete(CONTEXT, answer(word, "ann"), **kept)
+    with ledger.read() as connection:
+        held = connection.execute(plans.select().where(plans.c.id == other["plan_id"])).one()
+    assert (held.approved_by, held.closed_at) == (None, None)
 
 
 def test_execute_and_report(ledger: Ledger, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

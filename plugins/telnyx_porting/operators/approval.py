@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
@@ -82,10 +82,17 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         )
         self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)
         health(ledger, account, "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as question:
+            # The answer is for what is shown now, whatever the template names by then.
+            question.kwargs = {"plan_id": plan.id, "plan_hash": plan.hash}
+            raise
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Bind the answer to exactly this plan."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], *, plan_id: str = "", plan_hash: str = ""
+    ) -> Any:
+        """Bind the answer to exactly the plan that was shown."""
         ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
         clear(ledger, account, "approval_asked")
         user = event.get("responded_by_user") or {}
@@ -94,12 +101,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         if not approved:  # before Airflow skips what comes next
             reason = f"{REJECTED} by {who}" if who else "nobody answered"
             with ledger.write() as connection:
-                plans.close_plan(connection, account, self.plan_id, now, who or "nobody", reason)
+                plans.close_plan(connection, account, plan_id, now, who or "nobody", reason)
         super().execute_complete(context, event)
         if not approved:
             return {"rejected_by": who or "nobody"}
-        plan = plans.load_plan(ledger, account, self.plan_id)
-        plans.approve(ledger, account, plan.id, plan.hash, who or "nobody known", now)
+        plans.approve(ledger, account, plan_id, plan_hash, who or "nobody known", now)
         return {"approved_by": who}
 
     def _ledger(self) -> Ledger:
