@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, NO_FEED, UNCLEAR, settle
+from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, MAILS_ONLY, NO_FEED, UNCLEAR, settle
 from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.settings import Settings
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
@@ -84,6 +84,12 @@ def test_nothing_is_said_before_its_time_inside_the_coverage(ledger: Ledger) -> 
     event = sent(ledger)
     assert verdict(ledger, event, SENT + timedelta(minutes=15)) == ("accepted", None)
     assert verdict(ledger, event, SENT + timedelta(minutes=15, seconds=3)) == ("not_arrived", None)
+
+
+def test_what_only_causes_mails_cannot_be_confirmed(ledger: Ledger) -> None:
+    """A person asked for it: nobody sees mails, so it is not told that it did not arrive."""
+    event = sent(ledger, event={"has_webhook": False, "delivery": "not_expected"})
+    assert verdict(ledger, event) == ("unknown", MAILS_ONLY)
 
 
 def test_a_pulled_feed_that_lags_says_nothing(ledger: Ledger) -> None:

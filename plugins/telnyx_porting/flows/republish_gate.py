@@ -21,7 +21,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.plan import FIRST_WAVES
 from telnyx_porting.flows.plan_select import UNRESOLVED
 from telnyx_porting.flows.record import find_record
-from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, NO_FEED, UNCLEAR
+from telnyx_porting.flows.verdicts import NOBODY_CAN_TELL
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -156,7 +156,7 @@ class _Wave:
 
 
 def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wave]:
-    alive = or_(republishes.c.state == "arrived", republishes.c.detail.in_((ARRIVED_OTHERWISE, UNCLEAR, NO_FEED)))
+    alive = or_(republishes.c.state == "arrived", republishes.c.detail.in_(NOBODY_CAN_TELL))
     sent = republishes.c.state.in_(("arrived", "not_arrived", *UNRESOLVED))
     query = (
         select(

@@ -30,6 +30,8 @@ DEAD_AFTER = timedelta(minutes=2)  # a claim this old without an outcome belongs
 ARRIVED_OTHERWISE = "arrived otherwise: not credited to this republish"
 UNCLEAR = "something arrived, but which webhook it is cannot be told"
 NO_FEED = "cannot be confirmed: no feed of deliveries covers this account"
+MAILS_ONLY = "cannot be confirmed: an event of this type causes mails only"
+NOBODY_CAN_TELL = (ARRIVED_OTHERWISE, UNCLEAR, NO_FEED, MAILS_ONLY)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ def _verdict(
         return "unknown", ARRIVED_OTHERWISE
     if row["settled_at"] is not None:
         return None
+    if row["delivery"] == "not_expected":
+        return "unknown", MAILS_ONLY
     if (fresh and row["delivery"] == "undetermined") or _unclear_evidence(connection, row, record):
         return "unknown", UNCLEAR
     if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
