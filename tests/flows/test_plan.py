@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.delivery import decide
 from telnyx_porting.flows.destinations import Destinations
 from telnyx_porting.flows.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
 from telnyx_porting.flows.plan_select import CONSENTS, select_ids
 from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -59,6 +60,24 @@ def test_what_the_watch_selects(ledger: Ledger) -> None:
     held = [row.event_id for row in rows(ledger, plan.id)]
     assert sorted(held) == sorted([wanted, newest])
     assert not set(held) & set(left_out)
+
+
+def test_a_moment_in_which_subscriptions_cannot_be_read_gives_nothing_up(ledger: Ledger) -> None:
+    """Mails are assumed for this plan; how often an event may be sent stays what was last known."""
+    tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
+    assert planned(ledger, dry_run=True).size == 1
+    unread = make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), dry_run=True)
+    assert unread is not None
+    assert unread.expected_mails is None
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, tried).delivery == "missed"
+
+
+def test_mails_that_were_never_readable_are_assumed(ledger: Ledger) -> None:
+    tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
+    make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), dry_run=True)
+    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    assert event_row(ledger, tried).delivery == "given_up"
 
 
 def test_one_open_plan_whose_list_never_changes(ledger: Ledger) -> None:

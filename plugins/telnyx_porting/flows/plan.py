@@ -20,7 +20,7 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.destinations import Destinations, read_destinations
-from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.matching import ALIKE
 from telnyx_porting.flows.plan_select import CONSENTS, UNRESOLVED, missed, named, select_ids, superseded_count
 from telnyx_porting.flows.plan_words import words
@@ -98,8 +98,9 @@ def make_plan(
                 )
             return _plan(open_plan, already_open=True)
         mails = None if destinations.mails is None else len(destinations.mails)
-        known = {"webhooks": list(destinations.webhooks), "mails": mails}
-        touch_feed(ledger, connection, account, SUBSCRIPTIONS, known=known, checked_at=now)
+        if mails is not None or get_feed(connection, account, SUBSCRIPTIONS) is None:  # else what was last known holds
+            known = {"webhooks": list(destinations.webhooks), "mails": mails}
+            touch_feed(ledger, connection, account, SUBSCRIPTIONS, known=known, checked_at=now)
         agreed = frozenset(consents)
         if event_ids is None:
             chosen = missed(connection, account, settings, now)
