@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from telnyx_porting.errors import PlanError, ServerError, SettingsError
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
-from telnyx_porting.ledger.tables import findings, plans
+from telnyx_porting.ledger.tables import events, findings, plans, republishes
 from telnyx_porting.operators.evidence import table_rows
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
@@ -203,6 +203,30 @@ def test_execute_and_report(ledger: Ledger, sandbox: RunningSandbox, monkeypatch
     assert said["counts"] == {"not_arrived": 1, "dropped": 2}
     assert "**not arrived**" in said["report"]
     assert told(ledger)["not_arrived"] == "Of 3 events: 1 not arrived, 2 dropped, not sent."
+
+
+def test_what_did_not_arrive_is_not_over_because_others_arrived(ledger: Ledger) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=20)
+    times = {"sent_at": at, "reply_date": at, "settled_at": at, "due_at": at, "position": 0, "wave": 1}
+
+    def end(plan_id: str, state: str, **event: Any) -> str:
+        tried = missed(ledger, sends=1, last_sent_at=at, **event)
+        made = {"id": plan_id, "reason": "", "selection": {"words": ""}, "hash": "h", "size": 1, "created_by": "ann"}
+        times_of_plan = {"created_at": at, "approved_at": at, "closed_at": at, "expires_at": at + WEEK}
+        row = {"account": ACCOUNT, "plan_id": plan_id, "event_id": tried, "state": state}
+        with ledger.write() as connection:
+            connection.execute(plans.insert().values(account=ACCOUNT, **made, **times_of_plan))
+            connection.execute(republishes.insert().values(**row, **times))
+        TelnyxReportPortingPlanOperator(task_id="report", plan_id=plan_id).execute(CONTEXT)  # type: ignore[arg-type]
+        return tried
+
+    lost = end("one", "not_arrived")
+    end("two", "arrived", delivery="arrived", arrived_at=at)
+    assert told(ledger)["not_arrived"] == "Of 1 events: 1 not arrived."
+    with ledger.write() as connection:  # it comes after all
+        connection.execute(events.update().where(events.c.id == lost).values(delivery="arrived", arrived_at=at))
+    end("three", "arrived", delivery="arrived", arrived_at=at)
+    assert "not_arrived" not in told(ledger)
 
 
 def test_a_killed_task_sends_no_more(ledger: Ledger, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

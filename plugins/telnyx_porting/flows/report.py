@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, and_, select
+from sqlalchemy import RowMapping, and_, or_, select
 
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.delivery import FUZZ
@@ -76,6 +76,18 @@ def report(ledger: Ledger, account: str, plan_id: str) -> Report:
         p95,
         f"Of {len(rows)} events: {summary}.",
     )
+
+
+def still_lost(ledger: Ledger, account: str) -> bool:
+    """Whether an event that some plan sent in vain is still waited for, and not given up."""
+    open_yet = or_(events.c.delivery.is_(None), events.c.delivery.in_(("pending", "missed")))
+    query = (
+        select(republishes.c.event_id)
+        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .where(republishes.c.account == account, republishes.c.state == "not_arrived", open_yet)
+    )
+    with ledger.read() as connection:
+        return connection.execute(query.limit(1)).first() is not None
 
 
 _PLAIN = {

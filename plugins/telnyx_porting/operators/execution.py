@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.report import report
+from telnyx_porting.flows.report import report, still_lost
 from telnyx_porting.flows.republish import Halted, Wait, advance, progress
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
@@ -109,7 +109,7 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         if not result.all_arrived:
             detail = {"text": result.summary, "report": result.markdown}
             health(ledger, account, "not_arrived", detail)
-        elif result.counts.get("arrived"):
+        elif result.counts.get("arrived") and not still_lost(ledger, account):
             clear(ledger, account, "not_arrived")
         return {
             "counts": result.counts,
