@@ -23,7 +23,7 @@ from tests.scenarios.clock import Shifted
 from tests.scenarios.loop import ACCOUNT, KNOBS
 
 republish.LOOK_AGAIN = (timedelta(seconds=0.02), timedelta(seconds=0.1))
-PATIENCE = 2.0  # seconds a worker waits for an arrival before it leaves the rest to others
+PATIENCE = 2.0  # seconds a worker waits without news before it leaves the rest to others
 
 
 def work(job: dict[str, Any]) -> None:
@@ -32,12 +32,14 @@ def work(job: dict[str, Any]) -> None:
         os.environ[VARIABLE] = job["failpoint"]
     clock = Shifted(Path(job["clock"]), job.get("skew", 0.0))
     ledger, settings = Ledger(job["ledger"]), Settings(**{**KNOBS, **job.get("knobs", {})})
-    until = time.monotonic() + PATIENCE
+    until, news = time.monotonic() + PATIENCE, ""
     with TelnyxClient(job["key"], job["base_url"], clock=clock) as client:
         while time.monotonic() < until:
             step = republish.advance(ledger, ACCOUNT, client, settings, job["plan"], clock=clock.now)
             if not isinstance(step, republish.Wait):
                 break
+            if step.why != news:
+                until, news = time.monotonic() + PATIENCE, step.why
             time.sleep(min(max((step.until - clock.now()).total_seconds(), 0.0), 0.1))
 
 

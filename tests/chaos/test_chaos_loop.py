@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.flows.plan import approve
+from telnyx_porting.flows.plan import approve, close_plan
 from tests.chaos.crew import Crew, crew, faults, lose, recover
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
 
@@ -26,10 +26,13 @@ EDGES = (
     "republish.posted",
     "republish.outcome_written",
     "republish.written",
+    "verdicts.matched",
     "verdicts.before",
     "verdicts.decided",
     "verdicts.written",
+    "plan.closed",
 )
+ONCE = ("plan.closed",)  # passed once in a plan's life
 SAMPLE = ("republish.claimed", "republish.posted", "verdicts.written")
 EVENTS = 14  # a canary, a wave of ten, and some of the rest
 
@@ -74,6 +77,56 @@ def killed_after(world: Loop, workers: Crew, seconds: float) -> list[str]:
     workers.send(world, plan, kill_after=seconds)
     recover(world, lost, plan)
     return [f"killed after {seconds:.2f} s: {wrong}" for wrong in faults(world, lost)]
+
+
+def killed_as_it_counts_the_dead(world: Loop, workers: Crew) -> list[str]:
+    """A worker dies with a claim; the one that counts it dies before that is written."""
+
+    def unaccounted() -> int:
+        verdicts = world.verdicts()
+        return world.budget_spent() - verdicts["unknown"] - verdicts["arrived"] - verdicts["accepted"]
+
+    lost, before = lose(world, EVENTS), unaccounted()
+    plan = planned(world)
+    workers.send(world, plan, failpoint=f"republish.claimed@{random.randint(1, 3)}")
+    world.jump(3 * MINUTE)
+    (end,) = workers.send(world, plan, failpoint="verdicts.charged")
+    world.look()
+    wrong = [] if end["how"] == "killed" else ["nobody died while counting"]
+    if unaccounted() != before:
+        wrong.append(f"{unaccounted() - before} sends too many are charged")
+    recover(world, lost, plan)
+    return wrong + faults(world, lost)
+
+
+def test_killed_as_it_counts_the_dead(running: Loop, workers: Crew) -> None:
+    assert killed_as_it_counts_the_dead(running, workers) == []
+
+
+def killed_as_it_gives_back(world: Loop, workers: Crew) -> list[str]:
+    """The canary is lost; the process that stops the plan, and gives the send back, dies before that is written."""
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    world.ear.reachable = False
+    workers.send(world, plan)
+    world.jump(20 * MINUTE)
+    (end,) = workers.send(world, plan, failpoint="republish.refunded")
+    wrong = [] if end["how"] == "killed" else ["nobody died while giving back"]
+    if world.budget_spent() != 1:
+        wrong.append("half of it was written")
+    (canary,) = world.asked()
+    world.resume(plan)
+    if world.budget_spent() != 0:
+        wrong.append(f"{world.budget_spent()} sends charged for a consumer that was away")
+    world.ear.reachable = True
+    recover(world, lost, plan)
+    if world.asked().pop(canary) != 2:
+        wrong.append("the canary was not sent once more")
+    return wrong + [each for each in faults(world, lost) if each != f"{canary} was sent 2 times"]
+
+
+def test_killed_as_it_gives_back(running: Loop, workers: Crew) -> None:
+    assert killed_as_it_gives_back(running, workers) == []
 
 
 @pytest.mark.parametrize("edge", SAMPLE)
@@ -122,7 +175,15 @@ def test_twins(running: Loop, workers: Crew) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("edge", EDGES)
 def test_killed_five_times_at_every_edge(running: Loop, workers: Crew, edge: str) -> None:
-    wrong = [w for times in (1, 2, 3, 5, 12) for w in killed_at(running, workers, edge, times)]
+    rounds = (1, 1, 1, 1, 1) if edge in ONCE else (1, 2, 3, 5, 12)
+    assert [w for times in rounds for w in killed_at(running, workers, edge, times)] == []
+
+
+@pytest.mark.chaos
+def test_killed_five_times_at_rare_edges(running: Loop, workers: Crew) -> None:
+    wrong = []
+    for _ in range(5):
+        wrong += killed_as_it_counts_the_dead(running, workers)
     assert wrong == []
 
 
@@ -166,9 +227,48 @@ def test_clocks_differ(running: Loop, workers: Crew, provider: float, worker: fl
     assert twins(running, workers, worker, 0.0) == []
 
 
+def two_plans(world: Loop, workers: Crew, edge: str, seconds: float) -> list[str]:
+    """A person closes a plan whose process is frozen; the next plan is executed; then the first process goes on."""
+    lost = lose(world, EVENTS)
+    plan = planned(world)
+    (end,) = workers.send(world, plan, failpoint=f"{edge}@{random.randint(1, 3)}=stop")
+    assert end["how"] == "stopped"
+    try:
+        with world.ledger.write() as connection:
+            close_plan(connection, ACCOUNT, plan, world.clock.now(), "ann", "closed by ann")
+        second = world.plan()
+        assert second is not None
+        assert second.id != plan
+        approve(world.ledger, ACCOUNT, second.id, second.hash, "ann", world.clock.now())
+        if seconds:
+            world.jump(seconds)
+            world.resume(second.id)
+        else:
+            workers.send(world, second.id, failpoint="republish.written@2")
+    finally:
+        os.kill(end["pid"], signal.SIGCONT)
+        together = workers.wait(end["pid"])
+    recover(world, lost, second.id)
+    wrong = [f"a worker failed: {each}" for each in together if each["code"]] + faults(world, lost)
+    return [f"{edge}, {seconds:.0f} s: {each}" for each in wrong]
+
+
+def test_two_plans(running: Loop, workers: Crew) -> None:
+    assert two_plans(running, workers, "republish.claimed", 5 * MINUTE) == []
+
+
 @pytest.mark.chaos
-def test_two_plans_at_once(running: Loop, workers: Crew) -> None:
-    """A plan is made while another is being executed: there is only one."""
+def test_two_plans_one_after_the_other_and_mixed(running: Loop, workers: Crew) -> None:
+    wrong = []
+    for edge in ("republish.before_claim", "republish.claimed", "republish.posted", "republish.written"):
+        for seconds in (0, 1, 5 * MINUTE):
+            wrong += two_plans(running, workers, edge, seconds)
+    assert wrong == []
+
+
+@pytest.mark.chaos
+def test_a_plan_made_while_another_is_open(running: Loop, workers: Crew) -> None:
+    """There is only one."""
     lost = lose(running, EVENTS)
     plan = planned(running)
     workers.send(running, plan, failpoint="republish.claimed@3")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, func, select, update
 
 from telnyx_porting.errors import PlanError
+from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.destinations import Destinations, read_destinations
@@ -157,6 +158,7 @@ def close_plan(connection: Connection, account: str, plan_id: str, now: datetime
         .where(plans.c.account == account, plans.c.id == plan_id, plans.c.closed_at.is_(None))
         .values(closed_at=now, closed_by=by, close_reason=reason)
     )
+    failpoint("plan.closed")
     return bool(closed.rowcount)
 
 

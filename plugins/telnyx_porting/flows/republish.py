@@ -220,6 +220,7 @@ def _halt_wave(
     with ledger.write() as connection:
         if close_plan(connection, account, plan_id, now, "watch", reason):
             refund(connection, account, plan_id, wave, settings, now)
+            failpoint("republish.refunded")
     log.warning("plan %s halted: %s", plan_id, reason)
 
 

@@ -49,6 +49,7 @@ class VerdictsResult:
 def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
     match(ledger, account)
+    failpoint("verdicts.matched")
     with ledger.write() as connection:
         _charge_dead_claims(connection, account, settings, now)
     failpoint("verdicts.before")
@@ -107,6 +108,7 @@ def _charge_dead_claims(connection: Connection, account: str, settings: Settings
         )
         if taken.rowcount:  # else its process, or another look, was faster
             charge(connection, row, row["sent_at"], row["reply_date"])
+            failpoint("verdicts.charged")
 
 
 def _same(row: RowMapping) -> tuple[Any, ...]:
