@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import SettingsError, TelnyxError
 from telnyx_porting.flows.clock import clock_offset, clock_trouble
-from telnyx_porting.flows.evidence import read_deliveries
+from telnyx_porting.flows.evidence import _Seen, read_deliveries
 from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.matching import match
 from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.ledger.tables import deliveries
+from telnyx_porting.models import parse_delivery
 from telnyx_porting.settings import Settings
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_event, add_feed, event_row
 from tests.scenarios.loop import MINUTE, Loop, loop
@@ -157,6 +159,24 @@ def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
     assert [row.ok for row in stored(ledger, TABLE)] == [True]
 
 
+@pytest.mark.parametrize("no", [False, 0, "0", "f", "False", "FALSE", "no", "", b"\x00", None, Decimal(0)])
+def test_whatever_a_database_calls_false_is_no_arrival(ledger: Ledger, no: Any) -> None:
+    rows = [{"id": 1, "received_at": NOW, "ok": no}, {"id": 2, "received_at": NOW}]
+    rows += [{"id": nr, "received_at": NOW, "ok": yes} for nr, yes in enumerate((True, 1, "t", "Yes", b"\x01"), 3)]
+    read_table(ledger, ACCOUNT, TABLE, lambda since: rows, Settings(), NOW)
+    assert {row.source_id for row in stored(ledger, TABLE) if not row.ok} == {"1"}
+
+
+def test_two_tries_begun_in_one_second_are_two(ledger: Ledger) -> None:
+    """Times may be written without a fraction, and a refused try has its successor in the same second."""
+    at = "2026-10-01T11:00:00Z"
+    tries = [{"status": status, "started_at": at, "errors": []} for status in ("delivered", "failed")]  # newest first
+    record = {"id": "r", "status": "delivered", "webhook": {"event_type": "porting_order.split"}, "attempts": tries}
+    for _ in range(2):
+        _Seen(ledger, ACCOUNT, NOW).take([parse_delivery(record)])
+    assert sorted(row.ok for row in stored(ledger)) == [False, True]
+
+
 def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
     """A table that is filled every few hours, by somebody who sets `grace` to match."""
     asked = []
@@ -169,6 +189,7 @@ def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("row", "why"),
     [
+        ({"id": 1, "received_at": NOW, "ok": "maybe"}, "ok 'maybe'"),
         ({"received_at": NOW}, "a row without id"),
         ({"id": 1}, "a row without received_at"),
         ({"id": 1, "received_at": "yesterday"}, "received_at 'yesterday'"),

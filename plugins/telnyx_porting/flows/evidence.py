@@ -10,6 +10,7 @@ Whether port-in deliveries are recorded there at all is undocumented: the feed c
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def read_deliveries(
     try:
         listed = client.iter_webhook_deliveries(
             event_types=sorted(WEBHOOK_TYPES),
-            finished_at_gte=since - again(settings) + min(offset, timedelta(0)),
+            finished_at_gte=since - reach_back(settings) + min(offset, timedelta(0)),
             finished_at_lte=until,
         )
         for batch in chunks(listed, CHUNK):
@@ -104,7 +105,7 @@ def read_deliveries(
     return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered)
 
 
-def again(settings: Settings) -> timedelta:
+def reach_back(settings: Settings) -> timedelta:
     """Return how far behind its coverage a feed is read again: what is not due yet may still come in."""
     return max(settings.overlap, settings.grace, settings.confirm_within)
 
@@ -185,11 +186,14 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
         "stored_at": now,
     }
     oldest_first = list(reversed(record.attempts))
+    begun: Counter[str] = Counter()
     for number, attempt in enumerate(oldest_first):
         started = attempt.started_at.isoformat() if attempt.started_at else f"attempt {number}"
+        begun[started] += 1
+        again = f"#{begun[started]}" if begun[started] > 1 else ""  # where times have no fraction
         told = attempt.status if attempt.status in ("delivered", "failed") else None
         yield common | {
-            "source_id": f"{record.id}:{started}",
+            "source_id": f"{record.id}:{started}{again}",
             "destination": attempt.url,
             "ok": told == "delivered" or (told is None and 200 <= (attempt.http_status or 0) < 300),
             "signed_at": attempt.started_at,

@@ -9,7 +9,7 @@ The rows come from a query of yours; whoever runs it yields one mapping per rece
     signed_at    optional: the header `telnyx-timestamp` (a time or Unix seconds). Without it a republish is never
                  credited, because times of two clocks are not compared: its event is told "arrived otherwise"
     destination  optional
-    ok           optional; false for rows of webhooks you refused
+    ok           optional; false for rows of webhooks you refused, or have not taken yet (so is NULL)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.evidence import EvidenceResult, again, store_deliveries
+from telnyx_porting.flows.evidence import EvidenceResult, reach_back, store_deliveries
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 COLUMNS = ("id", "received_at", "body", "webhook_id", "event_type", "order_id", "signed_at", "destination", "ok")
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0", "")
 Rows = Callable[[datetime], Iterable[Mapping[str, Any]]]
 
 
@@ -52,7 +53,7 @@ def read_table(
     since = covered_until or now - timedelta(days=settings.first_look_days)
     records = new = 0
     proved: datetime | None = feed["proved_at"] if feed else None
-    for batch in chunks(rows(since - again(settings)), CHUNK):
+    for batch in chunks(rows(since - reach_back(settings)), CHUNK):
         found = [_row(account, source, row, now) for row in batch]
         records += len(found)
         new += store_deliveries(ledger, account, source, found)
@@ -77,7 +78,7 @@ def _row(account: str, source: str, row: Mapping[str, Any], now: datetime) -> di
         "account": account,
         "source": source,
         "source_id": _short(str(row["id"])),
-        "ok": row.get("ok") not in (False, 0, "0", "f", "false"),
+        "ok": _flag("ok", row.get("ok", True)),
         "signed_at": signed,
         "stored_at": min(received, now),
         "destination": _text(row.get("destination")),
@@ -116,6 +117,15 @@ def _time(column: str, value: Any) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         raise SettingsError("evidence_query", f"{column} {value!r}", "a time, ISO 8601 text or Unix seconds") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _flag(column: str, value: Any) -> bool:
+    if isinstance(value, bytes):  # MySQL's BIT
+        return any(value)
+    written = str(value or "").lower()
+    if isinstance(value, str) and written not in (*_TRUE, *_FALSE):
+        raise SettingsError("evidence_query", f"{column} {value!r}", f"true or false ({', '.join(_TRUE)} are true)")
+    return written not in _FALSE
 
 
 def _text(value: Any) -> str | None:
