@@ -177,6 +177,22 @@ def test_two_tries_begun_in_one_second_are_two(ledger: Ledger) -> None:
     assert sorted(row.ok for row in stored(ledger)) == [False, True]
 
 
+def test_a_table_vouches_from_its_first_webhook_on(ledger: Ledger) -> None:
+    """It was begun an hour ago: what was due before is not missed, only unknown."""
+    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
+    before = add_event(ledger, created_at=NOW - timedelta(hours=5))
+    since_then = add_event(ledger, created_at=NOW - timedelta(minutes=50))
+    for _ in range(3):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)
+    add_feed(ledger, "events", watch_from=OLD)
+    settings = Settings(consumer_of_record=TABLE)
+    row = {"id": 1, "received_at": at, "body": body(order, at.isoformat())}
+    for rows in ([{"id": 0, "received_at": NOW - timedelta(days=3), "body": "{}"}], [row]):
+        read_table(ledger, ACCOUNT, TABLE, lambda since, rows=rows: rows, settings, NOW)
+    settle(ledger, ACCOUNT, settings, NOW)
+    assert [event_row(ledger, event).delivery for event in (before, since_then)] == ["undetermined", "missed"]
+
+
 def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
     """A table that is filled every few hours, by somebody who sets `grace` to match."""
     asked = []

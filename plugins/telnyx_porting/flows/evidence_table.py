@@ -53,15 +53,17 @@ def read_table(
     since = covered_until or now - timedelta(days=settings.first_look_days)
     records = new = 0
     proved: datetime | None = feed["proved_at"] if feed else None
+    first: list[datetime] = [feed["covers_from"]] if feed and feed["covers_from"] else []
     for batch in chunks(rows(since - reach_back(settings)), CHUNK):
         found = [_row(account, source, row, now) for row in batch]
         records += len(found)
         new += store_deliveries(ledger, account, source, found)
-        if proved is None and any(row["type"] in WEBHOOK_TYPES for row in found):
-            proved = now
+        if proved is None:  # it vouches from its first port-in webhook on
+            first += [row["stored_at"] for row in found if row["type"] in WEBHOOK_TYPES]
+    proved = proved or (now if first else None)
     covered = now - settings.settle
     with ledger.write() as connection:
-        columns = {"covers_from": (feed["covers_from"] if feed else None) or since, "covered_until": covered}
+        columns = {"covers_from": min(first, default=None), "covered_until": covered}
         touch_feed(ledger, connection, account, source, checked_at=now, proved_at=proved, error=None, **columns)
     log.info("%s of %s: %d rows, %d not seen before", source, account, records, new)
     return EvidenceResult(account, source, records, new, proved is not None, covered)
