@@ -94,6 +94,24 @@ def test_coverage_begins_anew_after_a_long_silence(world: Loop) -> None:
     assert feed["covers_from"] >= world.clock.now() - timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_records_vouch_no_further_back_than_they_go(sandbox: RunningSandbox, tmp_path: Path, heard: bool) -> None:
+    """The key may read them only now: how long Telnyx keeps them is not documented."""
+    with loop(sandbox, tmp_path) as world:
+        sandbox.subscribe(world.ear.url)
+        world.scan()
+        world.jump(120 * MINUTE)
+        if heard:
+            world.events(1)
+        world.jump(120 * MINUTE)
+        read(world)
+        with world.ledger.read() as connection:
+            feed = get_feed(connection, ACCOUNT, "deliveries")
+        assert feed is not None
+        age = world.clock.now() - feed["covers_from"]
+        assert abs(age - timedelta(minutes=120 if heard else 1)) < timedelta(minutes=1)
+
+
 def test_a_wrong_clock_moves_no_coverage_ahead_of_what_was_read(world: Loop) -> None:
     world.skew(provider=240)
     world.ear.skew = timedelta(seconds=240)

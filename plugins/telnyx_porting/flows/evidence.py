@@ -88,13 +88,15 @@ def read_deliveries(
         feed = get_feed(connection, account, SOURCE)
         proved = feed["proved_at"] if feed else None
         proved = proved or (now if _holds_any(connection, account) else None)
-        begin = feed["covers_from"] if feed and not anew else None
+        begin = feed["covers_from"] if feed and not anew else covered
+        if seen.oldest and (feed is None or feed["covered_until"] is None):
+            begin = min(begin, seen.oldest - (measured or timedelta(0)))  # no further back: older records may be gone
         touch_feed(
             ledger,
             connection,
             account,
             SOURCE,
-            covers_from=begin or (min(since, covered) if feed is None or feed["covered_until"] is None else covered),
+            covers_from=begin,
             covered_until=max(covered, feed["covered_until"]) if feed and feed["covered_until"] else covered,
             checked_at=now,
             proved_at=proved,
@@ -124,6 +126,7 @@ class _Seen:
         self._ledger, self._account, self._now = ledger, account, now
         self.records = self.new = 0
         self.destinations: set[str] = set()
+        self.oldest: datetime | None = None  # when the oldest try began, on the provider's clock
 
     def take(self, records: Iterable[WebhookDelivery]) -> None:
         """Store the attempts of some records."""
@@ -131,6 +134,8 @@ class _Seen:
         for record in records:
             self.records += 1
             rows.extend(_attempts(self._account, record, self._now))
+        begun = [row["signed_at"] for row in rows if row["signed_at"]]
+        self.oldest = min([*begun, self.oldest] if self.oldest else begun, default=None)
         self.destinations.update(row["destination"] for row in rows if row["destination"])
         self.new += store_deliveries(self._ledger, self._account, SOURCE, rows)
 
