@@ -8,58 +8,41 @@ Scheduled, manual, resumed and crashed runs are one path.
        |<-- connect failure, 429 (certainly not processed)
        \--arrived meanwhile, superseded, closed, expired--> dropped
 
-Claim = intent = one row: after the pacer granted the slot, one conditional UPDATE is committed, then the POST is
-written before `send_by`. A crash leaves `sending`, which is looked at and never blindly sent again. Residual risk,
-accepted: a process paused between its check of `send_by` and the socket may send late.
+How one event is sent: `republish_send.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, case, func, select
 
-from telnyx_porting.errors import (
-    AuthenticationError,
-    ContractError,
-    NotFoundError,
-    PermissionDeniedError,
-    PlanError,
-    RateLimitedError,
-    StatusError,
-    TelnyxError,
-)
+from telnyx_porting.errors import PlanError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
-from telnyx_porting.flows.clock import clock_offset, clock_trouble
+from telnyx_porting.flows.clock import clock_offset
 from telnyx_porting.flows.plan import close_plan
 from telnyx_porting.flows.record import find_record
-from telnyx_porting.flows.republish_claim import claim, forgive, newest_refused, outcome, sendable
+from telnyx_porting.flows.republish_claim import forgive, newest_refused, sendable
 from telnyx_porting.flows.republish_gate import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
+from telnyx_porting.flows.republish_send import Clock, Sender
 from telnyx_porting.flows.verdicts import settle
 from telnyx_porting.ledger.tables import plans, republishes
 from telnyx_porting.ledger.types import Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.client.sync import SyncSlot
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
-SEND_BY = timedelta(seconds=10)
 REFUSED_IN_A_ROW = 3
 LOOK_AGAIN = (timedelta(seconds=1), timedelta(seconds=30))  # how soon, and at the latest, to look for arrivals
-NO_CONNECTION = timedelta(seconds=30)
-_REFUSED_KEY = (AuthenticationError, PermissionDeniedError)
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -239,7 +222,7 @@ def _send(
     if granted.stop is not None:
         _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
         return None
-    sender = _Sender(ledger, client, settings, offset, clock)
+    sender = Sender(ledger, client, settings, offset, clock)
     for row in sendable(ledger, account, plan_id, granted.free) if granted.free else ():
         if not go_on():
             return Wait(clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
@@ -257,96 +240,6 @@ def _send(
             _halt(ledger, account, plan_id, clock(), reason)
             return None
     return None
-
-
-class _Sender:
-    """Claims and sends single events, each with an outcome that is written before the next."""
-
-    def __init__(
-        self, ledger: Ledger, client: TelnyxClient, settings: Settings, offset: timedelta, clock: Clock
-    ) -> None:
-        self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
-        self._clock = clock
-        self._owner = uuid.uuid4().hex
-        self._told = False  # the time
-        self.pause = NO_CONNECTION
-
-    def send(self, row: RowMapping) -> tuple[str, str]:
-        """Send one event.
-
-        :return: accepted, unknown or refused as written; skipped (nothing was sent); stop (the plan may not go on now);
-            later (nothing can be sent for `pause`); halt (nothing can be sent at all). And why.
-        """
-        try:
-            if (trouble := self._clock_trouble(row)) is not None:
-                return "halt", trouble
-            claimed = self._claim(row)
-        except TelnyxError as error:
-            self.pause = _pause(error)
-            return ("halt" if isinstance(error, _REFUSED_KEY) else "later"), str(error)
-        if isinstance(claimed, str):
-            return claimed, ""
-        slot, send_by = claimed
-        failpoint("republish.claimed")
-        try:
-            receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
-        except _REFUSED_KEY as error:
-            self._write(row, "planned", str(error))
-            return "halt", str(error)
-        except (TelnyxError, OSError) as error:
-            state = _state_after(error)
-            failpoint("republish.posted")
-            self._write(row, state, str(error))
-            self.pause = _pause(error)
-            return ("later" if state == "planned" else state), str(error)
-        failpoint("republish.posted")
-        self._write(row, "accepted", None, receipt.date)
-        failpoint("republish.written")
-        return "accepted", ""
-
-    def _clock_trouble(self, row: RowMapping) -> str | None:
-        """Return why the clocks forbid a send: Telnyx is asked before the first one, then each answer tells."""
-        if not self._told:
-            with suppress(NotFoundError, ContractError):
-                self._client.get_porting_event(row["event_id"])
-            self._told = True
-            self._offset = self._client.clock_offset or self._offset
-        return clock_trouble(self._client.clock_offset)
-
-    def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | str:
-        """Return the slot and, counted from the claim, until when the POST may be written; or why there is none."""
-        while True:
-            failpoint("republish.before_slot")
-            slot = self._client.reserve_slot()
-            failpoint("republish.before_claim")
-            now = self._clock()
-            try:
-                claimed = claim(self._ledger, row, self._owner, self._settings, self._offset, now)
-            except BaseException:
-                slot.release()
-                raise
-            if claimed is True:
-                return slot, now + SEND_BY
-            slot.release()
-            if isinstance(claimed, timedelta):
-                time.sleep(claimed.total_seconds())
-            else:
-                return "skipped" if claimed is False else "stop"
-
-    def _write(self, row: RowMapping, state: str, text: str | None, date: datetime | None = None) -> None:
-        outcome(self._ledger, row, self._owner, self._settings, state, text, date)
-
-
-def _state_after(error: Exception) -> str:
-    if isinstance(error, TelnyxError) and error.not_processed:
-        return "refused" if isinstance(error, StatusError) and not isinstance(error, RateLimitedError) else "planned"
-    return "unknown"
-
-
-def _pause(error: Exception) -> timedelta:
-    if isinstance(error, RateLimitedError):
-        return timedelta(seconds=min(max(error.retry_after or 5.0, 1.0), 300.0))
-    return NO_CONNECTION
 
 
 def _what_is_left(
