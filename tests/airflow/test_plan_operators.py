@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -242,6 +243,12 @@ def test_a_killed_task_sends_no_more(ledger: Ledger, sandbox: RunningSandbox, mo
     assert plan(plan_id=made["plan_id"])["plan_id"] == made["plan_id"], "it can be continued"
 
 
+def clock_told(ledger: Ledger) -> str | None:
+    """What is said of clocks; they are known to about a second."""
+    text = told(ledger).get("clock_skew")
+    return text and re.sub(r"\b(399|401) s", "400 s", re.sub(r"\b(89|91) s", "90 s", text))
+
+
 @pytest.mark.parametrize("operator", [TelnyxScanPortingEventsOperator, TelnyxReadPortingDeliveriesOperator])
 def test_whoever_is_told_the_time_says_that_a_clock_is_wrong(
     ledger: Ledger, sandbox: RunningSandbox, operator: type[Any]
@@ -251,7 +258,7 @@ def test_whoever_is_told_the_time_says_that_a_clock_is_wrong(
     def told_by(seconds: int) -> str | None:
         sandbox.switches(clock_skew_seconds=seconds)
         task.execute(CONTEXT)
-        return told(ledger).get("clock_skew")
+        return clock_told(ledger)
 
     assert told_by(0) is None
     assert "this machine's clock is 400 s behind Telnyx's" in (told_by(400) or "")
@@ -267,7 +274,7 @@ def test_whoever_is_told_the_time_says_that_a_clock_is_wrong(
     sandbox.fault("status", status=500)
     with pytest.raises(ServerError):
         told_by(400)
-    assert "this machine's clock is 400 s behind Telnyx's" in told(ledger)["clock_skew"], "a failing answer tells too"
+    assert "this machine's clock is 400 s behind Telnyx's" in (clock_told(ledger) or ""), "a failing answer tells too"
 
 
 def test_a_plan_is_executed_only_while_the_clocks_agree(
@@ -283,7 +290,7 @@ def test_a_plan_is_executed_only_while_the_clocks_agree(
     ended = TelnyxExecutePortingPlanOperator(task_id="execute", plan_id=made["plan_id"]).execute(CONTEXT)  # type: ignore[arg-type]
     assert ended["state"] == "halted"
     assert not sandbox.republishes()
-    assert "this machine's clock is 400 s ahead of Telnyx's" in told(ledger)["clock_skew"]
+    assert "this machine's clock is 400 s ahead of Telnyx's" in (clock_told(ledger) or "")
 
 
 def test_evidence_and_verdicts(ledger: Ledger, sandbox: RunningSandbox) -> None:
