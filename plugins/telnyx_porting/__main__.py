@@ -9,6 +9,7 @@ import argparse
 import getpass
 import os
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 
 from telnyx_porting import settings
@@ -86,7 +87,11 @@ def _run(options: argparse.Namespace) -> int:
         return _settings()
     if options.command == "preflight":
         return _preflight(options.account)
-    ledger, now = Ledger(_url(options.ledger)), datetime.now(UTC)
+    with closing(Ledger(_url(options.ledger))) as ledger:
+        return _with_ledger(ledger, options, datetime.now(UTC))
+
+
+def _with_ledger(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
     if options.command == "upgrade":
         ledger.upgrade()
         print(f"the ledger is at version {ledger.version()}")
