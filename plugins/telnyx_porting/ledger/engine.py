@@ -92,6 +92,11 @@ class Ledger:
         return self.url.drivername.startswith("sqlite")
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is something to look into; using a file makes it."""
+        return not self.is_sqlite or Path(str(self.url.database)).exists()
+
+    @property
     def engine(self) -> Engine:
         """This process's engine: a pool must not cross a fork."""
         if self._engine is None or self._engine[0] != os.getpid():
