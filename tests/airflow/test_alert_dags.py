@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +100,39 @@ def test_exception_reaches_the_inbox_once_with_hostile_text_as_it_is(connected: 
     (finding,) = body["findings"]
     assert (finding["kind"], finding["order_id"], finding["customer_reference"]) == ("exception", order, hostile)
     assert connected.api_key not in json.dumps(body)
+
+
+def test_one_dag_is_woken_by_webhooks_and_scans_and_sweeps_on_a_schedule() -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DeltaTriggerTimetable
+
+    (dag,) = DagBag(dag_folder=str(ROOT / "dags" / "porting_exception_alerts.py")).dags.values()
+    timetable: Any = dag.timetable
+    assert timetable.timetable == DeltaTriggerTimetable(timedelta(minutes=15))
+    woken_by = {asset.name: asset for asset in timetable.asset_condition.objects}
+    assert set(woken_by) == {"telnyx_porting_webhooks", "telnyx_porting_events"}
+    (watcher,) = woken_by["telnyx_porting_webhooks"].watchers
+    assert watcher.trigger.serialize()[0] == "telnyx_porting.triggers.porting.TelnyxPortingWebhooksTrigger"
+    assert [task.task_id for task in dag.tasks] == ["look"]
+
+
+def test_what_is_known_is_told_although_the_orders_cannot_be_read(connected: RunningSandbox) -> None:
+    from telnyx_porting.errors import PermissionDeniedError
+    from telnyx_porting.operators.ledger import TelnyxScanPortingEventsOperator
+    from telnyx_porting.operators.porting import TelnyxAlertPortingOrdersOperator
+
+    scan = TelnyxScanPortingEventsOperator(task_id="scan")
+    look = TelnyxAlertPortingOrdersOperator(task_id="look")
+    scan.execute({})  # type: ignore[arg-type]
+    assert look.execute({})["messages"] == 0  # type: ignore[arg-type]
+    order = connected.order()
+    connected.act(order, "status", value="exception", force=True, codes=["OTHER"], complete_after=0)
+    scan.execute({})  # type: ignore[arg-type]
+    connected.fault("status", status=403)
+    with pytest.raises(PermissionDeniedError):
+        look.execute({})  # type: ignore[arg-type]
+    (letter,) = connected.inbox()
+    assert [finding["order_id"] for finding in letter["body"]["findings"]] == [order]
 
 
 def test_refused_channel_is_a_sentence_without_its_url(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,11 @@ def url(monkeypatch: pytest.MonkeyPatch, connection: str) -> str:
     ],
 )
 def test_connections_of_every_kind(monkeypatch: pytest.MonkeyPatch, connection: str, expected: str) -> None:
+    from telnyx_porting.hooks.ledger import TelnyxLedgerHook
+
     assert url(monkeypatch, connection) == expected
+    ledger = asyncio.run(TelnyxLedgerHook().aget_ledger())
+    assert ledger.url.render_as_string(hide_password=False) == expected
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,14 @@ def check_page_size(value: int) -> None:
         raise SettingsError("page_size", value, f"a whole number from 1 to {MAX_PAGE_SIZE}")
 
 
+def is_uuid(value: object) -> bool:
+    """Whether this is fit to enter a path as an id."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
 def checked_uuid(field: str, value: str) -> str:
     """Return an id fit to enter a path."""
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    if not is_uuid(value):
         raise SettingsError(field, value, "a UUID such as 5796a670-482c-490e-8d97-82bfcdc83011")
     return value
 

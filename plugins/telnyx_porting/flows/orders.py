@@ -1,8 +1,8 @@
 """Order sync: the `orders` rows, from the events in the ledger and from GET /porting_orders.
 
 Events come first and cost no request. The API adds what no event carries (FOC dates, activation, number count, parent)
-and what an event failed to tell: an exception hidden in a stuck event. Everything moves only forwards by the provider's
-own times.
+and what an event failed to tell, or has not told yet: an exception hidden in a stuck event, or just told by a webhook.
+Everything moves only forwards by the provider's own times.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings_seen import EPOCH, exactly
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
+from telnyx_porting.flows.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
 from telnyx_porting.models import SPLIT
 
@@ -53,16 +54,19 @@ class OrdersResult:
 def sync_orders(
     ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime, full: bool = False
 ) -> OrdersResult:
-    """Bring the orders rows up to date.
+    """Bring the orders rows up to date, and look at what webhooks told since the last time.
 
     :param account: Airflow connection id of the Telnyx account.
     :param full: read the whole list, not only the orders that are due.
     :raises TelnyxError: the orders could not be read; what the events say is kept by then.
     """
+    receipts, told = to_look_at(ledger, account)  # before the orders are read: what comes in meanwhile stays open
     projected = project_events(ledger, account, now)
     due, held = _due(ledger, account, now)
+    due = sorted({*due, *told})
     listed = full or _list_is_old(ledger, account, now) or len(due) > held // CHUNK + 1
     read = _read(ledger, account, client, None if listed else due, now)
+    looked_at(ledger, account, receipts, now)
     log.info("orders of %s: %d events taken in, %d orders read from the API", account, projected, read)
     return OrdersResult(account, projected, read, listed)
 

@@ -8,6 +8,7 @@ late events and readings of the order itself come in, nor how often.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EXCEPTION = "exception"
+SAME = timedelta(minutes=1)
+"""An order may be read before its event; their two times of one change differ by less (Telnyx promises nothing)."""
 Codes = tuple[tuple[str, str | None], ...]
 
 
@@ -109,6 +112,18 @@ def _unit(value: datetime) -> int:
     if value.microsecond == 0:
         return 1_000_000
     return 1_000 if value.microsecond % 1_000 == 0 else 1
+
+
+def began(now: Standing, changes: Sequence[Change], status: str | None, since: datetime | None) -> datetime:
+    """Return when a status began: as known before, when an event only tells late, and a little later, what was known.
+
+    :param changes: what the order's events say.
+    :param status: the status as it stood, and `since` when.
+    """
+    if status != now.status or since is None or not since < now.since <= since + SAME:
+        return now.since
+    between = any(since < change.at < now.since and change.status != status for change in changes)
+    return now.since if between else since
 
 
 def episode_after(now: Standing, before: tuple[str | None, datetime | None, int]) -> int:

@@ -6,11 +6,12 @@ Two sources, kept apart in the row: what its events say, and what the order itse
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
-from telnyx_porting.flows.orders_history import Change, Codes, Reading, Standing, episode_after, standing
+from telnyx_porting.flows.orders_history import Change, Codes, Reading, Standing, began, episode_after, standing
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
@@ -86,11 +87,13 @@ def _take_all(row: dict[str, Any], history: list[Any], order: PortingOrder | Non
     changes = [change for event in history if (change := _change(event)) is not None]
     status = standing(changes, _reading(row, "api_status", "api_since"))
     if status is not None:
-        _take_status(row, status)
+        since = began(status, changes, row["status"], row["status_since"])
+        _take_status(row, replace(status, since=since))
     messaging = [Change(e.value, e.created_at) for e in history if e.type == MESSAGING_CHANGED and e.value]
     state = standing(messaging, _reading(row, "api_messaging", "api_messaging_since"))
     if state is not None:
-        row |= {"messaging_status": state.status, "messaging_since": state.since}
+        since = began(state, messaging, row["messaging_status"], row["messaging_since"])
+        row |= {"messaging_status": state.status, "messaging_since": since}
     for event in history:
         payload = event.payload if isinstance(event.payload, dict) else {}
         for name in ("customer_reference", "support_key"):

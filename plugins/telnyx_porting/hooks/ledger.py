@@ -43,14 +43,8 @@ class TelnyxLedgerHook(BaseHook):
         try:
             connection = self.get_connection(self.ledger_conn_id)
         except AirflowNotFoundException as error:
-            if conf.get("core", "executor") not in _SINGLE_HOST:
-                raise LedgerError(
-                    f"set the Airflow connection {self.ledger_conn_id!r} (type postgres): with this executor workers"
-                    " run on several hosts, and a SQLite file would not be shared"
-                ) from error
-            home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-            return f"sqlite:///{home / 'porting_ledger.db'}"
-        return _url(self.ledger_conn_id, connection)
+            return _without_connection(self.ledger_conn_id, error)
+        return _url(self.ledger_conn_id, connection, connection.extra_dejson)
 
     def get_ledger(self) -> Ledger:
         """Return the ledger, upgraded (SQLite) or checked (PostgreSQL).
@@ -59,8 +53,29 @@ class TelnyxLedgerHook(BaseHook):
         """
         return Ledger(self.get_url()).ready()
 
+    async def aget_ledger(self) -> Ledger:
+        """Return the ledger as it is, for triggers, which only look.
 
-def _url(conn_id: str, connection: Any) -> URL | str:
+        :raises LedgerError: naming the connection to set.
+        """
+        try:
+            connection = await self.aget_connection(self.ledger_conn_id)
+        except AirflowNotFoundException as error:
+            return Ledger(_without_connection(self.ledger_conn_id, error))
+        return Ledger(_url(self.ledger_conn_id, connection, await connection.aextra_dejson()))
+
+
+def _without_connection(conn_id: str, error: AirflowNotFoundException) -> str:
+    if conf.get("core", "executor") not in _SINGLE_HOST:
+        raise LedgerError(
+            f"set the Airflow connection {conn_id!r} (type postgres): with this executor workers"
+            " run on several hosts, and a SQLite file would not be shared"
+        ) from error
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return f"sqlite:///{home / 'porting_ledger.db'}"
+
+
+def _url(conn_id: str, connection: Any, said: dict[str, Any]) -> URL | str:
     kind = connection.conn_type
     if kind == "sqlite":
         path = connection.host or connection.schema or ""
@@ -70,7 +85,6 @@ def _url(conn_id: str, connection: Any) -> URL | str:
             )
         return f"sqlite:///{path}"
     if kind.startswith("postgres"):
-        said = connection.extra_dejson
         return URL.create(
             "postgresql",
             username=connection.login,

@@ -183,12 +183,26 @@ deliveries = Table(
     Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
     Column("stored_at", Instant, nullable=False),
     Column("error_code", Text),
+    Column("looked_at", Instant),  # on `receiver`: when its order was looked at because of it; null = not yet
     Index("porting_deliveries_event", "account", "event_id"),
     Index("porting_deliveries_key", "account", "natural_key"),
     Index("porting_deliveries_order", "account", "order_id"),
 )
 Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where("matched = 'none'"))
 Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where("matched IS NULL"))
+
+_TO_LOOK_AT = text(
+    "looked_at IS NULL AND source = 'receiver'"
+    " AND type IN ('porting_order.status_changed', 'porting_order.messaging_changed')"
+)
+Index(
+    "porting_deliveries_to_look_at",
+    deliveries.c.account,
+    deliveries.c.source,  # else SQLite prefers the primary key, of which a query can use as many columns
+    deliveries.c.stored_at,
+    postgresql_where=_TO_LOOK_AT,
+    sqlite_where=_TO_LOOK_AT,
+)
 
 plans = Table(
     "porting_plans",

@@ -1,4 +1,4 @@
-"""Operators that tell people: sync the orders, reconcile the findings, send the alerts."""
+"""Operators that tell people: sync the orders, reconcile the findings, send the alerts; each alone, or all in one."""
 
 from __future__ import annotations
 
@@ -21,34 +21,19 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
-    """Bring the ledger's orders up to date, from the events it holds and from GET /porting_orders.
+class _AlertsOperator(PortingLedgerOperator):
+    """The three steps, each of one account; their results are counts, as JSON."""
 
-    :param full: read every order, not only those that are due.
-    :return: counts, as JSON.
-    """
-
-    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.full = full
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Sync one account."""
+    def sync(self, full: bool = False) -> dict[str, Any]:
+        """Bring the orders up to date."""
         ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
         with self.client() as client:
-            result = sync_orders(ledger, account, client, self.settings(), now, full=self.full)
+            result = sync_orders(ledger, account, client, self.settings(), now, full=full)
             keep_exception_types(ledger, account, client, now)
         return asdict(result)
 
-
-class TelnyxReconcilePortingFindingsOperator(PortingLedgerOperator):
-    """Find what is true now that a person should know, and queue its alerts. Reads and writes the ledger only.
-
-    :return: counts, as JSON.
-    """
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Look at one account."""
+    def reconcile(self) -> dict[str, Any]:
+        """Find what is true now, and queue its alerts."""
         result = reconcile(self.ledger(), self.telnyx_conn_id, self.settings(), datetime.now(UTC))
         stats.gauge("telnyx_porting.findings_open", result.open)
         self.log.info(
@@ -62,8 +47,48 @@ class TelnyxReconcilePortingFindingsOperator(PortingLedgerOperator):
         )
         return asdict(result)
 
+    def send(self) -> dict[str, Any]:
+        """Send what is due."""
+        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
 
-class TelnyxSendPortingAlertsOperator(PortingLedgerOperator):
+        def read_again(ids: Sequence[str]) -> None:
+            with self.client() as client:
+                read_orders(ledger, account, client, ids, now)
+
+        result = send_due(ledger, account, self.settings(), now, deliver, read_again)
+        stats.incr("telnyx_porting.alerts_sent", result.messages)
+        self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
+        return asdict(result)
+
+
+class TelnyxSyncPortingOrdersOperator(_AlertsOperator):
+    """Bring the ledger's orders up to date, from the events it holds and from GET /porting_orders.
+
+    :param full: read every order, not only those that are due and those that webhooks told of.
+    :return: counts, as JSON.
+    """
+
+    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.full = full
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Sync one account."""
+        return self.sync(self.full)
+
+
+class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
+    """Find what is true now that a person should know, and queue its alerts. Reads and writes the ledger only.
+
+    :return: counts, as JSON.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look at one account."""
+        return self.reconcile()
+
+
+class TelnyxSendPortingAlertsOperator(_AlertsOperator):
     """Send the alerts that are due to the configured channels. Safe to retry, to clear and to run twice at once.
 
     Before an alert about an order leaves, the order is read once more: if it moved on, nothing is said. A channel that
@@ -75,13 +100,25 @@ class TelnyxSendPortingAlertsOperator(PortingLedgerOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send for one account."""
-        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        return self.send()
 
-        def read_again(ids: Sequence[str]) -> None:
-            with self.client() as client:
-                read_orders(ledger, account, client, ids, now)
 
-        result = send_due(ledger, account, self.settings(), now, deliver, read_again)
-        stats.incr("telnyx_porting.alerts_sent", result.messages)
-        self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
-        return asdict(result)
+class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
+    """Sync the orders, find and tell, in one task: from a webhook to its alert every hand-over would cost a second.
+
+    When the orders cannot be read, what is known all the same is told before the task fails.
+
+    :return: counts of all three, as JSON.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look at one account."""
+        told, failure = {}, None
+        try:
+            told = self.sync()
+        except Exception as error:  # raised below
+            failure = error
+        told |= self.reconcile() | self.send()
+        if failure is not None:
+            raise failure
+        return told

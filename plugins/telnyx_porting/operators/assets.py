@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import Asset, AssetAlias, AssetWatcher
+
+from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 
 EVENTS = Asset(name="telnyx_porting_events", uri="telnyx://porting/events")
 """Rows of the ledger's events changed."""
 
 SCANNED = AssetAlias("telnyx_porting_scan")
 """Outlet of a scan: it emits :data:`EVENTS` only when rows changed."""
+
+WEBHOOKS = Asset(
+    name="telnyx_porting_webhooks",
+    uri="telnyx://porting/webhooks",
+    watchers=[AssetWatcher(name="telnyx_porting_receiver", trigger=TelnyxPortingWebhooksTrigger())],
+)
+"""The receiver has verified a webhook about an exception, and nobody has looked at its order yet."""

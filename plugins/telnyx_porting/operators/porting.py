@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telnyx_porting.operators.alerts import (
+    TelnyxAlertPortingOrdersOperator,
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
     TelnyxSyncPortingOrdersOperator,
@@ -27,6 +28,7 @@ from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOpera
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
 
 __all__ = [
+    "TelnyxAlertPortingOrdersOperator",
     "TelnyxApprovePortingPlanOperator",
     "TelnyxAuditPortingLedgerOperator",
     "TelnyxBackfillPortingEventsOperator",

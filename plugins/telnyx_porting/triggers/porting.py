@@ -1,4 +1,4 @@
-"""Triggers that wait for orders and events, and one that watches for an asset. Ids and counts only cross."""
+"""Triggers that wait for orders and events, and two that watch for an asset. Ids and counts only cross."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from telnyx_porting.errors import NotFoundError
 from telnyx_porting.hooks.inputs import as_time
 from telnyx_porting.triggers.polling import PollingTrigger
 from telnyx_porting.triggers.watching import TelnyxPortingEventsTrigger
+from telnyx_porting.triggers.webhooks import TelnyxPortingWebhooksTrigger
 
 if TYPE_CHECKING:
     from telnyx_porting.client import AsyncTelnyxClient
 
-__all__ = ["TelnyxPortingEventTrigger", "TelnyxPortingEventsTrigger", "TelnyxPortingOrderStatusTrigger"]
+__all__ = [
+    "TelnyxPortingEventTrigger",
+    "TelnyxPortingEventsTrigger",
+    "TelnyxPortingOrderStatusTrigger",
+    "TelnyxPortingWebhooksTrigger",
+]
 
 DELETED = "deleted"
 # An order leaves none of these. The spelling with one l was Telnyx's until August 2024.

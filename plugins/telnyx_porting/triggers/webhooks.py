@@ -1,0 +1,89 @@
+"""The watcher of the receiver: it wakes the DAG that alerts, within seconds of a webhook about an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from telnyx_porting import settings
+from telnyx_porting.flows.wakeups import waking
+from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.triggers.polling import pause_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telnyx_porting.flows.wakeups import Receipt
+    from telnyx_porting.ledger.engine import Ledger
+
+AGAIN = 10.0  # seconds after which what still waits is told again: Airflow may have dropped the wake-up
+LONGEST = 60.0  # seconds between looks while the ledger cannot be read
+
+
+class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
+    """
+    Tell an asset that the receiver has verified a webhook about an exception, for ``AssetWatcher``.
+
+    Level-triggered: one event ``{"count", "accounts"}`` (counts by account) at once when a webhook came in that nobody
+    has looked at, then every 10 s as long as one remains, at most for 10 minutes each. An event is only a wake-up; who
+    is woken reads the ledger. Looks at the accounts of the setting ``accounts``, in short queries, and writes nothing.
+    A look that fails is logged and followed by longer pauses; nothing is raised, because Airflow restarts a watcher
+    that raises every 2 s.
+
+    :param ledger_conn_id: Airflow connection of the ledger
+    :param poll_interval: seconds between looks
+    """
+
+    def __init__(self, *, ledger_conn_id: str = DEFAULT_CONN_ID, poll_interval: float = 0.5) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ledger_conn_id = ledger_conn_id
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Say how to build this trigger again."""
+        return (
+            "telnyx_porting.triggers.porting.TelnyxPortingWebhooksTrigger",
+            {"ledger_conn_id": self.ledger_conn_id, "poll_interval": self.poll_interval},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for ever."""
+        known: set[Receipt] = set()
+        told_at, failures = 0.0, 0
+        while True:
+            ledger = None
+            try:
+                ledger = await TelnyxLedgerHook(self.ledger_conn_id).aget_ledger()
+                while True:
+                    found = await asyncio.to_thread(_look, ledger)
+                    failures = 0
+                    if not found <= known or (found and time.monotonic() - told_at >= AGAIN):
+                        told_at = time.monotonic()
+                        yield TriggerEvent(_counts(found))
+                    known = found
+                    await asyncio.sleep(self.poll_interval)
+            except Exception as error:  # a watcher that raises is restarted every 2 s, without end
+                failures += 1
+                self.log.warning("The receiver's webhooks cannot be seen (%d in a row): %s", failures, error)
+            finally:
+                if ledger is not None:
+                    ledger.close()
+            await asyncio.sleep(min(pause_after(failures, self.poll_interval), LONGEST))
+
+
+def _look(ledger: Ledger) -> set[Receipt]:
+    if not ledger.is_there:
+        return set()
+    with ledger.read() as connection:
+        return waking(connection, settings.load().accounts, datetime.now(UTC))
+
+
+def _counts(found: set[Receipt]) -> dict[str, Any]:
+    accounts: dict[str, int] = {}
+    for account, _ in sorted(found):
+        accounts[account] = accounts.get(account, 0) + 1
+    return {"count": len(found), "accounts": accounts}

@@ -1,0 +1,197 @@
+"""The watcher of the receiver: at once when a webhook came in, again while it waits, else silent; it never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.serde import deserialize, serialize
+
+from telnyx_porting.flows.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.wakeups import looked_at, to_look_at
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.triggers import webhooks
+from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
+from tests.web.receivers import ACCOUNT, encode, webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the ledger will be, as an Airflow connection."""
+    found = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_TELNYX_PORTING_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(found)}))
+    return found
+
+
+@pytest.fixture
+def ledger(path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{path}").ready()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When it looked."""
+    real, found = webhooks._look, []
+
+    def look(ledger: Ledger) -> Any:
+        found.append(time.monotonic())
+        return real(ledger)
+
+    monkeypatch.setattr(webhooks, "_look", look)
+    return found
+
+
+def hear(ledger: Ledger, count: int = 1, account: str = ACCOUNT) -> None:
+    """So many verified webhooks about exceptions come in."""
+    now = datetime.now(UTC)
+    bodies = []
+    for _ in range(count):
+        document = webhook()
+        document["data"]["payload"]["status"]["value"] = "exception"
+        bodies.append(encode(document))
+    store_receipts(ledger, [account], [read_receipt(account, body, now, "/", now) for body in bodies], {}, now)
+
+
+def look_at_all(ledger: Ledger) -> None:
+    looked_at(ledger, ACCOUNT, to_look_at(ledger, ACCOUNT)[0], datetime.now(UTC))
+
+
+def trigger() -> TelnyxPortingWebhooksTrigger:
+    return TelnyxPortingWebhooksTrigger(poll_interval=0.01)
+
+
+class Watching:
+    """A watcher that runs, and what it has told so far."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.at: list[float] = []
+
+    async def __aenter__(self) -> Watching:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        async with aclosing(trigger().run()) as events:
+            async for event in events:
+                self.told.append(event.payload)
+                self.at.append(time.monotonic())
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                assert not self._task.done(), self._task
+                await asyncio.sleep(0.005)
+
+
+def test_round_trip() -> None:
+    made = TelnyxPortingWebhooksTrigger(ledger_conn_id="another", poll_interval=2.5)
+    path, arguments = made.serialize()
+    assert import_string(path) is TelnyxPortingWebhooksTrigger
+    carried = deserialize(serialize(arguments))
+    assert TelnyxPortingWebhooksTrigger(**carried).serialize() == (path, arguments)
+    assert made.shared_stream_key() is None
+
+
+async def test_tells_at_once_when_more_wait_and_not_what_it_told(ledger: Ledger, looks: list[float]) -> None:
+    async with Watching() as watching:
+        await watching.until(lambda: len(looks) >= 3)
+        assert watching.told == []
+        await asyncio.to_thread(hear, ledger, 2)
+        await watching.until(lambda: len(watching.told) == 1)
+        seen = len(looks)
+        await watching.until(lambda: len(looks) >= seen + 10)
+        assert watching.told == [{"count": 2, "accounts": {ACCOUNT: 2}}]
+        await asyncio.to_thread(hear, ledger)
+        await watching.until(lambda: len(watching.told) == 2)
+        assert watching.told[1] == {"count": 3, "accounts": {ACCOUNT: 3}}
+
+
+async def test_another_one_is_told_also_when_no_more_wait_than_before(ledger: Ledger, looks: list[float]) -> None:
+    await asyncio.to_thread(hear, ledger)
+    async with Watching() as watching:
+        await watching.until(lambda: len(watching.told) == 1)
+        await asyncio.to_thread(look_at_all, ledger)
+        await asyncio.to_thread(hear, ledger)
+        await watching.until(lambda: len(watching.told) == 2)
+
+
+async def test_tells_again_every_ten_seconds_while_any_remains(
+    ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert webhooks.AGAIN == 10
+    monkeypatch.setattr(webhooks, "AGAIN", 0.3)
+    await asyncio.to_thread(hear, ledger)
+    async with Watching() as watching:
+        await watching.until(lambda: len(watching.told) == 3)
+        gaps = [after - before for before, after in zip(watching.at, watching.at[1:], strict=False)]
+        assert all(gap >= 0.29 for gap in gaps)
+        await asyncio.to_thread(look_at_all, ledger)
+        told, seen = len(watching.told), len(looks)
+        await watching.until(lambda: looks[-1] > looks[seen - 1] + 0.4)
+        assert len(watching.told) <= told + 1  # one look may have been under way
+
+
+async def test_nothing_is_told_and_nothing_is_made_without_a_ledger(path: Path, looks: list[float]) -> None:
+    async with Watching() as watching:
+        await watching.until(lambda: len(looks) >= 5)
+        assert watching.told == []
+    assert not path.exists()
+
+
+async def test_a_broken_ledger_is_survived(
+    path: Path, looks: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(webhooks, "LONGEST", 0.01)
+    path.write_bytes(b"no database" * 1_000)
+    async with Watching() as watching:
+        await watching.until(lambda: len(looks) >= 4)
+        path.unlink()
+        await asyncio.to_thread(lambda: hear(Ledger(f"sqlite:///{path}").ready()))
+        await watching.until(lambda: len(watching.told) == 1)
+
+
+async def test_an_impossible_connection_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "LONGEST", 0.01)
+    asked = []
+    real = webhooks.TelnyxLedgerHook.aget_ledger
+
+    async def ask(self: Any) -> Ledger:
+        asked.append(self)
+        return await real(self)
+
+    monkeypatch.setattr(webhooks.TelnyxLedgerHook, "aget_ledger", ask)
+    monkeypatch.setenv("AIRFLOW_CONN_TELNYX_PORTING_LEDGER", json.dumps({"conn_type": "mysql", "host": "db"}))
+    async with Watching() as watching:
+        await watching.until(lambda: len(asked) >= 3)
+        assert watching.told == []
+
+
+async def test_accounts_that_nobody_watches_wake_nobody(ledger: Ledger, looks: list[float]) -> None:
+    await asyncio.to_thread(hear, ledger, 1, "another")
+    async with Watching() as watching:
+        await watching.until(lambda: len(looks) >= 5)
+        assert watching.told == []
+
+
+async def test_a_look_needs_no_turn_among_the_writers(ledger: Ledger) -> None:
+    await asyncio.to_thread(hear, ledger, 3)
+    with ledger.write():
+        async with Watching() as watching:
+            await watching.until(lambda: len(watching.told) == 1, 10)
