@@ -33,13 +33,14 @@ def free_ports(number: int) -> list[int]:
 class RunningAirflow:
     """``airflow standalone`` with ``<home>/dags`` as its DAGs; started by ``start``."""
 
-    def __init__(self, processes: Processes, sandbox: RunningSandbox, home: Path) -> None:
+    def __init__(self, processes: Processes, sandbox: RunningSandbox, home: Path, knobs: dict[str, str]) -> None:
         web, worker, trigger = free_ports(3)
         sandbox_port = int(sandbox.origin.rsplit(":", 1)[1])
         ports = Ports(airflow=web, sandbox=sandbox_port, worker_log=worker, trigger_log=trigger)
         self.dags = home / "dags"
         self.dags.mkdir()
-        self._env = environment(home / "airflow", ports, {}, PASSWORD)
+        self._env = environment(home / "airflow", ports, knobs, PASSWORD)
+        self.ledger_url = self._env["TELNYX_PORTING_LEDGER_URL"]
         self._env["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.dags)
         self.processes = processes
         self.api = AirflowApi(ports, PASSWORD)
@@ -49,7 +50,7 @@ class RunningAirflow:
         """Start it, and wait until it is whole."""
         command = [sys.executable, "-m", "airflow", "standalone"]
         self._leader = self.processes.start("airflow", command, self._env).pid
-        self.processes.wait_for("Airflow", self.api.healthy, 180)
+        self.processes.wait_for("Airflow", self.api.healthy, 300)
 
     def kill(self) -> None:
         """End every process of it at once, without a word of warning."""
@@ -64,10 +65,13 @@ class RunningAirflow:
 
 
 @contextmanager
-def running_airflow(sandbox: RunningSandbox, home: Path) -> Iterator[RunningAirflow]:
-    """Give an Airflow that is not started yet; its connection ``telnyx_default`` leads to the sandbox."""
+def running_airflow(sandbox: RunningSandbox, home: Path, **knobs: str) -> Iterator[RunningAirflow]:
+    """Give an Airflow that is not started yet; its connection ``telnyx_default`` leads to the sandbox.
+
+    :param knobs: settings of the watch, as in the environment.
+    """
     with Processes(home / "logs") as processes:
-        running = RunningAirflow(processes, sandbox, home)
+        running = RunningAirflow(processes, sandbox, home, knobs)
         try:
             yield running
         finally:
