@@ -35,8 +35,8 @@ class HurriedClock(Clock):
         self.passed = 0.0
 
     def pass_by(self, time_between: timedelta) -> None:
-        """Let the time between two scans pass for whoever waits; what o'clock it is, the test itself says."""
-        self.passed += time_between.total_seconds()
+        """Let the time between two scans pass for whoever waits, forwards; what o'clock it is, the test itself says."""
+        self.passed += max(time_between.total_seconds(), 0.0)
 
     def time(self) -> float:
         return time.time() + self.skipped

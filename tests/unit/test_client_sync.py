@@ -139,6 +139,17 @@ def test_leaving_a_listing_early_leaves_nothing(url: str, how: str) -> None:
                 sum(1 / 0 for _ in rows)
 
 
+@pytest.mark.parametrize("turns", [1, 5, 10, 20, 40])
+async def test_a_client_closed_while_requests_run_leaves_nothing(url: str, turns: int) -> None:
+    """Whether they were about to connect, to write or to read."""
+    client = AsyncTelnyxClient("KEY", url, max_concurrency=4)
+    running = [asyncio.ensure_future(client.get_porting_event(EVENT)) for _ in range(8)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await client.aclose()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
 @pytest.mark.parametrize("how", ["close", "drop"])
 def test_leaving_a_listing_early_ends_its_tasks_at_once(url: str, how: str) -> None:
     with TelnyxClient("KEY", url) as client:

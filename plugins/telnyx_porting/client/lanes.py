@@ -25,6 +25,7 @@ class Lane:
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.transport = transport
+        self.busy = False
 
 
 class Lanes:
@@ -73,13 +74,13 @@ class Lanes:
         self._free.append(lane)
 
     async def aclose(self) -> None:
-        """Close all connections, and let nobody open another."""
+        """Let nobody send any more, and close all connections: of a busy lane when its request has ended."""
         self.closed = True
         while self._waiting:
             ready = heapq.heappop(self._waiting)[2]
             if not ready.done():
                 ready.set_exception(RuntimeError(CLOSED))
-        for transport in {id(lane.transport): lane.transport for lane in self._all}.values():
+        for transport in {id(lane.transport): lane.transport for lane in self._all if not lane.busy}.values():
             await transport.aclose()
 
 

@@ -213,10 +213,12 @@ class Transport:
             timeouts = {"connect": connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
             request = httpx.Request(method, url, headers=self._headers, extensions={"timeout": timeouts})
             self.requests_made += 1
+            lane.busy = True
             response, body = await self._exchange(request, lane, path, 2 * connect_within)
         finally:
+            lane.busy = False
             self.lanes.release(lane)
-            if self.lanes.closed:  # closed on the way: nobody else closes what was connected since
+            if self.lanes.closed:  # on the way: nobody else closes this connection
                 await lane.transport.aclose()
         now = self.clock.time()
         headers = response.headers
