@@ -102,10 +102,11 @@ class Postman:
                     self._hand_in(self._parcel(event, part, url, republish, fate, tries + 1))
 
     def release(self) -> None:
-        """Send what is held back, last first."""
+        """Send what is held back, last first, one after the other."""
         held, self._held = self._held, []
-        for position, parcel in enumerate(reversed(held)):
-            self._start(parcel, position * 0.02)
+        before: asyncio.Task[None] | None = None
+        for parcel in reversed(held):
+            before = self._start(parcel, 0.0, before)
 
     async def idle(self) -> None:
         """Wait until what is on its way now has arrived or is lost; what is held back is released."""
@@ -164,10 +165,16 @@ class Postman:
             return
         self._start(parcel, parcel.fate.delay_s)
 
-    def _start(self, parcel: Parcel, delay_s: float) -> None:
-        task = asyncio.get_running_loop().create_task(self._carry(parcel, delay_s))
+    def _start(self, parcel: Parcel, delay_s: float, after: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
+        async def carry() -> None:
+            if after is not None:
+                await asyncio.wait([after])
+            await self._carry(parcel, delay_s)
+
+        task = asyncio.get_running_loop().create_task(carry())
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
