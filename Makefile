@@ -45,11 +45,12 @@ demo: install  ## Sandbox, receiver and Airflow on this machine, one full cycle 
 	@exec $(BIN)/python -m include.demo $(if $(ONCE),--once)
 
 test: install  ## What a change must pass, in minutes; needs nothing but PyPI
-	@echo "hypothesis seed: $(SEED) (again: make test SEED=$(SEED))"
-	@$(PYTEST) -n auto --maxprocesses 4 --dist loadgroup -m "not e2e and not chaos and not bench"
+	@echo "seed: $(SEED) (again: make test SEED=$(SEED))"
+	@$(PYTEST) -n 3 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
 
-test-slow: install  ## What make test leaves out: whole processes and a browser (kills in full: make chaos)
-	@echo "hypothesis seed: $(SEED) (again: make test-slow SEED=$(SEED))"
+test-slow: install  ## What make test leaves out: all of PostgreSQL, whole processes, a browser (kills: make chaos)
+	@echo "seed: $(SEED) (again: make test-slow SEED=$(SEED))"
+	@$(PYTEST) -n 3 --dist loadgroup -m "postgres and not e2e and not chaos and not bench"
 	@$(PYTEST) --timeout 600 -m "e2e and not chaos and not bench"
 
 test-all: test test-slow  ## Both

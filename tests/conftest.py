@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,26 @@ os.environ.update(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
     }
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sample", metavar="SEED", help="of the tests that run on both databases, repeat every third on PostgreSQL"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `make test` has no time for; `make test-slow` runs all of it on PostgreSQL."""
+    if (seed := config.getoption("--sample")) is None:
+        return
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("postgres") and zlib.crc32(f"{seed} {item.nodeid}".encode()) % 3
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
 
 # Examples are many and machines differ: a slow one is no failure, and the seed is printed by `make test`.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
