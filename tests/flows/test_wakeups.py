@@ -15,6 +15,7 @@ from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows import wakeups
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings import open_findings, reconcile
+from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.flows.orders import sync_orders
 from telnyx_porting.flows.orders_history import Change, Standing, began
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
@@ -301,3 +302,27 @@ def test_an_event_after_its_order_is_the_same_exception(
     now = Standing("exception", at(told), 1, (), "submitted", "event")
     assert began(now, changes, "exception", at(known)) == at(expected)
     assert began(now, changes, "submitted", at(known)) == at(told)
+
+
+@pytest.mark.parametrize("seconds", [-400, 400])
+def test_a_clock_that_the_receiver_shows_to_be_wrong_wakes_until_it_is_told(ledger: Ledger, seconds: int) -> None:
+    desk = Desk(ledger, quick())
+    account, off = desk.account, timedelta(seconds=seconds)
+
+    def wakes() -> bool:
+        with ledger.read() as connection:
+            return wakeups.clocks_wrong(connection, [account], desk.now) == {(account, wakeups.CLOCK)}
+
+    store_receipts(ledger, [account], [], {account: 1}, desk.now)
+    assert not wakes(), "a bad signature alone says nothing about clocks"
+    store_receipts(ledger, [account], [], {account: 1}, desk.now, {account: off})
+    assert wakes()
+    watch_clock(ledger, account, timedelta(0), desk.now)
+    assert not wakes()
+
+
+def test_a_receiver_ahead_of_us_wakes(ledger: Ledger) -> None:
+    desk = Desk(ledger, quick())
+    store_receipts(ledger, [desk.account], [], {}, desk.now + timedelta(seconds=400))
+    with ledger.read() as connection:
+        assert wakeups.clocks_wrong(connection, [desk.account, "another"], desk.now) == {(desk.account, wakeups.CLOCK)}

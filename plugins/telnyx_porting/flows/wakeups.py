@@ -3,6 +3,8 @@
 Only ids are taken from it: which order to read. What is true is what GET /porting_orders says then, so a replayed, late
 or hostile webhook costs one request and opens nothing. A flag on the receipt says that its order was looked at; when it
 was looked at in vain (Telnyx does not know it) the flag says so all the same.
+
+A receiver that shows a wrong clock wakes too: whoever is woken asks Telnyx the time and opens the finding.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from telnyx_porting.client.checks import is_uuid
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.clock import RECEIVERS, clock_trouble, kept_offset, receiver_ahead
 from telnyx_porting.flows.findings_seen import EPOCH, exactly, fixed
 from telnyx_porting.flows.orders_history import EXCEPTION
 from telnyx_porting.flows.receipts import SOURCE
-from telnyx_porting.ledger.tables import deliveries, orders
+from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
 from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED
 
 if TYPE_CHECKING:
@@ -29,8 +32,10 @@ WAKES_FOR = timedelta(minutes=10)  # what could not be looked at by then is left
 MOST = 1_000  # receipts in one wake-up; the look takes all there are
 _BATCH = 500
 
+CLOCK = "clock"
+
 Receipt = tuple[str, str]
-"""Account and id of a receipt."""
+"""Account and id of a receipt, or :data:`CLOCK`."""
 
 
 def waking(connection: Connection, accounts: Sequence[str], now: datetime) -> set[Receipt]:
@@ -39,6 +44,25 @@ def waking(connection: Connection, accounts: Sequence[str], now: datetime) -> se
     They say that an order, or its messaging part, is in exception; or say anything about an order that was.
     """
     return {(row.account, row.source_id) for row in connection.execute(_waking(accounts, now))}
+
+
+def clocks_wrong(connection: Connection, accounts: Sequence[str], now: datetime) -> set[Receipt]:
+    """Return the accounts whose receiver shows that a clock is wrong, and no finding says so yet."""
+    query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source == SOURCE)
+    wrong = [
+        feed["account"]
+        for feed in connection.execute(query).mappings()
+        if receiver_ahead(feed, now) or (feed["refused"] and clock_trouble(kept_offset(feed), RECEIVERS))
+    ]
+    if not wrong:
+        return set()
+    told = select(findings.c.account).where(
+        findings.c.account.in_(wrong),
+        findings.c.key == "health:clock_skew",
+        findings.c.resolved_at.is_(None),
+        findings.c.absent_since.is_(None),
+    )
+    return {(account, CLOCK) for account in set(wrong).difference(connection.execute(told).scalars())}
 
 
 def to_look_at(ledger: Ledger, account: str) -> tuple[list[str], list[str]]:

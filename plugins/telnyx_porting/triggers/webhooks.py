@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting import settings
-from telnyx_porting.flows.wakeups import waking
+from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.triggers.polling import pause_after
 
@@ -29,7 +29,8 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
     Tell an asset that the receiver has verified a webhook about an exception, for ``AssetWatcher``.
 
     Level-triggered: one event ``{"count", "accounts"}`` (counts by account) at once when a webhook came in that nobody
-    has looked at, then every 10 s as long as one remains, at most for 10 minutes each. An event is only a wake-up; who
+    has looked at, then every 10 s as long as one remains, at most for 10 minutes each; and once when the receiver shows
+    that a clock is wrong. An event is only a wake-up; who
     is woken reads the ledger. Looks at the accounts of the setting ``accounts``, in short queries, and writes nothing.
     A look that fails is logged and followed by longer pauses; nothing is raised, because Airflow restarts a watcher
     that raises every 2 s.
@@ -61,7 +62,8 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
                 while True:
                     found = await asyncio.to_thread(_look, ledger)
                     failures = 0
-                    if not found <= known or (found and time.monotonic() - told_at >= AGAIN):
+                    waits = any(receipt != CLOCK for _, receipt in found)
+                    if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
                         told_at = time.monotonic()
                         yield TriggerEvent(_counts(found))
                     known = found
@@ -79,7 +81,8 @@ def _look(ledger: Ledger) -> set[Receipt]:
     if not ledger.is_there:
         return set()
     with ledger.read() as connection:
-        return waking(connection, settings.load().accounts, datetime.now(UTC))
+        accounts, now = settings.load().accounts, datetime.now(UTC)
+        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now)
 
 
 def _counts(found: set[Receipt]) -> dict[str, Any]:
