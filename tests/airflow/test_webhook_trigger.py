@@ -197,9 +197,7 @@ async def test_a_look_needs_no_turn_among_the_writers(ledger: Ledger) -> None:
             await watching.until(lambda: len(watching.told) == 1, 10)
 
 
-async def test_a_wrong_clock_is_told_once(
-    ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_wrong_clock_is_told_once(ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody marks it as looked at, so it is not repeated: the finding ends it, and the schedule is the sweep."""
     monkeypatch.setattr(webhooks, "AGAIN", 0.02)
     async with Watching() as watching:
