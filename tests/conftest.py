@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import subprocess
@@ -78,17 +79,18 @@ def airflow_db(airflow_home: Path) -> Iterator[Path]:
     import airflow
 
     template = BUILD / f"airflow-{airflow.__version__}.db"
-    if not template.exists():
-        fresh = airflow_home / "fresh.db"
-        subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"],
-            env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{fresh}"},
-            check=True,
-            capture_output=True,
-            timeout=180,
-        )
-        # Two test processes may both get here; each rename is whole.
-        fresh.replace(template)
+    with (BUILD / "airflow-db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes come here at once; one migrates
+        if not template.exists():
+            fresh = airflow_home / "fresh.db"
+            subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{fresh}"},
+                check=True,
+                capture_output=True,
+                timeout=180,
+            )
+            fresh.replace(template)
     database = airflow_home / "airflow.db"
     shutil.copyfile(template, database)
     yield database
