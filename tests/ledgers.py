@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import shutil
 import tempfile
 import uuid
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,27 +39,61 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A fresh database on that server."""
+@contextmanager
+def _database(server: str, template: str = "template1") -> Iterator[str]:
     name = f"porting_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(normalise(postgres_server), isolation_level="AUTOCOMMIT")
+    admin = create_engine(normalise(server), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield normalise(postgres_server).set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield normalise(server).set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
 
 
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh database on that server."""
+    with _database(postgres_server) as url:
+        yield url
+
+
+# Upgraded once per test process; each test gets a copy.
+
+
+@cache
+def _upgraded_file() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=BUILD / "tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _upgrade(f"sqlite:///{folder / 'ledger.db'}")
+    return folder / "ledger.db"
+
+
+@cache
+def _upgraded_database(server: str) -> str:
+    admin = create_engine(normalise(server), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE porting_upgraded"))
+    admin.dispose()
+    _upgrade(normalise(server).set(database="porting_upgraded").render_as_string(hide_password=False))
+    return "porting_upgraded"
+
+
+def _upgrade(url: str) -> None:
+    handle = Ledger(url)
+    handle.upgrade()
+    handle.close()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """An empty, upgraded ledger on each supported database."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    handle = Ledger(url)
-    handle.upgrade()
-    yield handle
-    handle.close()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{shutil.copy(_upgraded_file(), tmp_path / 'ledger.db')}"
+        else:
+            server = request.getfixturevalue("postgres_server")
+            url = stack.enter_context(_database(server, _upgraded_database(server)))
+        handle = Ledger(url)
+        yield handle
+        handle.close()
