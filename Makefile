@@ -10,7 +10,7 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
-.PHONY: help install demo test test-slow test-all lint format lock env bench chaos clean
+.PHONY: help install demo test test-postgres test-e2e test-slow test-all lint format lock env bench chaos clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,10 +48,14 @@ test: install  ## What a change must pass, in minutes; needs nothing but PyPI
 	@echo "seed: $(SEED) (again: make test SEED=$(SEED))"
 	@$(PYTEST) -n 3 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
 
-test-slow: install  ## What make test leaves out: all of PostgreSQL, whole processes, a browser (kills: make chaos)
-	@echo "seed: $(SEED) (again: make test-slow SEED=$(SEED))"
+test-postgres: install  ## Everything that both databases run, on PostgreSQL
+	@echo "seed: $(SEED) (again: make test-postgres SEED=$(SEED))"
 	@$(PYTEST) -n 3 --dist loadgroup -m "postgres and not e2e and not chaos and not bench"
+
+test-e2e: install  ## Whole processes: Airflow, the receiver, a browser
 	@$(PYTEST) --timeout 600 -m "e2e and not chaos and not bench"
+
+test-slow: test-postgres test-e2e  ## What make test leaves out (kills in full: make chaos)
 
 test-all: test test-slow  ## Both
 
