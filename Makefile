@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 .PHONY: help install demo test test-postgres test-e2e test-slow test-all lint format lock env bench chaos clean
 
 help:  ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP)  ## Build .venv from the locks, the package editable in it (nothing to do: nothing done)
 
