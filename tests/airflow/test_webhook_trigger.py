@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
 
+from telnyx_porting.flows.findings_health import health
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.engine import Ledger
@@ -23,6 +24,8 @@ from tests.web.receivers import ACCOUNT, encode, webhook
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from include.sandbox.testing import RunningSandbox
 
 pytestmark = pytest.mark.airflow
 
@@ -45,9 +48,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When it looked."""
     real, found = webhooks._look, []
 
-    def look(ledger: Ledger) -> Any:
+    def look(ledger: Ledger, wrong: Any) -> Any:
         found.append(time.monotonic())
-        return real(ledger)
+        return real(ledger, wrong)
 
     monkeypatch.setattr(webhooks, "_look", look)
     return found
@@ -209,3 +212,24 @@ async def test_a_wrong_clock_is_told_once(ledger: Ledger, looks: list[float], mo
         hear(ledger)
         await watching.until(lambda: len(watching.told) >= 3)
         look_at_all(ledger)
+
+
+async def test_a_wrong_clock_of_this_machine_is_told_within_a_minute_though_no_receiver_sees_it(
+    ledger: Ledger, sandbox: RunningSandbox, conn_id: str, looks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert webhooks.ASK_AFTER == 60
+    monkeypatch.setattr(webhooks, "ASK_AFTER", 0.05)
+
+    def asked() -> int:
+        return int(sandbox.requests()["total"])
+
+    async with Watching() as watching:
+        await watching.until(lambda: asked() >= 2)
+        assert watching.told == []
+        sandbox.switches(clock_skew_seconds=-400)
+        await watching.until(lambda: watching.told == [{"count": 1, "accounts": {conn_id: 1}}])
+        health(ledger, conn_id, "clock_skew", "the clocks differ")
+        before, looked = asked(), len(looks)
+        await watching.until(lambda: asked() > before + 2 and len(looks) > looked + 5)
+        assert len(watching.told) == 1
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

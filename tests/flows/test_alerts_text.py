@@ -242,3 +242,34 @@ def test_first_look_is_one_incident(ledger: Ledger) -> None:
     event = body(Channel("p:pagerduty", "p", "pagerduty"), message, "R0UTING")
     assert (event["event_action"], event["payload"]["severity"]) == ("trigger", "error")
     assert event["payload"]["summary"] == "FIRST LOOK: 60 things need somebody on telnyx_default now (60 exception)."
+
+
+def test_the_first_looks_incident_ends_when_all_it_told_is_over(ledger: Ledger) -> None:
+    watched = Watched(ledger, quick(alert_channels=("p:pagerduty",)), now=MONDAY)
+    channel = Channel("p:pagerduty", "p", "pagerduty")
+
+    def incidents() -> dict[str, str]:
+        sent = [body(channel, message, "R0UTING") for _, message in watched.sent]
+        return {event["dedup_key"]: event["event_action"] for event in sent}
+
+    for order in range(3):
+        watched.status(order, "exception", "OTHER", at=MONDAY - timedelta(days=1))
+    watched.cycle()
+    (first,) = incidents()
+    watched.later(minutes=1)
+    watched.status(7, "exception", "OTHER")  # told apart, and no part of the first
+    watched.cycle()
+    for order in range(3):
+        assert incidents()[first] == "trigger"
+        watched.status(order, "submitted")
+        watched.broken = {"p:pagerduty"} if order == 2 else set()
+        watched.cycle()
+    watched.broken.clear()
+    watched.later(hours=1)
+    watched.cycle()
+    assert incidents()[first] == "resolve"
+    assert list(incidents().values()).count("trigger") == 1, "the other exception goes on"
+    watched.sent.clear()
+    watched.later(hours=1)
+    watched.cycle()
+    assert incidents() == {}

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.plan import approve, close_plan
+from telnyx_porting.flows.plan import POLICY, approve, close_plan
 from telnyx_porting.flows.report import report
 from telnyx_porting.flows.republish import Done, Halted, Wait, advance, progress
 from telnyx_porting.ledger.tables import plans, republishes
@@ -40,11 +40,11 @@ def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
         yield running
 
 
-def ready(world: Loop, count: int) -> tuple[list[str], str]:
+def ready(world: Loop, count: int, by: str = "ann") -> tuple[list[str], str]:
     lost = lose(world, count)
     plan = world.plan()
     assert plan is not None
-    approve(world.ledger, ACCOUNT, plan.id, plan.hash, "ann", world.clock.now())
+    approve(world.ledger, ACCOUNT, plan.id, plan.hash, by, world.clock.now())
     return lost, plan.id
 
 
@@ -149,6 +149,15 @@ def test_off_is_off_even_in_the_middle(world: Loop) -> None:
     world.use(republish_mode="off")
     assert isinstance(world.resume(plan), Halted)
     assert sum(world.asked().values()) == 1
+
+
+@pytest.mark.parametrize(("by", "ended"), [(POLICY, Halted), ("ann", Done)])
+def test_what_no_person_approved_waits_for_one_once_a_person_decides(world: Loop, by: str, ended: type) -> None:
+    lost, plan = ready(world, 5, by)
+    assert isinstance(step(world, plan), Wait)
+    world.use(republish_mode="approve")
+    assert isinstance(world.resume(plan), ended)
+    assert sum(world.asked().values()) == (1 if ended is Halted else len(lost))
 
 
 def test_a_stop_from_outside_sends_no_more_and_leaves_the_plan_open(world: Loop) -> None:

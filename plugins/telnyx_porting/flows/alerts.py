@@ -18,7 +18,7 @@ from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.alerts_digest import claim_digest
 from telnyx_porting.flows.alerts_facts import gather
 from telnyx_porting.flows.alerts_outbox import enqueue
-from telnyx_porting.flows.alerts_outgoing import LEASE, Batch, claim, failed, mark, release
+from telnyx_porting.flows.alerts_outgoing import LEASE, Batch, claim, claim_end_of_first_look, failed, mark, release
 from telnyx_porting.flows.alerts_text import entry, headline
 from telnyx_porting.flows.channels import Channel, ChannelError, Message, channels_of
 from telnyx_porting.flows.channels_text import one_line
@@ -130,6 +130,10 @@ def _due(
         message = _render(ledger, account, settings, channel, batch, moment())
         if message is not None:
             yield batch, message
+    over = claim_end_of_first_look(ledger, account, channel, moment())
+    if over is not None:
+        text = f"What was wrong on {account} when the watch began is over."
+        yield over, Message(account, over.action, (), over.dedup_key, text, moment())
     digest = claim_digest(ledger, account, settings, channel, moment())
     if digest is not None:
         yield digest

@@ -73,6 +73,29 @@ def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batc
     return Batch(batch.partition(":")[2], action, taken, batch, again=again)
 
 
+def claim_end_of_first_look(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batch | None:
+    """Return the end of PagerDuty's incident of the first look, once nothing that it told is true any more.
+
+    Nothing is committed: sent twice, it ends the same incident.
+    """
+    with ledger.read() as connection:
+        met = get_feed(connection, account, f"channel:{channel.name}")
+        if met is None or met["token"] is None or (met["heartbeat"] is not None and met["heartbeat"] > now):
+            return None
+        same = and_(
+            alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.turn == findings.c.turn
+        )
+        still = (
+            select(findings.c.key)
+            .join(alerts, same)
+            .where(findings.c.account == account, findings.c.resolved_at.is_(None), alerts.c.channel == channel.name)
+            .where(findings.c.opened_at <= met["watch_from"])
+        )
+        if connection.execute(still.limit(1)).first() is not None:
+            return None
+    return Batch(met["token"], "resolved")
+
+
 def _size(channel: Channel, group: str) -> int:
     if group == FIRST_LOOK:
         return MOST_AT_FIRST  # everything that is wrong now is one message
@@ -113,6 +136,9 @@ def mark(ledger: Ledger, account: str, channel: Channel, settings: Settings, bat
             update_rows(connection, account, channel.name, rows, flight, same, **said, **after)
         met = get_feed(connection, account, source)
         touch_feed(ledger, connection, account, source, checked_at=now, error=None, refused=0, heartbeat=None)
+        if channel.kind == "pagerduty" and (batch.is_first_look or not batch.rows):
+            opened = batch.dedup_key if len(batch.rows) > 1 else None  # a single finding has an incident of its own
+            touch_feed(ledger, connection, account, source, token=opened)
         if batch.slot is not None:
             digest = f"{DIGEST}:{channel.name}"
             touch_feed(ledger, connection, account, digest, checked_at=batch.slot, heartbeat=None)

@@ -69,12 +69,13 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
 
 
 def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
-    """Return one incident for what was wrong when the watch began, instead of one each."""
+    """Return one incident for what was wrong when the watch began, instead of one each; and its end."""
+    incident = {"routing_key": routing_key, "dedup_key": message.dedup_key[:255]}
+    if message.action == "resolved":
+        return incident | {"event_action": "resolve"}
     worst = min(message.findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
-    return {
-        "routing_key": routing_key,
+    return incident | {
         "event_action": "trigger",
-        "dedup_key": message.dedup_key[:255],
         "payload": {
             "summary": message.text.splitlines()[0][:1024],
             "source": message.account,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSENTS",
+    "POLICY",
     "UNRESOLVED",
     "Destinations",
     "Plan",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 FIRST_WAVES = (1, 10)  # then the rest
 DAY = timedelta(hours=24)
+POLICY = "policy"  # who approved what needed no person
 _AT_ONCE = 500
 
 

@@ -24,7 +24,7 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
 from telnyx_porting.flows.clock import clock_offset
-from telnyx_porting.flows.plan import close_plan
+from telnyx_porting.flows.plan import POLICY, close_plan
 from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.republish_claim import forgive, newest_refused, sendable
 from telnyx_porting.flows.republish_gate import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
@@ -162,6 +162,10 @@ def _go(
     go_on: Callable[[], bool],
 ) -> Wait | None:
     """Send what may be sent; halts the plan when it must not go on."""
+    if plan["approved_by"] == POLICY and settings.republish_mode == "approve":
+        reason = "republish_mode is approve now, and no person approved this plan"
+        _halt(ledger, account, plan["id"], clock(), reason)
+        return None
     with ledger.read() as connection:
         stop = unsafe(connection, account, settings, clock())
     if stop is not None:

@@ -4,7 +4,7 @@ Only ids are taken from it: which order to read. What is true is what GET /porti
 or hostile webhook costs one request and opens nothing. A flag on the receipt says that its order was looked at; when it
 was looked at in vain (Telnyx does not know it) the flag says so all the same.
 
-A receiver that shows a wrong clock wakes too: whoever is woken asks Telnyx the time and opens the finding.
+A clock that somebody sees to be wrong wakes too: whoever is woken asks Telnyx the time and opens the finding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
 from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -46,14 +46,16 @@ def waking(connection: Connection, accounts: Sequence[str], now: datetime) -> se
     return {(row.account, row.source_id) for row in connection.execute(_waking(accounts, now))}
 
 
-def clocks_wrong(connection: Connection, accounts: Sequence[str], now: datetime) -> set[Receipt]:
-    """Return the accounts whose receiver shows that a clock is wrong, and no finding says so yet."""
+def clocks_wrong(
+    connection: Connection, accounts: Sequence[str], now: datetime, seen: Collection[str] = ()
+) -> set[Receipt]:
+    """Return the accounts whose receiver shows that a clock is wrong, or who were `seen` so; no finding says so yet."""
     query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source == SOURCE)
-    wrong = [
+    wrong = {
         feed["account"]
         for feed in connection.execute(query).mappings()
         if receiver_ahead(feed, now) or (feed["refused"] and clock_trouble(kept_offset(feed), RECEIVERS))
-    ]
+    }.union(seen)
     if not wrong:
         return set()
     told = select(findings.c.account).where(
@@ -62,7 +64,7 @@ def clocks_wrong(connection: Connection, accounts: Sequence[str], now: datetime)
         findings.c.resolved_at.is_(None),
         findings.c.absent_since.is_(None),
     )
-    return {(account, CLOCK) for account in set(wrong).difference(connection.execute(told).scalars())}
+    return {(account, CLOCK) for account in wrong.difference(connection.execute(told).scalars())}
 
 
 def to_look_at(ledger: Ledger, account: str) -> tuple[list[str], list[str]]:

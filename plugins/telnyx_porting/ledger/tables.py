@@ -131,7 +131,7 @@ feeds = Table(
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("rate_limit", Json),
-    Column("token", Text),  # fences the scan that may seal
+    Column("token", Text),  # on `events`: fences the scan that may seal; on `channel:...`: PagerDuty's first incident
     Column("lateness", Integer),  # on `events`: the largest recent delay of a late row, in seconds
     Column("watch_from", Instant),  # on `events`: nothing due earlier is ever planned by itself
     Column("horizon", Instant),  # on `events`: the provider no longer has what is older

@@ -72,9 +72,9 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             return {"approved_by": plan.approved_by}
         why = plans.needs_person(ledger, knobs, plan, now)
         if why is None:
-            plans.approve(ledger, account, plan.id, plan.hash, "policy", now)
+            plans.approve(ledger, account, plan.id, plan.hash, plans.POLICY, now)
             self.log.info("plan %s approved by policy", plan.id)
-            return {"approved_by": "policy"}
+            return {"approved_by": plans.POLICY}
         self.subject = f"Republish {plan.size} port-in notifications of {account}?"
         self.body = (
             f"{plan.words}\n\nA person is asked because {why}. Plan `{plan.id}`, hash `{plan.hash[:12]}`,"

@@ -115,9 +115,12 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         for result in results:
             self.log.info("%s: %s", account, result.certificate)
             stats.incr("telnyx_porting.audit_found", result.found)
-            if result.horizon is not None:
-                text = f"Telnyx no longer has events before {result.horizon:%Y-%m-%d %H:%M} UTC; they are kept here"
-                health(ledger, account, "horizon", text, "low")
+        horizons = [result.horizon for result in results if result.horizon is not None]
+        if horizons:
+            text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"
+            health(ledger, account, "horizon", text, "low")
+        else:  # told once; `status` goes on showing it
+            clear(ledger, account, "horizon")
         return [_json(asdict(result)) for result in results]
 
 

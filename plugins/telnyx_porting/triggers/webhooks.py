@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting import settings
+from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.triggers.polling import pause_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
     from telnyx_porting.flows.wakeups import Receipt
     from telnyx_porting.ledger.engine import Ledger
 
 AGAIN = 10.0  # seconds after which what still waits is told again: Airflow may have dropped the wake-up
-LONGEST = 60.0  # seconds between looks while the ledger cannot be read
+LONGEST = 60.0  # seconds between looks while the ledger cannot be read, and for an answer of Telnyx
+ASK_AFTER = 60.0  # seconds between two questions to Telnyx what time it is
 
 
 class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
@@ -30,8 +34,9 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
 
     Level-triggered: one event ``{"count", "accounts"}`` (counts by account) at once when a webhook came in that nobody
     has looked at, then every 10 s as long as one remains, at most for 10 minutes each; and once when the receiver shows
-    that a clock is wrong. An event is only a wake-up; who
-    is woken reads the ledger. Looks at the accounts of the setting ``accounts``, in short queries, and writes nothing.
+    that a clock is wrong, or Telnyx, whose time is asked with one cheap GET a minute and account. An event is only a
+    wake-up; who is woken reads the ledger. Looks at the accounts of the setting ``accounts``, in short queries, and
+    writes nothing.
     A look that fails is logged and followed by longer pauses; nothing is raised, because Airflow restarts a watcher
     that raises every 2 s.
 
@@ -52,7 +57,18 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look for ever."""
+        """Look for ever, and ask Telnyx the time beside it."""
+        wrong: set[str] = set()
+        asking = asyncio.create_task(self._ask_the_time(wrong))
+        try:
+            async with aclosing(self._look_for_ever(wrong)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _look_for_ever(self, wrong: set[str]) -> AsyncGenerator[TriggerEvent]:
         known: set[Receipt] = set()
         told_at, failures = 0.0, 0
         while True:
@@ -60,7 +76,7 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
             try:
                 ledger = await TelnyxLedgerHook(self.ledger_conn_id).aget_ledger()
                 while True:
-                    found = await asyncio.to_thread(_look, ledger)
+                    found = await asyncio.to_thread(_look, ledger, frozenset(wrong))
                     failures = 0
                     waits = any(receipt != CLOCK for _, receipt in found)
                     if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
@@ -76,13 +92,28 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
                     ledger.close()
             await asyncio.sleep(min(pause_after(failures, self.poll_interval), LONGEST))
 
+    async def _ask_the_time(self, wrong: set[str]) -> None:
+        """Keep in `wrong` the accounts whose Telnyx has another time than this machine: between two scans too."""
+        while True:
+            for account in (await asyncio.to_thread(settings.load)).accounts:
+                try:
+                    async with asyncio.timeout(LONGEST), TelnyxHook(account).aclient() as client:
+                        await client.count_porting_events(created_at_gte=datetime.now(UTC))
+                except Exception as error:  # that Telnyx does not answer is the scan's to tell
+                    self.log.debug("Telnyx (%s) did not tell the time: %s", account, error)
+                    continue
+                wrong.discard(account)
+                if clock_differs(client.clock_offset):
+                    wrong.add(account)
+            await asyncio.sleep(ASK_AFTER)
 
-def _look(ledger: Ledger) -> set[Receipt]:
+
+def _look(ledger: Ledger, wrong: Collection[str]) -> set[Receipt]:
     if not ledger.is_there:
         return set()
     with ledger.read() as connection:
         accounts, now = settings.load().accounts, datetime.now(UTC)
-        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now)
+        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, wrong)
 
 
 def _counts(found: set[Receipt]) -> dict[str, Any]:
