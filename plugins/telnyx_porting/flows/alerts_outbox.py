@@ -18,8 +18,8 @@ from telnyx_porting.flows.alerts_pace import DIGEST, Pace
 from telnyx_porting.flows.channels import Channel, channels_of
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings_seen import fixed
 from telnyx_porting.ledger.tables import alerts, findings, orders
+from telnyx_porting.ledger.types import fixed
 from telnyx_porting.settings_values import SEVERITIES
 
 if TYPE_CHECKING:
@@ -94,11 +94,8 @@ def open_rows(connection: Connection, account: str) -> dict[str, Row]:
 def _last_sent(connection: Connection, account: str, channel: Channel, since: datetime) -> dict[str, datetime]:
     """Return when each group, and each finding, was last spoken of, as far as that still matters."""
     recent = (alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.sent_at > since)
-    found: dict[str, datetime] = {}
-    for column in (alerts.c.group_key, alerts.c.key):
-        query = select(column, func.max(alerts.c.sent_at)).where(*recent).group_by(column)
-        found |= {row[0]: row[1] for row in connection.execute(query)}
-    return found
+    query = select(alerts.c.group_key, alerts.c.key, alerts.c.sent_at).where(*recent).order_by(alerts.c.sent_at)
+    return {name: row.sent_at for row in connection.execute(query) for name in (row.group_key, row.key)}
 
 
 # -- what a channel was never told -------------------------------------------------------------------------------------

@@ -20,11 +20,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Connection,
     and_,
-    bindparam,
     case,
     distinct,
     exists,
@@ -40,7 +38,7 @@ from telnyx_porting.flows.destinations import budget
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record
 from telnyx_porting.ledger.tables import deliveries, events, orders
-from telnyx_porting.ledger.types import Instant, instant, microseconds
+from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
@@ -150,9 +148,7 @@ def at_record(record: Record) -> list[ColumnElement[bool]]:
 
 def is_open() -> ColumnElement[bool]:
     """Return SQL: new, pending or missed."""
-    # Written into the statement itself: SQLite recognises the partial index by its very words.
-    states: BindParameter[list[str]] = bindparam(None, ["pending", "missed"], expanding=True, literal_execute=True)
-    return or_(events.c.delivery.is_(None), events.c.delivery.in_(states))
+    return or_(events.c.delivery.is_(None), events.c.delivery.in_(fixed("pending", "missed")))
 
 
 def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
@@ -213,6 +209,7 @@ def unread(record: Record) -> ColumnElement[bool]:
     new = and_(
         deliveries.c.account == events.c.account,
         deliveries.c.matched.is_(None),
+        deliveries.c.stored_at > EPOCH,  # in the words of the index of what is new
         deliveries.c.source == record.source,
         deliveries.c.ok,
         maybe,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Text, and_, or_, select, type_coerce
 
-from telnyx_porting.flows.findings_seen import EPOCH, HIGH, LOW, Seen, exactly
+from telnyx_porting.flows.findings_seen import HIGH, LOW, Seen
 from telnyx_porting.ledger.tables import events, orders
+from telnyx_porting.ledger.types import EPOCH, exactly
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
 from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, findings, orders
+from telnyx_porting.ledger.types import EPOCH, fixed
 
 if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
@@ -87,16 +88,6 @@ class Look:
         )
 
 
-def fixed(*values: str) -> Any:
-    """Write values into the statement itself, so that a partial index is recognised: ``column.in_(fixed(...))``."""
-    return bindparam(None, list(values), expanding=True, literal_execute=True)
-
-
-def exactly(value: str) -> Any:
-    """Write one value into the statement itself, for a comparison."""
-    return literal(value, literal_execute=True)
-
-
 def order_is_open() -> ColumnElement[bool]:
     """Return the condition of the index on open orders."""
     is_open = or_(
@@ -107,5 +98,4 @@ def order_is_open() -> ColumnElement[bool]:
     return and_(is_open, orders.c.updated_at > EPOCH)
 
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Always true of a time after it, and what lets SQLite prefer the index on what is open to one on everything."""

@@ -102,16 +102,14 @@ def _late_ids(account: str) -> Any:
 
 def _groups(ledger: Ledger, account: str) -> list[list[str]]:
     """Natural keys with work: of new deliveries, and of new events with an unmatched or ambiguous delivery."""
-    new = select(deliveries.c.natural_key).where(
-        deliveries.c.account == account, deliveries.c.matched.is_(None), deliveries.c.natural_key.is_not(None)
-    )
+    new = select(deliveries.c.natural_key).where(deliveries.c.account == account, deliveries.c.matched.is_(None))
     late = (
         select(events.c.natural_key)
         .join(
             deliveries,
             and_(deliveries.c.account == events.c.account, deliveries.c.natural_key == events.c.natural_key),
         )
-        .where(events.c.account == account, is_open(), events.c.natural_key.is_not(None))
+        .where(events.c.account == account, is_open())
         .where(
             or_(
                 deliveries.c.matched == "none",  # also where it was decided between the scan and this look
@@ -120,7 +118,7 @@ def _groups(ledger: Ledger, account: str) -> list[list[str]]:
         )
     )
     with ledger.read() as connection:
-        keys = sorted(set(connection.execute(new).scalars()) | set(connection.execute(late).scalars()))
+        keys = sorted({*connection.execute(new).scalars(), *connection.execute(late).scalars()} - {None})
     return [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
 
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
 from telnyx_porting.errors import NotFoundError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings_seen import EPOCH, exactly
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
+from telnyx_porting.ledger.types import EPOCH, exactly
 from telnyx_porting.models import SPLIT
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def project_events(ledger: Ledger, account: str, now: datetime) -> int:
     query = (
         select(events.c.id, events.c.order_id, events.c.type, events.c.payload_status, events.c.natural_key)
         .where(events.c.account == account, fresh, events.c.created_at > EPOCH)
+        .order_by(events.c.created_at)
         .limit(EVENTS_AT_ONCE)
     )
     while True:
@@ -161,7 +162,7 @@ def project_events(ledger: Ledger, account: str, now: datetime) -> int:
                 rebuild(ledger, connection, account, ids, {}, now)
             for child, parent in children.items():
                 link_split(connection, account, parent, child)
-            _mark(connection, account, rows)
+            _mark(ledger, connection, account, rows)
         total += len(rows)
         if len(rows) < EVENTS_AT_ONCE:
             return total
@@ -177,16 +178,11 @@ def _children(rows: Sequence[Any]) -> dict[str, str]:
     return found
 
 
-def _mark(connection: Connection, account: str, rows: Sequence[Any]) -> None:
-    for batch in chunks(rows, 500):
-        connection.execute(
-            update(events)
-            .where(
-                events.c.account == account,
-                tuple_(events.c.id, events.c.payload_status).in_([(row.id, row.payload_status) for row in batch]),
-            )
-            .values(projected=events.c.payload_status)
-        )
+def _mark(ledger: Ledger, connection: Connection, account: str, rows: Sequence[Any]) -> None:
+    for status in {row.payload_status for row in rows}:
+        for ids in chunks([row.id for row in rows if row.payload_status == status], 500):
+            these = (events.c.account == account, ledger.among(events.c.id, ids), events.c.payload_status == status)
+            connection.execute(update(events).where(*these).values(projected=status))
 
 
 # -- from the API ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func
 
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.delivery import is_open
 from telnyx_porting.flows.destinations import budget
 from telnyx_porting.ledger.tables import events, plans, republishes
 
@@ -60,7 +61,7 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
     columns = (events.c.id, events.c.type, events.c.order_id, events.c.created_at, events.c.arrived_at)
     query = (
         select(*columns, superseded().label("superseded"), tried.label("tries"))
-        .where(events.c.account == account, events.c.delivery == "missed")
+        .where(events.c.account == account, is_open(), events.c.delivery == "missed")
         .where(events.c.sends < most, rested)
         .where(events.c.type != "porting_order.deleted", ~superseded(), ~_spoken_for(now - settings.plan_expires))
         .order_by(events.c.created_at, events.c.id)
@@ -81,7 +82,9 @@ def tries() -> ColumnElement[int]:
 
 def superseded_count(connection: Connection, account: str) -> int:
     """Return how many missed events are left alone because their order has moved on."""
-    query = select(func.count()).where(events.c.account == account, events.c.delivery == "missed", superseded())
+    query = select(func.count()).where(
+        events.c.account == account, is_open(), events.c.delivery == "missed", superseded()
+    )
     return int(connection.execute(query).scalar_one())
 
 

@@ -23,7 +23,7 @@ from telnyx_porting.flows.coverage import SOURCE, sealable
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.store import Stored, store
 from telnyx_porting.ledger.tables import events, feeds, windows
-from telnyx_porting.ledger.types import instant
+from telnyx_porting.ledger.types import exactly, instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent
 
 if TYPE_CHECKING:
@@ -252,9 +252,12 @@ def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, s
     """Look again at events still without a payload that this scan's window did not cover."""
     waiting = (
         select(events.c.id, events.c.created_at)
-        .where(events.c.account == account, events.c.payload_status != "completed", events.c.created_at < since)
+        .where(
+            events.c.account == account, events.c.payload_status != exactly("completed"), events.c.created_at < since
+        )
         .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
-        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
+        # + 0: for the sake of this order SQLite would take the index of all of history
+        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at + 0)
         .limit(REREAD_AT_ONCE)
     )
     with ledger.read() as connection:

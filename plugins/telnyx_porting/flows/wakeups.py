@@ -17,10 +17,10 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 from telnyx_porting.client.checks import is_uuid
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.clock import RECEIVERS, clock_trouble, kept_offset, receiver_ahead
-from telnyx_porting.flows.findings_seen import EPOCH, exactly, fixed
 from telnyx_porting.flows.orders_history import EXCEPTION
 from telnyx_porting.flows.receipts import SOURCE
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
+from telnyx_porting.ledger.types import EPOCH, exactly, fixed
 from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityErr
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.bulk import write_many
 from telnyx_porting.ledger.files import LOCK_WAIT, begin_immediate, copy_to, private
+from telnyx_porting.ledger.statistics import write_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -181,6 +182,8 @@ class Ledger:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7021150315)"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if self.is_sqlite:
+                write_statistics(connection)
 
     def ready(self) -> Ledger:
         """Return self once the schema is this package's; SQLite upgrades itself, PostgreSQL says what to run.

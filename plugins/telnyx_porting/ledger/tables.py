@@ -187,6 +187,7 @@ deliveries = Table(
     Index("porting_deliveries_event", "account", "event_id"),
     Index("porting_deliveries_key", "account", "natural_key"),
     Index("porting_deliveries_order", "account", "order_id"),
+    Index("porting_deliveries_signed", "account", "source", "signed_at"),
 )
 Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where("matched = 'none'"))
 Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where("matched IS NULL"))

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, BindParameter, Dialect, Text, literal
+from sqlalchemy import BigInteger, BindParameter, Dialect, Text, bindparam, literal
 from sqlalchemy.types import TypeDecorator
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MARK = "\x01"  # never the first character of stored plain text
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -21,7 +21,7 @@ def microseconds(value: datetime | timedelta) -> int:
         return value // _MICROSECOND
     if value.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone; the ledger keeps UTC")
-    return (value - _EPOCH) // _MICROSECOND
+    return (value - EPOCH) // _MICROSECOND
 
 
 class Instant(TypeDecorator[datetime]):
@@ -36,7 +36,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn microseconds into an aware datetime."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else EPOCH + timedelta(microseconds=value)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Let plain integers (durations in microseconds) take part in arithmetic."""
@@ -46,6 +46,16 @@ class Instant(TypeDecorator[datetime]):
 def instant(value: datetime) -> BindParameter[datetime]:
     """Return a time as the ledger writes it, for use inside SQL functions, which know no column's type."""
     return literal(value, Instant())
+
+
+def fixed(*values: str) -> Any:
+    """Write values into the statement itself, so that a partial index is recognised: ``column.in_(fixed(...))``."""
+    return bindparam(None, list(values), expanding=True, literal_execute=True)
+
+
+def exactly(value: str) -> Any:
+    """Write one value into the statement itself, for a comparison."""
+    return literal(value, literal_execute=True)
 
 
 class Lossless(TypeDecorator[str]):
