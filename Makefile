@@ -3,6 +3,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# Airflow takes seconds to compile: keep the bytecode (in .venv and __pycache__), whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 ifndef SEED
