@@ -49,11 +49,11 @@ demo: install  ## Sandbox, receiver and Airflow on this machine, one full cycle 
 
 test: install  ## What a change must pass, in minutes; needs nothing but PyPI
 	@echo "seed: $(SEED) (again: make test SEED=$(SEED))"
-	@$(PYTEST) -n 3 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
+	@$(PYTEST) -n 4 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
 
 test-postgres: install  ## Everything that both databases run, on PostgreSQL
 	@echo "seed: $(SEED) (again: make test-postgres SEED=$(SEED))"
-	@$(PYTEST) -n 3 --dist loadgroup -m "postgres and not e2e and not chaos and not bench"
+	@$(PYTEST) -n 4 --dist loadgroup -m "postgres and not e2e and not chaos and not bench"
 
 test-e2e: install  ## Whole processes: Airflow, the receiver, a browser
 	@$(PYTEST) --timeout 600 -m "e2e and not chaos and not bench"

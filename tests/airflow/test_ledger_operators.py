@@ -21,7 +21,8 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, conn_id: str, connect: Callable[..., str]) -> Ledger:
+def ledger(tmp_path: Path, conn_id: str, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()
 

@@ -46,6 +46,7 @@ def ledger(
 ) -> Iterator[Ledger]:
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("TELNYX_PORTING_CONSUMER_OF_RECORD", "receiver")
+    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
     held = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     held.upgrade()
     now = datetime.now(UTC)
