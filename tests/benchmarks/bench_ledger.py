@@ -80,7 +80,7 @@ def merge_sql(names: list[str]) -> str:
 
 def raw_sqlite(path: Path) -> Callable[[list[str], list[tuple[Any, ...]]], None]:
     connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-32768"):
         connection.execute(f"PRAGMA {pragma}")
 
     def write(names: list[str], rows: list[tuple[Any, ...]]) -> None:
