@@ -308,10 +308,8 @@ STORIES = [
     Story(
         "our clock 400 s behind", clock_far_off(400, 400), f"{STOPPED} this machine's clock is 400 s behind Telnyx's"
     ),
-    Story(  # it stops because the receiver, whose clock is right, seems silent
-        "our clock 400 s ahead",
-        clock_far_off(-400, -400),
-        "0 sends, 3 dropped; told: this machine's clock is 400 s ahead of Telnyx's",
+    Story(
+        "our clock 400 s ahead", clock_far_off(-400, -400), f"{STOPPED} this machine's clock is 400 s ahead of Telnyx's"
     ),
     Story(
         "receiver 400 s behind",

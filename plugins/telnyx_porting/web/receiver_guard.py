@@ -29,6 +29,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.connections: dict[GuardedProtocol, None] = {}
+        self.held = 0  # bytes of their unfinished requests
         self.ended: Counter[str] = Counter()  # slow | large | shed | refused
         self._peers: Counter[str] = Counter()
 
@@ -52,6 +53,7 @@ class Guard:
         """Let go of a connection that is closed."""
         if gone in self.connections:
             del self.connections[gone]
+            self.held -= gone.received
             self._peers -= Counter({gone.peer: 1})
 
     def end(self, connection: GuardedProtocol, why: str, last_words: bytes = b"") -> None:
@@ -65,17 +67,23 @@ class Guard:
             connection.transport.abort()
 
     async def watch(self) -> None:
-        """End connections past their deadline, and the largest when unfinished requests hold too much memory."""
+        """End connections past their deadline."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK)
             now = loop.time()
             for connection in [one for one in self.connections if one.deadline and one.deadline < now]:
                 self.end(connection, "slow", _TIMEOUT)
+
+    def hold(self, connection: GuardedProtocol, size: int) -> None:
+        """Keep how much a connection holds; when all hold too much, the largest have to go."""
+        if connection not in self.connections:
+            return
+        self.held += size - connection.received
+        connection.received = size
+        if self.held > UNFINISHED_LIMIT:
             unfinished = sorted(self.connections, key=lambda one: one.received)
-            held = sum(one.received for one in unfinished)
-            while held > UNFINISHED_LIMIT:
-                held -= unfinished[-1].received
+            while self.held > UNFINISHED_LIMIT:
                 self.end(unfinished.pop(), "large")
 
     def _shed(self, candidates: list[GuardedProtocol]) -> bool:
@@ -123,7 +131,9 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self.deadline is None and not self.is_waiting:
             self.deadline = self.loop.time() + HEAD_WITHIN
-        self.received += len(data)
+        self.guard.hold(self, self.received + len(data))
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         if self.received > (HEAD_LIMIT if self.in_head else MESSAGE_LIMIT) and not self.transport.is_closing():
             self.guard.end(self, "large", _TOO_LARGE)
@@ -132,7 +142,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Headers are on their way."""
         super().on_message_begin()
         self.scope["state"]["connection"] = self
-        self.received = 0
+        self.guard.hold(self, 0)
         if self.deadline is None:
             self.deadline = self.loop.time() + HEAD_WITHIN
 
@@ -146,5 +156,5 @@ class GuardedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         super().on_message_complete()
         self.in_head = True
-        self.received = 0
+        self.guard.hold(self, 0)
         self.deadline = None
