@@ -256,8 +256,7 @@ def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, s
             events.c.account == account, events.c.payload_status != exactly("completed"), events.c.created_at < since
         )
         .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
-        # + 0: for the sake of this order SQLite would take the index of all of history
-        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at + 0)
+        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
         .limit(REREAD_AT_ONCE)
     )
     with ledger.read() as connection:
