@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from telnyx_porting.flows import store as flow
 from telnyx_porting.flows.store import store
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import parse_event
@@ -87,6 +88,24 @@ def test_accounts_are_apart_and_doubles_inside_a_batch_are_one(ledger: Ledger) -
     for account in (A, B):
         store(ledger, account, batch, NOW)
     assert len(rows(ledger)) == 600
+
+
+def test_what_another_stored_between_our_look_and_our_write_is_one_row(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = flow._known
+
+    def another_is_faster(*about: Any) -> dict[str, Any]:
+        known = look(*about)
+        monkeypatch.undo()
+        assert store(ledger, A, [event(n, updated_at=later(minutes=5)) for n in range(100, 300)], NOW).new == 200
+        return known
+
+    monkeypatch.setattr(flow, "_known", another_is_faster)
+    store(ledger, A, [event(n) for n in range(200)], NOW)
+    held = rows(ledger)
+    assert len(held) == 300
+    assert {row.updated_at.isoformat() for row in held[100:]} == {later(minutes=5)}
 
 
 POISON = [

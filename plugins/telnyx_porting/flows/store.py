@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, case, or_, select
+from sqlalchemy import Connection, and_, case, or_
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError, StatementError
 
 from telnyx_porting.flows.chunks import chunks
@@ -86,9 +86,8 @@ def store_events(
 def _known(ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
     """Return what is held of these events, as far as it decides whether there is anything to write."""
     lacking = and_(events.c.payload.is_(None), ~events.c.pruned).label("lacking")
-    query = select(events.c.id, events.c.updated_at, events.c.payload_status, lacking).where(
-        events.c.account == account, ledger.among(events.c.id, [event.id for event in batch])
-    )
+    columns = (events.c.id, events.c.updated_at, events.c.payload_status, lacking)
+    query = ledger.held(events, account, [event.id for event in batch], *columns)
     return {row.id: row for row in connection.execute(query)}
 
 
@@ -105,7 +104,7 @@ def _write(
 ) -> Stored:
     if not rows:
         return Stored()
-    if not _upsert(ledger, connection, rows):
+    if not _upsert(ledger, connection, rows, fresh=not known):
         for row in rows:
             _isolated(ledger, connection, row)
     fresh = {row["id"]: row["created_at"] for row in rows if row["id"] not in known}
@@ -114,11 +113,11 @@ def _write(
     return Stored(len(fresh), changed, len(late), min(late, default=None))
 
 
-def _upsert(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]]) -> bool:
+def _upsert(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]], *, fresh: bool = False) -> bool:
     """Write rows; False, and nothing is written, where one of them is refused."""
     try:
         with connection.begin_nested():
-            ledger.upsert(connection, events, rows, change=_forwards(ledger))
+            ledger.upsert(connection, events, rows, change=_forwards(ledger), fresh=fresh)
     except (OperationalError, InternalError, ProgrammingError):
         raise
     except (StatementError, ValueError, TypeError, RecursionError) as error:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import TypeDecorator, column, func, select, text
 
+from telnyx_porting.ledger.types import Lossless
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -19,19 +21,24 @@ def write_many(
     rows: Sequence[Mapping[str, Any]],
     insert: Any,
     on_conflict: Callable[[Any], Any],
+    *,
+    fresh: bool = False,
 ) -> None:
-    """Insert rows: as one driver call, or as one JSON document where the database unpacks one (as fast as COPY).
+    """Insert rows: as one driver call, or as one JSON document where the database unpacks one.
 
     :param rows: all with the same columns.
     :param insert: the database's own insert into the table.
     :param on_conflict: adds to an insert what happens to rows that are held.
+    :param fresh: none of them was held just now, which PostgreSQL's COPY is made for.
     """
     dialect = connection.dialect
     names = [str(column.name) for column in table.c if column.name in rows[0]]
     columns: dict[str, list[Any]] = {}
     for name in names:
         kind = table.c[name].type
-        if isinstance(kind, TypeDecorator):  # ours: what is below them takes text and whole numbers as they are
+        if isinstance(kind, Lossless):
+            columns[name] = kind.bind_all([row[name] for row in rows])
+        elif isinstance(kind, TypeDecorator):  # ours: what is below them takes text and whole numbers as they are
             prepare = kind.process_bind_param
             columns[name] = [prepare(row[name], dialect) for row in rows]
         else:
@@ -44,8 +51,24 @@ def write_many(
         values_of = zip(*[columns[name] for name in compiled.positiontup], strict=True)
         connection.exec_driver_sql(str(compiled), list(values_of))
         return
+    if fresh and _copied(connection, table, columns):
+        return
     document = orjson.dumps([dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)])
     record = func.json_to_recordset(text(":document ::json").bindparams(document=document.decode()))
     fields = [column(name, table.c[name].type) for name in names]
     new = record.table_valued(*fields, name="new").render_derived(with_types=True)
     connection.execute(on_conflict(insert.from_select(names, select(*[new.c[name] for name in names]))))
+
+
+def _copied(connection: Connection, table: Table, columns: dict[str, list[Any]]) -> bool:
+    """Write rows by COPY; False, and nothing is written, where one of them is refused or came to be held meanwhile."""
+    errors: Any = connection.dialect.dbapi
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        with connection.begin_nested(), driver.cursor() as cursor:
+            with cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
+                for row in zip(*columns.values(), strict=True):
+                    copy.write_row(row)
+    except errors.Error:
+        return False
+    return True

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Table,
     Text,
     any_,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityError, ProgrammingError
@@ -218,11 +220,14 @@ class Ledger:
         table: Table,
         rows: Sequence[Mapping[str, Any]],
         change: Mapping[str, Any] | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         """Insert rows; where the key exists apply `change` (column -> value or SQL), or do nothing when it is None.
 
         Rows are de-duplicated (the last wins) and sorted by key: no deadlock between two writers, no row twice in one
         statement. All rows have the same columns. Inside `change`, use :func:`excluded` for the new row's values.
+        With `fresh` none of them was held a moment ago, so that writing them all as new ones is tried first.
         """
         if not rows:
             return
@@ -231,18 +236,35 @@ class Ledger:
         ordered = [unique[identity] for identity in sorted(unique)]
         statement: Any = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
         if len(ordered) >= MANY:
-            write_many(connection, table, ordered, statement, lambda insert: _on_conflict(insert, key, change))
+            write_many(
+                connection, table, ordered, statement, lambda insert: _on_conflict(insert, key, change), fresh=fresh
+            )
         else:
             connection.execute(_on_conflict(statement, key, change), [dict(row) for row in ordered])
 
     def among(self, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
         """Return SQL for `column IN values` with one bound value, however many there are."""
-        prepare = column.type.dialect_impl(self.engine.dialect).bind_processor(self.engine.dialect)
-        texts = list(values) if prepare is None else [prepare(value) for value in values]
+        texts = self._written(column, values)
         if self.is_sqlite:
             each = func.json_each(literal(json.dumps(texts), Text())).table_valued("value")
             return column.in_(select(each.c.value))
         return column == any_(literal(texts, postgresql.ARRAY(Text)))
+
+    def held(self, table: Table, account: str, ids: Sequence[str], *columns: ColumnElement[Any]) -> Select[Any]:
+        """Select what a table with the key (account, id) holds of some ids, with one look at the key for each.
+
+        A PostgreSQL that has never analysed the table would rather read all rows of the account, so it is not asked.
+        """
+        if self.is_sqlite:
+            return select(*columns).where(table.c.account == account, self.among(table.c.id, ids))
+        array = literal(self._written(table.c.id, ids), postgresql.ARRAY(Text))
+        wanted = func.unnest(array).table_valued("id").render_derived("wanted")
+        row = select(*columns).where(table.c.account == account, table.c.id == wanted.c.id).limit(1).lateral("held")
+        return select(*row.c).select_from(wanted.join(row, true()))
+
+    def _written(self, column: ColumnElement[str], values: Sequence[str]) -> list[Any]:
+        prepare = column.type.dialect_impl(self.engine.dialect).bind_processor(self.engine.dialect)
+        return list(values) if prepare is None else [prepare(value) for value in values]
 
     def greatest(self, *values: Any) -> ColumnElement[Any]:
         """Return SQL for the largest of several values (SQLite spells it ``max``)."""

@@ -61,7 +61,7 @@ def same_instant(a: str | None, b: str | None) -> bool:
 def second_of(text: object) -> str | None:
     """Write a time to the whole second, in UTC, without offset: the part every writer agrees on."""
     moment = parse_time(text)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") if moment else None
+    return moment.isoformat(timespec="seconds")[:19] if moment else None
 
 
 def text_of(value: object) -> str | None:
