@@ -24,6 +24,7 @@ import pytest
 
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.client.lanes import Lanes
+from telnyx_porting.client.wire import Wire
 from tests.benchmarks.events_server import START, STEP
 
 if TYPE_CHECKING:
@@ -104,16 +105,16 @@ async def requests_of(url: str, events: int, concurrency: int) -> list[str]:
 
 
 async def raw(url: str, urls: list[str], concurrency: int) -> float:
-    lanes = Lanes(url, concurrency, None)
+    lanes = Lanes(concurrency, Wire(url))
     headers = [("host", httpx.URL(url).netloc.decode()), ("authorization", "Bearer KEY")]
 
     async def get(target: str) -> None:
-        lane = await lanes.acquire(0)
+        await lanes.acquire(0)
         try:
-            response = await lane.transport.handle_async_request(httpx.Request("GET", target, headers=headers))
+            response = await lanes.transport.handle_async_request(httpx.Request("GET", target, headers=headers))
             body = await response.aread()
         finally:
-            lanes.release(lane)
+            lanes.release()
         orjson.loads(body)
 
     one = f"{url}/porting/events?page%5Bsize%5D=1&page%5Bnumber%5D=1"

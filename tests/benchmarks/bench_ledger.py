@@ -80,7 +80,7 @@ def merge_sql(names: list[str]) -> str:
 
 def raw_sqlite(path: Path) -> Callable[[list[str], list[tuple[Any, ...]]], None]:
     connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-32768"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16384"):
         connection.execute(f"PRAGMA {pragma}")
 
     def write(names: list[str], rows: list[tuple[Any, ...]]) -> None:
@@ -307,6 +307,7 @@ def main(quick: bool) -> None:
         small = Ledger(f"sqlite:///{folder / 'small.db'}").ready()
         for batch in blocks(10_000, datetime.now(UTC) - DAY):
             store(small, ACCOUNT, batch, datetime.now(UTC))
+        os.sync()  # a year of polls does not come while gigabytes are written out
         with running_sandbox() as sandbox:
             polls = poll(sandbox, {"small": small, "big": big})
             (few, short), (many, long) = polls["small"], polls["big"]

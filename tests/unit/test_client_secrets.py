@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
 
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.errors import (
+    ConnectError,
     SettingsError,
     StatusError,
     TelnyxError,
 )
+from tests.unit.mirror import StillClock
 from tests.unit.samples import EVENT
 from tests.unit.scripted import KEY, Script, Step, fail, get, ok, republish
 
@@ -122,27 +125,51 @@ async def test_only_uuids_enter_a_path(bad: Any) -> None:
     assert script.requests == []
 
 
+class Proxy:
+    """Notes what it is asked for, and refuses it."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    async def __aenter__(self) -> Self:
+        self.server = await asyncio.start_server(self._refuse, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+
 @pytest.mark.parametrize(
-    ("url", "env", "proxied"),
+    ("url", "variable", "around", "proxied"),
     [
-        ("https://api.telnyx.com/v2", {"HTTPS_PROXY": "http://proxy.test:3128"}, True),
-        ("https://api.telnyx.com/v2", {"HTTPS_PROXY": "http://proxy.test:3128", "NO_PROXY": "telnyx.com"}, False),
-        ("http://127.0.0.1:1/v2", {"HTTP_PROXY": "http://proxy.test:3128"}, False),
-        ("https://api.telnyx.com/v2", {"HTTP_PROXY": "http://proxy.test:3128"}, False),
+        ("https://api.example.test/v2", "HTTPS_PROXY", "", True),
+        ("https://127.0.0.1:1/v2", "HTTPS_PROXY", "127.0.0.1", False),
+        ("http://127.0.0.1:1/v2", "HTTP_PROXY", "", False),
+        ("https://127.0.0.1:1/v2", "HTTP_PROXY", "", False),
     ],
 )
-def test_of_the_environment_only_the_https_proxy_is_used(
-    url: str, env: dict[str, str], proxied: bool, monkeypatch: pytest.MonkeyPatch
+async def test_of_the_environment_only_the_https_proxy_is_used(
+    url: str, variable: str, around: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    seen: list[Any] = []
-    real = httpx.AsyncHTTPTransport
-
-    def watched(**options: Any) -> httpx.AsyncHTTPTransport:
-        seen.append(options["proxy"])
-        return real(**options)
-
-    monkeypatch.setattr(httpx, "AsyncHTTPTransport", watched)
-    AsyncTelnyxClient(KEY, url)
-    assert set(seen) == ({"http://proxy.test:3128"} if proxied else {None})
+    """And it hears where to, no more; what it refuses was certainly not processed."""
+    async with Proxy() as proxy:
+        monkeypatch.setenv(variable, f"http://me:pass@{proxy.address}")
+        monkeypatch.setenv("NO_PROXY", around)
+        async with AsyncTelnyxClient(KEY, url, clock=StillClock()) as client:
+            with pytest.raises(ConnectError) as caught:
+                await client.republish_porting_event(EVENT)
+    assert caught.value.not_processed
+    assert "me:pass" not in "".join(traceback.format_exception(caught.value))
+    assert bool(proxy.heard) is proxied
+    for head in proxy.heard:
+        assert head.startswith(b"CONNECT api.example.test:443 ")
+        assert b"Proxy-Authorization: Basic " in head
+        assert KEY.encode() not in head

@@ -1,7 +1,7 @@
 """
 One request to Telnyx: authentication, pace, retries by verb, and the error an answer means.
 
-httpx's transports are used without its client: there is nothing here to follow redirects, keep cookies or read
+A transport of httpx is used without httpx's client: there is nothing here to follow redirects, keep cookies or read
 ``.netrc``. Of the environment only the proxy for https is used, where it sees no key.
 """
 
@@ -18,7 +18,7 @@ import httpx
 
 from telnyx_porting.client.answers import Answer, status_error
 from telnyx_porting.client.checks import check_number, checked_base_url, checked_key
-from telnyx_porting.client.lanes import CLOSED, Lane, Lanes, Slot
+from telnyx_porting.client.lanes import Lanes, Slot
 from telnyx_porting.client.pacer import Clock, http_date, pacer_for
 from telnyx_porting.errors import (
     ConnectError,
@@ -53,7 +53,7 @@ BACKOFF_CAP = 8.0
 STEPS_TO_THE_SOCKET = 8
 """Turns of the event loop that a request let go takes, at most, until it is written."""
 CONNECT_WITHIN = 10.0
-"""Seconds, at most, for a connection, and again for its TLS."""
+"""Seconds, at most, for a connection, and where a transport has it so, again for its TLS."""
 
 
 class Transport:
@@ -94,7 +94,11 @@ class Transport:
             check_number("requests_per_second", requests_per_second, 0.001, 100_000, "more than 0")
         self.clock = clock
         self.pacer = pacer_for(self.base_url, api_key, clock)
-        self.lanes = Lanes(self.base_url, int(max_concurrency), transport)
+        if transport is None:
+            from telnyx_porting.client.wire import Wire  # aiohttp takes a while, and importing a DAG needs none of it
+
+            transport = Wire(self.base_url)
+        self.lanes = Lanes(int(max_concurrency), transport)
         self.requests_made = 0
         self.clock_offset: timedelta | None = None
         self._pacing = asyncio.Lock()
@@ -131,8 +135,8 @@ class Transport:
         tries = _Tries(self.clock)
         while True:
             try:
-                lane, ticket = await self._grant("GET", path, rank, tries)
-                return await self._read_in_turn(read, await self._send("GET", path, params, lane, ticket))
+                ticket = await self._grant("GET", path, rank, tries)
+                return await self._read_in_turn(read, await self._send("GET", path, params, ticket))
             except TelnyxError as error:
                 await tries.again_or_raise(error, retried=_worth_another_get(error))
 
@@ -153,12 +157,12 @@ class Transport:
         :raises TelnyxError: with ``not_processed`` when it certainly had no effect
         """
         if slot is not None:
-            return await self._send("POST", path, None, *slot.use(), send_by)
+            return await self._send("POST", path, None, slot.use(), send_by)
         tries = _Tries(self.clock)
         while True:
             try:
-                lane, ticket = await self._grant("POST", path, 0.0, tries)
-                return await self._send("POST", path, None, lane, ticket, send_by)
+                ticket = await self._grant("POST", path, 0.0, tries)
+                return await self._send("POST", path, None, ticket, send_by)
             except TelnyxError as error:
                 await tries.again_or_raise(error, retried=isinstance(error, (ConnectError, RateLimitedError)))
 
@@ -168,21 +172,21 @@ class Transport:
 
         :raises RateLimitedError: when the provider's limit lets none go for 90 s
         """
-        lane, ticket = await self._grant("POST", "", 0.0, _Tries(self.clock))
-        return Slot(self.lanes, lane, self.pacer, ticket)
+        ticket = await self._grant("POST", "", 0.0, _Tries(self.clock))
+        return Slot(self.lanes, self.pacer, ticket)
 
     # -- one try -------------------------------------------------------------------------------------------------------
 
-    async def _grant(self, method: str, path: str, rank: float, tries: _Tries) -> tuple[Lane, int]:
+    async def _grant(self, method: str, path: str, rank: float, tries: _Tries) -> int:
         """Wait for a lane, then for the pacer: so those who ask the pacer are few, and asked in order."""
-        lane = await self.lanes.acquire(rank)
+        await self.lanes.acquire(rank)
         tries.start()
         try:
             async with self._pacing:
                 while True:
                     grant = self.pacer.ask(self._rate, self._keep_free)
                     if grant.ticket:
-                        return lane, grant.ticket
+                        return grant.ticket
                     if grant.by_provider and not tries.time_for(grant.wait):
                         raise RateLimitedError(
                             f"the rate limit lets no request go for another {grant.wait:.0f} s",
@@ -192,7 +196,7 @@ class Transport:
                         )
                     await self.clock.sleep(grant.wait)
         except BaseException:
-            self.lanes.release(lane)
+            self.lanes.release()
             raise
 
     async def _send(
@@ -200,26 +204,20 @@ class Transport:
         method: str,
         path: str,
         params: Mapping[str, str] | None,
-        lane: Lane,
         ticket: int,
         send_by: datetime | None = None,
     ) -> Answer:
         """Send once over a granted lane, and release it."""
         try:
-            if self.lanes.closed:
-                raise RuntimeError(CLOSED)
-            connect_within = self._connect_within(method, path, send_by)
-            url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
-            timeouts = {"connect": connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
-            request = httpx.Request(method, url, headers=self._headers, extensions={"timeout": timeouts})
-            self.requests_made += 1
-            lane.busy = True
-            response, body = await self._exchange(request, lane, path, 2 * connect_within)
+            async with self.lanes.on_the_way() as transport:
+                connect_within = self._connect_within(method, path, send_by)
+                url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
+                timeouts = {"connect": connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
+                request = httpx.Request(method, url, headers=self._headers, extensions={"timeout": timeouts})
+                self.requests_made += 1
+                response, body = await self._exchange(request, transport, path, 2 * connect_within)
         finally:
-            lane.busy = False
-            self.lanes.release(lane)
-            if self.lanes.closed:  # on the way: nobody else closes this connection
-                await lane.transport.aclose()
+            self.lanes.release()
         now = self.clock.time()
         headers = response.headers
         date = http_date(headers.get("date"))
@@ -235,14 +233,14 @@ class Transport:
         raise error
 
     async def _exchange(
-        self, request: httpx.Request, lane: Lane, path: str, connect_within: float
+        self, request: httpx.Request, transport: httpx.AsyncBaseTransport, path: str, connect_within: float
     ) -> tuple[httpx.Response, bytes]:
         """Write the request and read the whole answer, or say in our words why not."""
         about: dict[str, Any] = {"method": request.method, "path": path}
         try:
             # The time-out of httpx is one per read: a trickle would never end.
             async with asyncio.timeout(self._timeout + connect_within):
-                response = await lane.transport.handle_async_request(request)
+                response = await transport.handle_async_request(request)
                 try:
                     return response, await _read(response, about)
                 finally:
@@ -267,7 +265,7 @@ class Transport:
         if left <= 0:
             self.pacer.give_back()
             raise NotSentError(f"not sent: it is past {send_by.isoformat()}", method=method, path=path)
-        # The bound applies to the connection and once more to its TLS.
+        # A transport may apply the bound to the connection and once more to its TLS.
         return min(within, left / 2)
 
 

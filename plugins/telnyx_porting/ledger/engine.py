@@ -148,7 +148,7 @@ class Ledger:
                 cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
-            cursor.execute("PRAGMA cache_size=-32768")
+            cursor.execute("PRAGMA cache_size=-16384")
             cursor.close()
 
         @event.listens_for(engine, "begin")
