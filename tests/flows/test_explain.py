@@ -20,15 +20,15 @@ from telnyx_porting.flows.findings import reconcile
 from telnyx_porting.flows.orders import project_events
 from telnyx_porting.flows.plan import Destinations, make_plan
 from telnyx_porting.flows.wakeups import to_look_at, waking
-from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, orders, republishes
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
 from telnyx_porting.models import STATUS_CHANGED
 from telnyx_porting.settings import Settings
 from tests.flows.rows import ACCOUNT, NOW, add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from telnyx_porting.ledger.engine import Ledger
+    from pathlib import Path
 
 ROWS = 6_000  # a query that reads them all takes some steps for each
 STEP = 100
@@ -189,6 +189,22 @@ def test_no_hot_query_reads_all_of_history(filled: Ledger, name: str) -> None:
     assert found, "nothing was asked"
     dear = [f"{asked.steps} steps: {asked}" for asked in found if asked.steps > ROWS / 2]
     assert not dear, "\n\n".join(dear)
+
+
+def test_who_made_the_file_plans_like_those_who_open_it_later(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()
+    short = [
+        (t, i) for t in metadata.sorted_tables for i in t.indexes if i.dialect_options["sqlite"]["where"] is not None
+    ]
+    assert len(short) > 10
+    with explained(ledger) as found, ledger.read() as connection:
+        for table, index in short:
+            held = [f"{column.name} > 0" for column in list(index.columns)[:2]]
+            held.append(f"({index.dialect_options['sqlite']['where']})")
+            connection.execute(
+                text(f"SELECT 1 FROM {table} WHERE {' AND '.join(held)}".replace("account >", "account ="))
+            )
+    assert [index.name for _, index in short if not any(f"INDEX {index.name} " in each.plan for each in found)] == []
 
 
 def test_what_is_held_is_looked_up_by_its_key_before_any_statistics(filled: Ledger) -> None:

@@ -186,6 +186,7 @@ class Ledger:
             command.upgrade(config, "head")
             if self.is_sqlite:
                 write_statistics(connection)
+        self.close()  # a connection plans by the counts it found when it was opened
 
     def ready(self) -> Ledger:
         """Return self once the schema is this package's; SQLite upgrades itself, PostgreSQL says what to run.
