@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from telnyx_porting.client.collector import page_set_aside
 from telnyx_porting.client.pacer import retry_after_seconds
 from telnyx_porting.client.windows import Page
 from telnyx_porting.errors import (
@@ -23,7 +22,7 @@ from telnyx_porting.errors import (
 from telnyx_porting.models import load_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 T = TypeVar("T")
@@ -155,7 +154,7 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
     :raises NotJsonError: when it is not JSON
     :raises EnvelopeError: when it is something else, naming the first bad row
     """
-    with _without_collector():
+    with page_set_aside():
         document = decode_json(answer)
         data = document.get("data") if isinstance(document, dict) else None
         if not isinstance(data, list):
@@ -173,24 +172,6 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
         size=_count(meta.get("page_size")),
         date=answer.date,
     )
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """
-    Let the cyclic garbage collector wait for a page, a millisecond or two.
-
-    A page is thousands of new objects, none of them garbage; in a process as large as Airflow's, looking for some
-    among them again and again costs more than reading the page.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _bad_row(data: list[Any], parse: Callable[[dict[str, Any]], T], answer: Answer) -> EnvelopeError:

@@ -13,16 +13,16 @@ and keeps what is its own by the rows' own time. Rows without a time are kept wh
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import deque
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from telnyx_porting.client.collector import old_objects_set_aside
 from telnyx_porting.client.proof import Reading
 from telnyx_porting.client.windows import SECOND, Span, Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
     from telnyx_porting.client.pacer import Clock
@@ -76,7 +76,7 @@ class Listing(Generic[T]):
 
         :raises IncompleteListing: when a window cannot be proved
         """
-        with _old_objects_set_aside():
+        with old_objects_set_aside():
             async with aclosing(self._windows(since, until)) as windows:
                 async for window in windows:
                     yield window
@@ -124,20 +124,3 @@ class Listing(Generic[T]):
             self._timeless = {k: end for k, end in self._timeless.items() if end is None or end >= horizon}
         rows[first:] = [row for row in rows[first:] if self.id_of(row) not in self._timeless]
         self._timeless.update((self.id_of(row), window.until) for row in rows[first:])
-
-
-@contextmanager
-def _old_objects_set_aside() -> Iterator[None]:
-    """
-    Keep the cyclic garbage collector from looking through all that was there before the listing, again and again.
-
-    A listing makes so many objects that it does; in a process as large as Airflow's that costs half of the time.
-    """
-    if gc.get_freeze_count():  # somebody else's, or another listing's
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
