@@ -49,6 +49,7 @@ def home(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     connect(monkeypatch, "alerts", conn_type="http", host=sandbox.inbox_url, password="S3CRET")
     connect(monkeypatch, "telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "alerts:json")
+    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")  # nobody else shares this account
     monkeypatch.setenv("TELNYX_PORTING_GROUP_WAIT", "0")
     monkeypatch.setenv("TELNYX_PORTING_BUSINESS_DAYS", "mon-sun")
     monkeypatch.setenv("TELNYX_PORTING_BUSINESS_HOURS", "00:00-24:00")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from telnyx_porting.errors import PlanError, ServerError, SettingsError
+from telnyx_porting.errors import AuthenticationError, PlanError, SettingsError
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, findings, plans, republishes
@@ -272,8 +272,8 @@ def test_whoever_is_told_the_time_says_that_a_clock_is_wrong(
         ahead = datetime.now(UTC) + timedelta(seconds=250)
         touch_feed(ledger, connection, ACCOUNT, "receiver", refused=0, clock_offset=0, heartbeat=ahead)
     assert "the receiver's clock is 2" in (told_by(0) or "")
-    sandbox.fault("status", status=500)
-    with pytest.raises(ServerError):
+    sandbox.fault("status", status=401)
+    with pytest.raises(AuthenticationError):
         told_by(400)
     assert "this machine's clock is 400 s behind Telnyx's" in (clock_told(ledger) or ""), "a failing answer tells too"
 

@@ -119,7 +119,8 @@ async def test_a_connection_that_the_provider_closed_is_not_used_again() -> None
     async with Server(accept_and_leave, accept) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
             await client.republish_porting_event(EVENT)
-            while client._transport.lanes.transport._session.connector._conns:  # type: ignore[attr-defined]
+            wire: Any = client._transport.lanes.transport
+            while any(kept.is_connected() for pool in wire._session.connector._conns.values() for kept, _ in pool):
                 await asyncio.sleep(0)
             await client.republish_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (2, 2)

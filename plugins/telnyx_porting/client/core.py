@@ -129,7 +129,15 @@ class Core:
             return page
 
         ask = partial(self._ask, path, read, filters, bounded_by)
-        return Listing(ask, id_of=id_of, time_of=time_of, page_size=page_size, clock=self._clock, path=path)
+        return Listing(
+            ask,
+            id_of=id_of,
+            time_of=time_of,
+            page_size=page_size,
+            lanes=self._transport.lanes.number,
+            clock=self._clock,
+            path=path,
+        )
 
     async def _ask(
         self,

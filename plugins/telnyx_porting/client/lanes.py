@@ -30,6 +30,7 @@ class Lanes:
 
     def __init__(self, number: int, transport: httpx.AsyncBaseTransport) -> None:
         self.transport = transport
+        self.number = number
         self.closed = False
         self._free = number
         self._on_their_way = 0

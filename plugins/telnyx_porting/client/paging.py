@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 ROWS_PER_WINDOW = 3_000
 """Rows a window of a deep list aims at."""
-READ_AHEAD = 4
-"""Windows read at the same time: each waits a while for its last page, and the others keep the lanes busy."""
+READ_AHEAD = 3
+"""Windows read at the same time, and one more for every 8 lanes: while one waits for its last page, others use them."""
 
 
 class Listing(Generic[T]):
@@ -44,6 +44,7 @@ class Listing(Generic[T]):
     :param id_of: a row's id
     :param time_of: a row's time, by which the list is bounded; None: the list has no bounds
     :param page_size: rows asked for per page
+    :param lanes: requests in flight at most
     :param clock: for pauses between readings
     :param path: for errors
     """
@@ -55,6 +56,7 @@ class Listing(Generic[T]):
         id_of: Callable[[T], str],
         time_of: Callable[[T], datetime | None] | None,
         page_size: int,
+        lanes: int,
         clock: Clock,
         path: str,
     ) -> None:
@@ -64,6 +66,7 @@ class Listing(Generic[T]):
         self.page_size = page_size
         self.clock = clock
         self.path = path
+        self.read_ahead = READ_AHEAD + lanes // 8
         self.rows_per_window = ROWS_PER_WINDOW
         self.split_above = ROWS_PER_WINDOW * 5 // 4
         # A list that counts N somewhere is capped nowhere below N.
@@ -86,7 +89,7 @@ class Listing(Generic[T]):
         queue: deque[Span | asyncio.Task[Window[T] | list[Span]]] = deque([Span(since, until)])
         try:
             while queue:
-                for position in range(min(READ_AHEAD, len(queue))):
+                for position in range(min(self.read_ahead, len(queue))):
                     span = queue[position]
                     if isinstance(span, Span):
                         queue[position] = asyncio.create_task(Reading(self, span).read())
