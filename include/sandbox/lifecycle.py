@@ -188,6 +188,7 @@ def live(world: World, order: Order, story: tuple[Step, ...], pace_s: float) -> 
 
 
 def _just_before(world: World, order: Order) -> int:
-    """Give the time something happened: a little before its event is recorded, never before the order."""
+    """Give the time something happened: a little before its event is recorded, and after the order's last change."""
     now = world.now_us()
-    return max(now - 20_000 - world.ids.number(f"lag {now}", 70_000), order.created_us)
+    lag = 20_000 + world.ids.number(f"lag {now}", 70_000)
+    return max(now - lag, min(order.updated_us + SECOND // 1_000, now))
