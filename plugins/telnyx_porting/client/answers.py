@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from telnyx_porting.client.collector import page_set_aside
 from telnyx_porting.client.pacer import retry_after_seconds
 from telnyx_porting.client.windows import Page
 from telnyx_porting.errors import (
@@ -154,15 +153,14 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
     :raises NotJsonError: when it is not JSON
     :raises EnvelopeError: when it is something else, naming the first bad row
     """
-    with page_set_aside():
-        document = decode_json(answer)
-        data = document.get("data") if isinstance(document, dict) else None
-        if not isinstance(data, list):
-            raise EnvelopeError("the answer holds no list data", **answer.about)
-        try:
-            rows = [parse(raw) for raw in data]
-        except (ValueError, AttributeError):
-            raise _bad_row(data, parse, answer) from None
+    document = decode_json(answer)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, list):
+        raise EnvelopeError("the answer holds no list data", **answer.about)
+    try:
+        rows = [parse(raw) for raw in data]
+    except (ValueError, AttributeError):
+        raise _bad_row(data, parse, answer) from None
     meta = document.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     return Page(

@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from telnyx_porting.client.collector import old_objects_set_aside
+from telnyx_porting.client.collector import patient_collector
 from telnyx_porting.client.proof import Reading
 from telnyx_porting.client.windows import SECOND, Span, Window
 
@@ -79,7 +79,7 @@ class Listing(Generic[T]):
 
         :raises IncompleteListing: when a window cannot be proved
         """
-        with old_objects_set_aside():
+        with patient_collector():
             async with aclosing(self._windows(since, until)) as windows:
                 async for window in windows:
                     yield window
