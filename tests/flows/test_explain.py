@@ -211,6 +211,6 @@ def test_what_is_held_is_looked_up_by_its_key_before_any_statistics(filled: Ledg
     """A first look stores a whole history faster than PostgreSQL looks at a table by itself."""
     wanted = [f"e{n:06d}" for n in range(0, ROWS, 20)]
     with explained(filled) as found, filled.read() as connection:
-        held = connection.execute(filled.held(events, ACCOUNT, [*wanted, "nobody"], events.c.id)).scalars().all()
-    assert sorted(held) == wanted
+        held = filled.held(connection, events, ACCOUNT, [*wanted, "nobody"], (events.c.id,))
+    assert sorted(row.id for row in held) == wanted
     assert "pkey" in found[0].plan or "sqlite_autoindex" in found[0].plan, found[0]

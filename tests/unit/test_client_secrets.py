@@ -173,3 +173,20 @@ async def test_of_the_environment_only_the_https_proxy_is_used(
         assert head.startswith(b"CONNECT api.example.test:443 ")
         assert b"Proxy-Authorization: Basic " in head
         assert KEY.encode() not in head
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://me:s3cr3t@h:1",
+        "proxyhost:9",
+        "http://me:s3cr3t@h:99999",
+        "http://m%3Ae:s3cr3t@h:1",
+        "http://€:s3cr3t@h:1",
+    ],
+)
+def test_a_proxy_that_cannot_be_one_is_named_and_not_shown(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(SettingsError, match="^HTTPS_PROXY = ") as caught:
+        AsyncTelnyxClient(KEY)
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from telnyx_porting.client import AsyncTelnyxClient
-from telnyx_porting.errors import ConnectError, RequestTimeout, TransportError
+from telnyx_porting.errors import ConnectError, RequestTimeout, TelnyxError, TransportError
 from tests.unit.mirror import StillClock
 from tests.unit.samples import EVENT
 from tests.unit.scripted import KEY
@@ -115,15 +119,92 @@ async def test_a_republish_that_may_have_been_processed_is_sent_once(ending: End
     assert len(server.requests) == before + 1
 
 
-async def test_a_connection_that_the_provider_closed_is_not_used_again() -> None:
-    async with Server(accept_and_leave, accept) as server:
+@pytest.mark.parametrize("late", [b"429 Too Many Requests", b"404 Not Found", b"202 Accepted", b"408 Request Timeout"])
+async def test_what_comes_unasked_is_no_answer(late: bytes) -> None:
+    """A second POST is sent once, and what it got is its own answer."""
+    said = asyncio.Event()
+
+    async def accept_and_say_more(writer: asyncio.StreamWriter) -> None:
+        await accept(writer)
+        await asyncio.sleep(0.02)  # not in one piece with the answer
+        writer.write(ACCEPTED.replace(b"202 Accepted", late))
+        await writer.drain()
+        said.set()
+
+    async with Server(accept_and_say_more, accept, accept) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
             await client.republish_porting_event(EVENT)
-            wire: Any = client._transport.lanes.transport
-            while any(kept.is_connected() for pool in wire._session.connector._conns.values() for kept, _ in pool):
-                await asyncio.sleep(0)
+            await said.wait()
             await client.republish_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (2, 2)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["the loop saw it", "the loop was busy"])
+def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> None:
+    async def serve() -> tuple[int, int]:
+        async with Server(accept_and_leave, accept) as server:
+            address.append(server.url)
+            ready.set()
+            while len(server.requests) < 2:
+                await asyncio.sleep(0.01)
+            return len(server.requests), server.connections
+
+    async def ask() -> None:
+        async with AsyncTelnyxClient(KEY, address[0], clock=StillClock(), max_concurrency=1) as client:
+            await client.republish_porting_event(EVENT)
+            wire: Any = client._transport.lanes.transport
+            ((kept, _),) = next(iter(wire._session.connector._conns.values()))
+            looking = select.poll()
+            looking.register(kept.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            if busy:
+                assert looking.poll(5_000)  # without giving the loop a turn
+            while not busy and kept.is_connected():
+                await asyncio.sleep(0)
+            await client.republish_porting_event(EVENT)
+
+    address: list[str] = []
+    ready = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        served = beside.submit(asyncio.run, serve())
+        assert ready.wait(10)
+        asyncio.run(ask())
+        assert served.result(10) == (2, 2)
+
+
+async def test_only_what_is_needed_is_sent() -> None:
+    async with Server(accept) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock()) as client:
+            await client.republish_porting_event(EVENT)
+    first, *headers = server.requests[0].decode().strip().split("\r\n")
+    assert first == f"POST /v2/porting/events/{EVENT}/republish HTTP/1.1"
+    assert dict(header.lower().split(": ") for header in headers) == {
+        "host": server.url.removeprefix("http://").removesuffix("/v2"),
+        "authorization": f"bearer {KEY.lower()}",
+        "accept": "application/json",
+        "accept-encoding": "gzip, deflate",
+        "user-agent": "airflow-provider-telnyx-porting",
+        "content-length": "0",
+    }
+
+
+async def test_every_try_of_a_get_is_counted() -> None:
+    async with Server(*[accept, leave] * 9) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
+            await client.republish_porting_event(EVENT)
+            with pytest.raises(TelnyxError):
+                await client.get_porting_event(EVENT)
+            assert client.requests_made == len(server.requests) > 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
+async def test_no_error_holds_a_query_or_the_key(ending: Ending) -> None:
+    async with Server(*[ending] * 9) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), timeout=0.2) as client:
+            with pytest.raises(TelnyxError) as caught:
+                await client.count_porting_events(event_type="porting_order.split")
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
+    assert "filter%5B" not in shown
+    assert KEY not in shown
 
 
 async def test_connections_are_kept() -> None:

@@ -11,6 +11,7 @@ while a list is read it waits for more of them; garbage in cycles is still found
 from __future__ import annotations
 
 import gc
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 YOUNG = 100_000
 """New objects for which the collector waits: somewhat more than the rows that a listing holds are made of."""
 
+_lock = threading.Lock()
 _listings = 0
 _usual = gc.get_threshold()
 
@@ -28,14 +30,16 @@ _usual = gc.get_threshold()
 def patient_collector() -> Iterator[None]:
     """Let the collector wait longer; of several listings at the same time, the last one sets it back."""
     global _listings, _usual
-    if not _listings:
-        _usual = gc.get_threshold()
-        if _usual[0]:  # zero: it is switched off
-            gc.set_threshold(max(YOUNG, _usual[0]), *_usual[1:])
-    _listings += 1
+    with _lock:
+        if not _listings:
+            _usual = gc.get_threshold()
+            if _usual[0]:  # zero: it is switched off
+                gc.set_threshold(max(YOUNG, _usual[0]), *_usual[1:])
+        _listings += 1
     try:
         yield
     finally:
-        _listings -= 1
-        if not _listings:
-            gc.set_threshold(*_usual)
+        with _lock:
+            _listings -= 1
+            if not _listings:
+                gc.set_threshold(*_usual)

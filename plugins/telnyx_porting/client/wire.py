@@ -11,15 +11,18 @@ these sends nothing twice. Whatever else breaks may have been processed.
 
 from __future__ import annotations
 
+import select
 import ssl
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from yarl import URL
+
+from telnyx_porting.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,6 +33,8 @@ BUFFER = 2**20
 """Bytes read ahead: a page and its head come in without a pause."""
 LONGEST_HEADER = 2**16
 """Bytes of one header of an answer."""
+PART = 2**16
+"""Bytes of a body handed on at once: packed, they may be a thousand times as many."""
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -37,12 +42,13 @@ class Wire(httpx.AsyncBaseTransport):
     Connections to one provider, opened when first used, in the event loop that uses them.
 
     :param base_url: decides on TLS and, for https only, on the environment's proxy, which sees no key
+    :raises SettingsError: when that proxy cannot be one
     """
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
-        self.proxy = getproxies().get("https") if secure and not proxy_bypass(parts.hostname or "") else None
+        self._proxy = _proxy() if secure and not proxy_bypass(parts.hostname or "") else None
         self._tls: ssl.SSLContext | bool = ssl.create_default_context() if secure else True
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,7 +69,7 @@ class Wire(httpx.AsyncBaseTransport):
                 headers=request.headers,
                 allow_redirects=False,
                 timeout=timeout,
-                proxy=self.proxy,
+                proxy=self._proxy,
             )
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request)
 
@@ -73,14 +79,51 @@ class Wire(httpx.AsyncBaseTransport):
             await self._session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=self._tls),
+        session = aiohttp.ClientSession(
+            connector=_Connections(limit=0, keepalive_timeout=IDLE, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            skip_auto_headers=["Content-Type"],
             read_bufsize=BUFFER,
             max_line_size=LONGEST_HEADER,
             max_field_size=LONGEST_HEADER,
         )
+        session._retry_connection = False  # a second try is the client's to make: it is paced, and counted
+        return session
+
+
+class _Connections(aiohttp.TCPConnector):
+    """Connections of which one is used again only while it is silent, and still there."""
+
+    async def _get(self, *about: Any) -> Any:
+        # What came unasked would be taken for the answer to the next request; and a close shows here although the
+        # event loop had no time yet to look.
+        while True:
+            kept: Any = await super()._get(*about)
+            if kept is None or not (kept.protocol.should_close or _readable(kept.transport)):
+                return kept
+            kept.close()
+
+
+def _readable(transport: Any) -> bool:
+    waiting = select.poll()
+    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+def _proxy() -> str | None:
+    given = getproxies().get("https")
+    if not given:
+        return None
+    try:
+        url = URL(given)
+        f"{url.user}{url.password}".encode("latin-1")
+        good = url.scheme in ("http", "https") and bool(url.host and url.port) and ":" not in (url.user or "")
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingsError("HTTPS_PROXY", "(not shown)", "a proxy such as http://proxy.example.com:3128")
+    return given
 
 
 class _Body(httpx.AsyncByteStream):
@@ -91,7 +134,7 @@ class _Body(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _in_words_of_httpx():
-            async for part in self._answer.content.iter_any():
+            async for part in self._answer.content.iter_chunked(PART):
                 yield part
 
     async def aclose(self) -> None:
@@ -101,17 +144,16 @@ class _Body(httpx.AsyncByteStream):
 
 @contextmanager
 def _in_words_of_httpx() -> Iterator[None]:
+    """Say what happened, without aiohttp's own error: it may hold headers, a query or the proxy's password."""
     try:
         yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
-    except aiohttp.ClientHttpProxyError as error:  # its text tells the proxy's address, password included
+    except aiohttp.ConnectionTimeoutError:
+        raise httpx.ConnectTimeout("no connection in time") from None
+    except aiohttp.ClientHttpProxyError as error:
         raise httpx.ProxyError(f"the proxy answered {error.status}") from None
-    except aiohttp.ClientProxyConnectionError as error:
-        raise httpx.ProxyError(str(error)) from error
-    except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(str(error)) from error
+    except aiohttp.ClientConnectorError as error:  # its text is the host, the port and the reason
+        raise httpx.ConnectError(str(error)) from error.__cause__
     except TimeoutError as error:  # also aiohttp's own
-        raise httpx.ReadTimeout(str(error)) from error
-    except aiohttp.ClientError as error:
-        raise httpx.ReadError(str(error)) from error
+        raise httpx.ReadTimeout(type(error).__name__) from None
+    except (aiohttp.ClientError, ValueError) as error:
+        raise httpx.ReadError(type(error).__name__) from None

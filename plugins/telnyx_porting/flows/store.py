@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 # Rows per write transaction. On a SQLite file of a million rows it takes about 50 ms on two slow cores, and must stay
 # below 200: a receiver beside it waits that long at most.
 CHUNK = 500
+_LACKING = and_(events.c.payload.is_(None), ~events.c.pruned).label("lacking")
+_HELD = (events.c.id, events.c.updated_at, events.c.payload_status, _LACKING)
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,7 @@ def store_events(
 
 def _known(ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
     """Return what is held of these events, as far as it decides whether there is anything to write."""
-    lacking = and_(events.c.payload.is_(None), ~events.c.pruned).label("lacking")
-    columns = (events.c.id, events.c.updated_at, events.c.payload_status, lacking)
-    query = ledger.held(events, account, [event.id for event in batch], *columns)
-    return {row.id: row for row in connection.execute(query)}
+    return {row.id: row for row in ledger.held(connection, events, account, [event.id for event in batch], _HELD)}
 
 
 def _moved(row: Any, event: PortingEvent) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Row,
     Select,
     Table,
     Text,
     any_,
+    bindparam,
     create_engine,
     event,
     func,
@@ -251,17 +254,13 @@ class Ledger:
             return column.in_(select(each.c.value))
         return column == any_(literal(texts, postgresql.ARRAY(Text)))
 
-    def held(self, table: Table, account: str, ids: Sequence[str], *columns: ColumnElement[Any]) -> Select[Any]:
-        """Select what a table with the key (account, id) holds of some ids, with one look at the key for each.
-
-        A PostgreSQL that has never analysed the table would rather read all rows of the account, so it is not asked.
-        """
-        if self.is_sqlite:
-            return select(*columns).where(table.c.account == account, self.among(table.c.id, ids))
-        array = literal(self._written(table.c.id, ids), postgresql.ARRAY(Text))
-        wanted = func.unnest(array).table_valued("id").render_derived("wanted")
-        row = select(*columns).where(table.c.account == account, table.c.id == wanted.c.id).limit(1).lateral("held")
-        return select(*row.c).select_from(wanted.join(row, true()))
+    def held(
+        self, connection: Connection, table: Table, account: str, ids: Sequence[str], columns: tuple[Any, ...]
+    ) -> Sequence[Row[Any]]:
+        """Return what a table with the key (account, id) holds of some ids."""
+        written = self._written(table.c.id, ids)
+        given = {"account": account, "ids": json.dumps(written) if self.is_sqlite else written}
+        return connection.execute(_held(self.is_sqlite, table, columns), given).all()
 
     def _written(self, column: ColumnElement[str], values: Sequence[str]) -> list[Any]:
         prepare = column.type.dialect_impl(self.engine.dialect).bind_processor(self.engine.dialect)
@@ -316,6 +315,22 @@ class Ledger:
             copy_to(connection.connection.dbapi_connection, target)
 
 
+@cache
+def _held(is_sqlite: bool, table: Table, columns: tuple[Any, ...]) -> Select[Any]:
+    """Select by ids, with one look at the key for each: built once, since such a statement is garbage in a cycle.
+
+    A PostgreSQL that has never analysed the table would rather read all rows of the account, so it is not asked.
+    """
+    mine = table.c.account == bindparam("account")
+    if is_sqlite:
+        each = func.json_each(bindparam("ids", type_=Text())).table_valued("value")
+        return select(*columns).where(mine, table.c.id.in_(select(each.c.value)))
+    wanted = func.unnest(bindparam("ids", type_=postgresql.ARRAY(Text))).table_valued("id").render_derived("wanted")
+    row = select(*columns).where(mine, table.c.id == wanted.c.id).limit(1).lateral("held")
+    return select(*row.c).select_from(wanted.join(row, true()))
+
+
+@cache
 def excluded(name: str) -> ColumnElement[Any]:
     """Return SQL for the value that the conflicting insert wanted to write."""
     return literal_column(f"excluded.{name}")
