@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import ssl
 import struct
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.errors import ConnectError, RequestTimeout, TelnyxError, TransportError
@@ -22,6 +28,7 @@ from tests.unit.scripted import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     Ending = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -31,15 +38,16 @@ ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}"
 class Server:
     """Reads requests whole; each is answered, or ended, as the next of its endings has it."""
 
-    def __init__(self, *endings: Ending) -> None:
+    def __init__(self, *endings: Ending, tls: ssl.SSLContext | None = None) -> None:
         self.endings = list(endings)
+        self.tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
         self.serving: list[Any] = []
 
     async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v2"
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v2"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -212,3 +220,43 @@ async def test_connections_are_kept() -> None:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=2) as client:
             await asyncio.gather(*(client.republish_porting_event(EVENT) for _ in range(20)))
     assert (len(server.requests), server.connections) == (20, 2)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine's own for 127.0.0.1, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    signed = made.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = serialization.Encoding.PEM
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(signed.public_bytes(pem) + key.private_bytes(pem, *plain))
+    return path
+
+
+async def test_connections_are_kept_over_tls_too(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tickets that TLS 1.3 sends by itself do not count as something unasked."""
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
+    async with Server(*[accept] * 9, tls=serving) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
+            for _ in range(9):
+                await client.republish_porting_event(EVENT)
+    assert (len(server.requests), server.connections) == (9, 1)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_no_connection(certificate: Path) -> None:
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate)
+    async with Server(accept, tls=serving) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock()) as client:
+            with pytest.raises(ConnectError, match="certificate") as caught:
+                await client.republish_porting_event(EVENT)
+    assert caught.value.not_processed
+    assert server.requests == []
