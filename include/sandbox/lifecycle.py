@@ -188,7 +188,10 @@ def live(world: World, order: Order, story: tuple[Step, ...], pace_s: float) -> 
 
 
 def _just_before(world: World, order: Order) -> int:
-    """Give the time something happened: a little before its event is recorded, and after the order's last change."""
+    """Give the time something happened: a little before its event is recorded, and after the order's last change.
+
+    In a frozen world, nothing can be later than now.
+    """
     now = world.now_us()
     lag = 20_000 + world.ids.number(f"lag {now}", 70_000)
     return max(now - lag, min(order.updated_us + SECOND // 1_000, now))

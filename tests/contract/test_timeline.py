@@ -141,3 +141,16 @@ def test_listing_is_quick_at_any_depth(sandbox: RunningSandbox, api: httpx.Clien
     }
     assert len(meta.json()["data"]) == 250
     assert meta.elapsed.total_seconds() < 0.5
+
+
+def test_two_changes_of_one_order_are_never_at_the_same_moment(sandbox: RunningSandbox, api: httpx.Client) -> None:
+    """Somebody must be able to tell which is the later, however soon it comes."""
+    sandbox.reset("empty")
+    order = sandbox.order()
+    for number in range(10):
+        sandbox.act(order, "status", value=("exception", "submitted")[number % 2], force=True)
+    for event in api.get("/porting/events", params={"page[size]": 50}).json()["data"]:
+        sandbox.complete(event["id"])
+    events = api.get("/porting/events", params={"page[size]": 50}).json()["data"]
+    moments = [event["payload"]["updated_at"] for event in events if event["event_type"] == catalog.STATUS_CHANGED]
+    assert len(moments) == len(set(moments)) == 10
