@@ -2,7 +2,7 @@
 The wire: aiohttp's connections behind httpx's seam.
 
 The client speaks httpx's types, so a caller may hand in any of its transports. Its own sockets are aiohttp's (which
-Airflow's HTTP provider brings along): a request costs a third of the work, and one pool serves all lanes.
+Airflow's HTTP provider brings along): a request costs about half the work, and one pool serves all lanes.
 
 What counts most here is what an error says. Only what aiohttp raises before a request is begun becomes
 :class:`httpx.ConnectError`, :class:`httpx.ConnectTimeout` or :class:`httpx.ProxyError`: who sends again after one of
