@@ -193,17 +193,17 @@ def test_no_hot_query_reads_all_of_history(filled: Ledger, name: str) -> None:
 
 def test_who_made_the_file_plans_like_those_who_open_it_later(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()
+    # Without counts the order in which indexes were made decides, so a plan alone would tell one time in two.
+    assert ledger.engine.pool.checkedin() == 0, "a connection is older than the counts"  # type: ignore[attr-defined]
     short = [
         (t, i) for t in metadata.sorted_tables for i in t.indexes if i.dialect_options["sqlite"]["where"] is not None
     ]
     assert len(short) > 10
     with explained(ledger) as found, ledger.read() as connection:
         for table, index in short:
-            held = [f"{column.name} > 0" for column in list(index.columns)[:2]]
-            held.append(f"({index.dialect_options['sqlite']['where']})")
-            connection.execute(
-                text(f"SELECT 1 FROM {table} WHERE {' AND '.join(held)}".replace("account >", "account ="))
-            )
+            some = " AND ".join(f"{column.name} > 0" for column in list(index.columns)[1:2]) or "true"
+            holds = index.dialect_options["sqlite"]["where"]
+            connection.execute(text(f"SELECT 1 FROM {table} WHERE account = 'a' AND {some} AND ({holds})"))
     assert [index.name for _, index in short if not any(f"INDEX {index.name} " in each.plan for each in found)] == []
 
 

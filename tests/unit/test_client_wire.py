@@ -15,12 +15,14 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from telnyx_porting.client import AsyncTelnyxClient
+from telnyx_porting.client.wire import PART, Wire
 from telnyx_porting.errors import ConnectError, RequestTimeout, TelnyxError, TransportError
 from tests.unit.mirror import StillClock
 from tests.unit.samples import EVENT
@@ -66,11 +68,6 @@ class Server:
 async def accept(writer: asyncio.StreamWriter) -> None:
     writer.write(ACCEPTED)
     await writer.drain()
-
-
-async def accept_and_leave(writer: asyncio.StreamWriter) -> None:
-    await accept(writer)
-    writer.close()
 
 
 async def leave(writer: asyncio.StreamWriter) -> None:
@@ -130,11 +127,11 @@ async def test_a_republish_that_may_have_been_processed_is_sent_once(ending: End
 @pytest.mark.parametrize("late", [b"429 Too Many Requests", b"404 Not Found", b"202 Accepted", b"408 Request Timeout"])
 async def test_what_comes_unasked_is_no_answer(late: bytes) -> None:
     """A second POST is sent once, and what it got is its own answer."""
-    said = asyncio.Event()
+    heard, said = asyncio.Event(), asyncio.Event()
 
     async def accept_and_say_more(writer: asyncio.StreamWriter) -> None:
         await accept(writer)
-        await asyncio.sleep(0.02)  # not in one piece with the answer
+        await heard.wait()
         writer.write(ACCEPTED.replace(b"202 Accepted", late))
         await writer.drain()
         said.set()
@@ -142,6 +139,7 @@ async def test_what_comes_unasked_is_no_answer(late: bytes) -> None:
     async with Server(accept_and_say_more, accept, accept) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
             await client.republish_porting_event(EVENT)
+            heard.set()
             await said.wait()
             await client.republish_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (2, 2)
@@ -149,6 +147,11 @@ async def test_what_comes_unasked_is_no_answer(late: bytes) -> None:
 
 @pytest.mark.parametrize("busy", [False, True], ids=["the loop saw it", "the loop was busy"])
 def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> None:
+    async def accept_and_leave(writer: asyncio.StreamWriter) -> None:
+        await accept(writer)
+        await asyncio.to_thread(leaving.wait, 10)
+        writer.close()
+
     async def serve() -> tuple[int, int]:
         async with Server(accept_and_leave, accept) as server:
             address.append(server.url)
@@ -164,6 +167,7 @@ def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> 
             ((kept, _),) = next(iter(wire._session.connector._conns.values()))
             looking = select.poll()
             looking.register(kept.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            leaving.set()
             if busy:
                 assert looking.poll(5_000)  # without giving the loop a turn
             while not busy and kept.is_connected():
@@ -171,7 +175,7 @@ def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> 
             await client.republish_porting_event(EVENT)
 
     address: list[str] = []
-    ready = threading.Event()
+    ready, leaving = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as beside:
         served = beside.submit(asyncio.run, serve())
         assert ready.wait(10)
@@ -213,6 +217,22 @@ async def test_no_error_holds_a_query_or_the_key(ending: Ending) -> None:
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
     assert "filter%5B" not in shown
     assert KEY not in shown
+
+
+async def test_a_body_comes_in_small_parts() -> None:
+    """Packed, each may be a thousand times as large, and is looked at before the next."""
+
+    async def much(writer: asyncio.StreamWriter) -> None:
+        writer.write(ACCEPTED.replace(b"2\r\n\r\n{}", b"3000000\r\n\r\n") + b"x" * 3_000_000)
+        await writer.drain()
+
+    async with Server(much) as server:
+        wire = Wire(server.url)
+        response = await wire.handle_async_request(httpx.Request("GET", server.url))
+        sizes = [len(part) async for part in response.aiter_raw()]
+        await wire.aclose()
+    assert sum(sizes) == 3_000_000
+    assert max(sizes) <= PART
 
 
 async def test_connections_are_kept() -> None:
