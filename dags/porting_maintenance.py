@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param
 from telnyx_porting import settings
 from telnyx_porting.operators.porting import (
     TelnyxAuditPortingLedgerOperator,
+    TelnyxFailRunOperator,
     TelnyxMaintainPortingLedgerOperator,
     TelnyxPreflightPortingOperator,
 )
@@ -53,3 +54,4 @@ its log; what is to do becomes a finding.
         task_id="maintain", trigger_rule="all_done", map_index_template="{{ task.telnyx_conn_id }}"
     ).expand(telnyx_conn_id=list(knobs.accounts))
     audit >> maintain
+    [audit, maintain] >> TelnyxFailRunOperator(task_id="any_failed")

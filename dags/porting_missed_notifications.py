@@ -9,6 +9,7 @@ from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
 from telnyx_porting.operators.porting import (
+    TelnyxFailRunOperator,
     TelnyxPlanPortingRepublishOperator,
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReadPortingTableOperator,
@@ -52,5 +53,6 @@ to go by itself.
             skip_when_already_exists=True,
         )
         [evidence, table] >> decide >> plan >> hand_over
+        [evidence, table, decide, plan, hand_over] >> TelnyxFailRunOperator(task_id="any_failed")
 
     look.expand(telnyx_conn_id=list(knobs.accounts))

@@ -11,6 +11,7 @@ from telnyx_porting.operators.forms import republish_form
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
     TelnyxExecutePortingPlanOperator,
+    TelnyxFailRunOperator,
     TelnyxPlanPortingRepublishOperator,
     TelnyxReportPortingPlanOperator,
 )
@@ -54,3 +55,4 @@ arrived stops the plan. *Accepted* is never called *arrived*.
     execute = TelnyxExecutePortingPlanOperator(task_id="execute", execution_timeout=timedelta(hours=6), **one_plan)
     report = TelnyxReportPortingPlanOperator(task_id="report", trigger_rule="all_done", **one_plan)
     plan >> approve >> execute >> report
+    [plan, approve, execute, report] >> TelnyxFailRunOperator(task_id="any_failed")

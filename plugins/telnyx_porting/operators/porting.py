@@ -26,6 +26,7 @@ from telnyx_porting.operators.plans import TelnyxPlanPortingRepublishOperator
 from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
+from telnyx_porting.operators.runs import TelnyxFailRunOperator
 
 __all__ = [
     "TelnyxAlertPortingOrdersOperator",
@@ -33,6 +34,7 @@ __all__ = [
     "TelnyxAuditPortingLedgerOperator",
     "TelnyxBackfillPortingEventsOperator",
     "TelnyxExecutePortingPlanOperator",
+    "TelnyxFailRunOperator",
     "TelnyxGetPortingEventOperator",
     "TelnyxListPortingEventsOperator",
     "TelnyxMaintainPortingLedgerOperator",
