@@ -10,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from telnyx_porting.ledger.engine import Ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -65,6 +68,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # Examples are many and machines differ: a slow one is no failure, and the seed is printed by `make test`.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+class OpenLedger(Protocol):
+    """Opens the ledger in a file, as it is."""
+
+    def __call__(self, path: Path, *, durable: bool = False) -> Ledger: ...
+
+
+@pytest.fixture
+def open_ledger() -> Iterator[OpenLedger]:
+    """Opens ledgers in files; they are closed when the test ends."""
+    from telnyx_porting.ledger.engine import Ledger
+
+    with ExitStack() as stack:
+
+        def opened(path: Path, *, durable: bool = False) -> Ledger:
+            return stack.enter_context(Ledger(f"sqlite:///{path}", durable=durable))
+
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import argparse
 import getpass
 import os
 import sys
-from contextlib import closing
 from datetime import UTC, datetime
 
 from telnyx_porting import settings
@@ -18,9 +17,8 @@ from telnyx_porting.flows.audit import audit
 from telnyx_porting.flows.findings_hands import acknowledge, mute, take, unmute, write_note
 from telnyx_porting.flows.findings_list import listing, pick
 from telnyx_porting.flows.status import status
-from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.engine import LEDGER_URL, Ledger, normalise
 
-LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"
 HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding
 
 
@@ -87,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
         return _settings()
     if options.command == "preflight":
         return _preflight(options.account)
-    with closing(Ledger(_url(options.ledger))) as ledger:
+    with Ledger(_url(options.ledger)) as ledger:
         return _with_ledger(ledger, options, datetime.now(UTC))
 
 

@@ -57,7 +57,7 @@ def context(account: str | None = ACCOUNT, map_index: int = -1, task_id: str = "
 
 def open_findings(tmp_path: Path) -> set[tuple[str, str]]:
     """Account and key of what is open and not taken back."""
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").read() as connection:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger, ledger.read() as connection:
         rows = connection.execute(findings.select()).mappings().all()
     return {(row["account"], row["key"]) for row in rows if row["resolved_at"] is None and row["absent_since"] is None}
 

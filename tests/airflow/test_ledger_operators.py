@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.operators.porting import TelnyxAuditPortingLedgerOperator, TelnyxScanPortingEventsOperator
 
@@ -16,15 +15,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.ledger.engine import Ledger
+    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, conn_id: str, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(
+    tmp_path: Path,
+    conn_id: str,
+    connect: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    open_ledger: OpenLedger,
+) -> Ledger:
     monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()
+    return open_ledger(tmp_path / "ledger.db").ready()
 
 
 def test_that_telnyx_let_old_events_go_is_said_once(ledger: Ledger, sandbox: RunningSandbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from telnyx_porting.errors import AuthenticationError, PlanError, SettingsError
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, findings, plans, republishes
 from telnyx_porting.operators.evidence import table_rows
 from telnyx_porting.operators.porting import (
@@ -30,10 +30,12 @@ from telnyx_porting.settings import load
 from tests.flows.rows import ACCOUNT, add_event, add_feed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.ledger.engine import Ledger
+    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 WEEK = timedelta(days=7)
@@ -42,18 +44,20 @@ CONTEXT: dict[str, Any] = {"dag_run": SimpleNamespace(triggering_user_name="ann"
 
 @pytest.fixture
 def ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_id: str, connect: Callable[..., str]
-) -> Iterator[Ledger]:
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    conn_id: str,
+    connect: Callable[..., str],
+    open_ledger: OpenLedger,
+) -> Ledger:
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("TELNYX_PORTING_CONSUMER_OF_RECORD", "receiver")
     monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
-    held = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    held.upgrade()
+    held = open_ledger(tmp_path / "ledger.db").ready()
     now = datetime.now(UTC)
     add_feed(held, heartbeat=now, covers_from=now - WEEK, proved_at=now - WEEK)
     add_feed(held, "events", watch_from=now - WEEK)
-    yield held
-    held.close()
+    return held
 
 
 def missed(ledger: Ledger, **more: Any) -> str:
@@ -308,10 +312,9 @@ def _table_settings() -> tuple[str, Any]:
 
 def test_a_table_of_your_own(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = tmp_path / "crm.db"
-    with sqlite3.connect(database) as mine:
+    with closing(sqlite3.connect(database, isolation_level=None)) as mine:
         mine.execute("CREATE TABLE hooks (nr INTEGER, at TEXT, payload TEXT)")
         mine.execute("INSERT INTO hooks VALUES (1, datetime('now'), '{}'), (2, '2020-01-01 00:00:00', '{}')")
-    mine.close()
     skipped = TelnyxReadPortingTableOperator(task_id="table")
     with pytest.raises(AirflowSkipException, match="evidence_connection is empty"):
         skipped.execute(CONTEXT)  # type: ignore[arg-type]

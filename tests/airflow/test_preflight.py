@@ -45,8 +45,8 @@ def airflow(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def beat(refused: int = 0) -> None:
     """Let a receiver be alive, and have verified a webhook unless all were refused."""
-    ledger, now = TelnyxLedgerHook().get_ledger(), datetime.now(UTC)
-    with ledger.write() as connection:
+    now = datetime.now(UTC)
+    with TelnyxLedgerHook().get_ledger() as ledger, ledger.write() as connection:
         proved = None if refused else now
         touch_feed(ledger, connection, ACCOUNT, "receiver", heartbeat=now, proved_at=proved, refused=refused)
 
@@ -173,8 +173,7 @@ def test_missing_subscription_is_a_finding_of_its_own(home: RunningSandbox) -> N
 
     def open_now() -> dict[str, str]:
         TelnyxPreflightPortingOperator(task_id="preflight", telnyx_conn_id=ACCOUNT).execute({})  # type: ignore[arg-type]
-        ledger = TelnyxLedgerHook().get_ledger()
-        with ledger.read() as connection:
+        with TelnyxLedgerHook().get_ledger() as ledger, ledger.read() as connection:
             rows = open_findings(connection, ACCOUNT)
         return {row["key"]: row["severity"] for row in rows if row["absent_since"] is None}
 

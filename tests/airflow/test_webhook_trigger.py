@@ -16,7 +16,6 @@ from airflow.sdk.serde import deserialize, serialize
 from telnyx_porting.flows.findings_health import health
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.wakeups import looked_at, to_look_at
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.triggers import webhooks
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 from tests.web.receivers import ACCOUNT, encode, webhook
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.ledger.engine import Ledger
+    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 
@@ -39,8 +40,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{path}").ready()
+def ledger(path: Path, open_ledger: OpenLedger) -> Ledger:
+    return open_ledger(path).ready()
 
 
 @pytest.fixture
@@ -159,14 +160,14 @@ async def test_nothing_is_told_and_nothing_is_made_without_a_ledger(path: Path, 
 
 
 async def test_a_broken_ledger_is_survived(
-    path: Path, looks: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: Path, looks: list[float], monkeypatch: pytest.MonkeyPatch, open_ledger: OpenLedger
 ) -> None:
     monkeypatch.setattr(webhooks, "LONGEST", 0.01)
     path.write_bytes(b"no database" * 1_000)
     async with Watching() as watching:
         await watching.until(lambda: len(looks) >= 4)
         path.unlink()
-        await asyncio.to_thread(lambda: hear(Ledger(f"sqlite:///{path}").ready()))
+        await asyncio.to_thread(lambda: hear(open_ledger(path).ready()))
         await watching.until(lambda: len(watching.told) == 1)
 
 
@@ -175,9 +176,9 @@ async def test_an_impossible_connection_is_survived(monkeypatch: pytest.MonkeyPa
     asked = []
     real = webhooks.TelnyxLedgerHook.aget_ledger
 
-    async def ask(self: Any) -> Ledger:
+    def ask(self: Any) -> Any:
         asked.append(self)
-        return await real(self)
+        return real(self)
 
     monkeypatch.setattr(webhooks.TelnyxLedgerHook, "aget_ledger", ask)
     monkeypatch.setenv("AIRFLOW_CONN_TELNYX_PORTING_LEDGER", json.dumps({"conn_type": "mysql", "host": "db"}))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
+    from tests.conftest import OpenLedger
+
 SETTINGS = load(environ={"TELNYX_PORTING_SETTLE": "0"})
 
 
@@ -86,10 +88,10 @@ def test_a_malformed_id_and_an_unknown_type_never_reach_the_wire(sandbox: Runnin
     assert sandbox.requests()["total"] == 0
 
 
-def test_an_unwritable_ledger_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_ledger_is_named(tmp_path: Path, open_ledger: OpenLedger) -> None:
     path = tmp_path / "no" / "such" / "folder" / "ledger.db"
     with pytest.raises(LedgerError, match=str(path)):
-        Ledger(f"sqlite:///{path}").ready()
+        open_ledger(path).ready()
 
 
 def test_a_ledger_of_a_newer_version_says_to_update(ledger: Ledger) -> None:

@@ -20,7 +20,6 @@ from telnyx_porting.flows.findings import reconcile
 from telnyx_porting.flows.orders import project_events
 from telnyx_porting.flows.plan import Destinations, make_plan
 from telnyx_porting.flows.wakeups import to_look_at, waking
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
 from telnyx_porting.models import STATUS_CHANGED
 from telnyx_porting.settings import Settings
@@ -29,6 +28,9 @@ from tests.flows.rows import ACCOUNT, NOW, add_event, add_feed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from telnyx_porting.ledger.engine import Ledger
+    from tests.conftest import OpenLedger
 
 ROWS = 6_000  # a query that reads them all takes some steps for each
 STEP = 100
@@ -191,8 +193,8 @@ def test_no_hot_query_reads_all_of_history(filled: Ledger, name: str) -> None:
     assert not dear, "\n\n".join(dear)
 
 
-def test_who_made_the_file_plans_like_those_who_open_it_later(tmp_path: Path) -> None:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()
+def test_who_made_the_file_plans_like_those_who_open_it_later(tmp_path: Path, open_ledger: OpenLedger) -> None:
+    ledger = open_ledger(tmp_path / "ledger.db").ready()
     # Without counts the order in which indexes were made decides, so a plan alone would tell one time in two.
     assert ledger.engine.pool.checkedin() == 0, "a connection is older than the counts"  # type: ignore[attr-defined]
     short = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,15 @@ from sqlalchemy import func, select, update
 from telnyx_porting.flows.findings_health import health
 from telnyx_porting.flows.maintenance import maintain
 from telnyx_porting.flows.status import status
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, findings, windows
 from telnyx_porting.settings import Settings
 from tests.flows.rows import ACCOUNT, NOW, add_event
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from telnyx_porting.ledger.engine import Ledger
+    from tests.conftest import OpenLedger
 
 DAY = timedelta(days=1)
 TEXT = {"body": "something a customer wrote " * 300}
@@ -79,10 +82,8 @@ def test_old_windows_are_merged_by_day_and_the_newest_certificates_kept(ledger: 
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Ledger:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    ledger.upgrade()
-    return ledger
+def file(tmp_path: Path, open_ledger: OpenLedger) -> Ledger:
+    return open_ledger(tmp_path / "ledger.db").ready()
 
 
 def test_a_file_gives_its_space_back_and_is_copied_while_in_use(file: Ledger, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_file_gives_its_space_back_and_is_copied_while_in_use(file: Ledger, tm
     assert result.payloads_removed == 800
     assert result.bytes_after < result.bytes_before * 0.6
     assert target.stat().st_mode & 0o777 == 0o600
-    with sqlite3.connect(target) as copy:
+    with closing(sqlite3.connect(target)) as copy:
         assert copy.execute("SELECT count(*) FROM porting_events").fetchone() == (800,)
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert "MiB" in status(file, NOW)

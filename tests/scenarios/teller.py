@@ -21,8 +21,8 @@ def main() -> None:
         os.environ[job["variable"]] = job["failpoint"]
     settings = pickle.loads(bytes.fromhex(job["settings"]))
     clock = Shifted(Path(job["clock"]))
-    with TelnyxClient(job["key"], job["base_url"], clock=clock) as client:
-        tell(Ledger(job["ledger"]), client, settings, clock, job["inbox"])
+    with Ledger(job["ledger"]) as ledger, TelnyxClient(job["key"], job["base_url"], clock=clock) as client:
+        tell(ledger, client, settings, clock, job["inbox"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import func, select, text
@@ -17,6 +19,9 @@ from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger import engine
 from telnyx_porting.ledger.engine import HEAD, Ledger
 from telnyx_porting.ledger.tables import events, feeds
+
+if TYPE_CHECKING:
+    from tests.conftest import OpenLedger
 
 
 @pytest.fixture
@@ -32,10 +37,10 @@ def modes(path: Path) -> dict[str, int]:
     return {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
 
 
-def test_a_file_is_private_from_the_first_byte_and_so_are_sqlites_own(path: Path) -> None:
+def test_a_file_is_private_from_the_first_byte_and_so_are_sqlites_own(open_ledger: OpenLedger, path: Path) -> None:
     before = os.umask(0)
     try:
-        ledger = Ledger(url(path))
+        ledger = open_ledger(path)
         ledger.upgrade()
         with ledger.write() as connection:
             connection.execute(feeds.insert().values(account="a", source="events"))
@@ -45,42 +50,44 @@ def test_a_file_is_private_from_the_first_byte_and_so_are_sqlites_own(path: Path
     assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 384)
 
 
-def test_a_file_that_others_could_read_becomes_private(path: Path) -> None:
-    Ledger(url(path)).upgrade()
+def test_a_file_that_others_could_read_becomes_private(open_ledger: OpenLedger, path: Path) -> None:
+    open_ledger(path).upgrade()
     path.chmod(0o644)
-    assert Ledger(url(path)).ready().version() == HEAD
+    assert open_ledger(path).ready().version() == HEAD
     assert set(modes(path).values()) == {0o600}
 
 
-def test_the_file_is_in_wal_mode_and_can_shrink(path: Path) -> None:
-    ledger = Ledger(url(path)).ready()
+def test_the_file_is_in_wal_mode_and_can_shrink(open_ledger: OpenLedger, path: Path) -> None:
+    ledger = open_ledger(path).ready()
     with ledger.read() as connection:
         pragmas = {
             n: connection.exec_driver_sql(f"PRAGMA {n}").scalar()
             for n in ("journal_mode", "auto_vacuum", "synchronous")
         }
     assert pragmas == {"journal_mode": "wal", "auto_vacuum": 2, "synchronous": 1}
-    with Ledger(url(path), durable=True).read() as connection:
+    with open_ledger(path, durable=True).read() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
-def test_whoever_only_looks_waits_for_no_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_only_looks_waits_for_no_writer(
+    open_ledger: OpenLedger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor does a new process, whose first connection sets the file's modes."""
     monkeypatch.setattr(engine, "LOCK_WAIT", 0)
-    ledger = Ledger(url(path)).ready()
+    ledger = open_ledger(path).ready()
     with ledger.write() as connection:
         connection.execute(feeds.insert().values(account="a", source="events"))
-        with Ledger(url(path)).ready().read() as looking:
+        with open_ledger(path).ready().read() as looking:
             assert looking.execute(feeds.select()).all() == []
 
 
-def test_a_writer_gets_its_turn_beside_one_that_never_stops(path: Path) -> None:
+def test_a_writer_gets_its_turn_beside_one_that_never_stops(open_ledger: OpenLedger, path: Path) -> None:
     """A receiver beside a backfill: SQLite's own waiting would hardly ever ask in the gap."""
-    ledger = Ledger(url(path)).ready()
+    ledger = open_ledger(path).ready()
     stop, waits = threading.Event(), []
 
     def busy() -> None:
-        mine = Ledger(url(path))
+        mine = open_ledger(path)
         while not stop.is_set():
             with mine.write() as connection:
                 connection.execute(text("UPDATE porting_feeds SET error = 'x'"))
@@ -101,7 +108,7 @@ def test_a_writer_gets_its_turn_beside_one_that_never_stops(path: Path) -> None:
     assert max(waits) < 1.5
 
 
-def test_many_processes_may_upgrade_one_new_file_at_once(path: Path) -> None:
+def test_many_processes_may_upgrade_one_new_file_at_once(open_ledger: OpenLedger, path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_upgrade, args=(url(path),)) for _ in range(3)]
     for process in processes:
@@ -109,35 +116,35 @@ def test_many_processes_may_upgrade_one_new_file_at_once(path: Path) -> None:
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert Ledger(url(path)).version() == HEAD
+    assert open_ledger(path).version() == HEAD
 
 
 def _upgrade(address: str) -> None:
-    Ledger(address).ready()
+    with Ledger(address) as ledger:
+        ledger.ready()
 
 
-def test_an_engine_does_not_cross_a_fork(path: Path) -> None:
-    ledger = Ledger(url(path)).ready()
+def test_an_engine_does_not_cross_a_fork(open_ledger: OpenLedger, path: Path) -> None:
+    ledger = open_ledger(path).ready()
     mine = ledger.engine
     ledger._engine = (os.getpid() + 1, mine)
     assert ledger.engine is not mine
     mine.dispose()
-    ledger.close()
 
 
-def test_a_copy_is_made_while_somebody_writes(path: Path, tmp_path: Path) -> None:
-    ledger = Ledger(url(path)).ready()
-    with Ledger(url(path)).write() as connection:
+def test_a_copy_is_made_while_somebody_writes(open_ledger: OpenLedger, path: Path, tmp_path: Path) -> None:
+    ledger = open_ledger(path).ready()
+    with open_ledger(path).write() as connection:
         connection.execute(feeds.insert().values(account="uncommitted", source="events"))
         ledger.back_up(tmp_path / "copy.db")
-    with sqlite3.connect(tmp_path / "copy.db") as copy:
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
         assert copy.execute("SELECT count(*) FROM porting_feeds").fetchone() == (0,)
     with pytest.raises(LedgerError, match="there is no folder"):
         ledger.back_up(tmp_path / "nowhere" / "copy.db")
 
 
-def test_an_older_file_is_copied_before_it_is_upgraded(path: Path) -> None:
-    ledger = Ledger(url(path)).ready()
+def test_an_older_file_is_copied_before_it_is_upgraded(open_ledger: OpenLedger, path: Path) -> None:
+    ledger = open_ledger(path).ready()
     with ledger.write() as connection:
         connection.execute(text("UPDATE porting_ledger_version SET version_num = '0000'"))
     with pytest.raises(Exception, match="0000"):  # there never was such a version
@@ -154,20 +161,20 @@ def test_an_older_file_is_copied_before_it_is_upgraded(path: Path) -> None:
     ],
     ids=["no folder", "a folder", "not writable"],
 )
-def test_an_unwritable_path_is_one_sentence(path: Path, make: object, sentence: str) -> None:
+def test_an_unwritable_path_is_one_sentence(open_ledger: OpenLedger, path: Path, make: object, sentence: str) -> None:
     with pytest.raises(LedgerError, match=sentence) as caught:
-        Ledger(url(make(path))).ready()  # type: ignore[operator]
+        open_ledger(make(path)).ready()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_ledger_is_one_sentence(path: Path) -> None:
+def test_a_file_that_is_no_ledger_is_one_sentence(open_ledger: OpenLedger, path: Path) -> None:
     path.write_bytes(b"something else, and long enough to be looked at as a database" * 20)
     with pytest.raises(LedgerError, match="file is not a database"):
-        Ledger(url(path)).ready()
+        open_ledger(path).ready()
 
 
-def test_a_newer_ledger_says_to_update(path: Path) -> None:
-    ledger = Ledger(url(path)).ready()
+def test_a_newer_ledger_says_to_update(open_ledger: OpenLedger, path: Path) -> None:
+    ledger = open_ledger(path).ready()
     with ledger.write() as connection:
         connection.execute(text("UPDATE porting_ledger_version SET version_num = '9999'"))
     for call in (ledger.ready, ledger.upgrade):
@@ -175,7 +182,9 @@ def test_a_newer_ledger_says_to_update(path: Path) -> None:
             call()
 
 
-@pytest.mark.parametrize("address", ["mysql://root:secret@host/db", "sqlite://", "nonsense", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "address", ["mysql://root:secret@host/db", "sqlite://", "nonsense", "sqlite:///:memory:", "sqlite:///ledger.db"]
+)
 def test_an_impossible_url_is_refused_without_its_password(address: str) -> None:
     with pytest.raises(LedgerError) as caught:
         Ledger(address)
@@ -183,8 +192,8 @@ def test_an_impossible_url_is_refused_without_its_password(address: str) -> None
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 500])
-def test_an_upsert_is_the_same_however_many_rows_it_has(path: Path, count: int) -> None:
-    ledger = Ledger(url(path)).ready()
+def test_an_upsert_is_the_same_however_many_rows_it_has(open_ledger: OpenLedger, path: Path, count: int) -> None:
+    ledger = open_ledger(path).ready()
     rows = [{"account": "a", "source": f"s{n}", "refused": n} for n in range(count)]
     for change in (None, {"refused": 7}):
         with ledger.write() as connection:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, conf
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy import URL
 
 from telnyx_porting.errors import LedgerError
-from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.engine import LEDGER_URL, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 DEFAULT_CONN_ID = "telnyx_porting_ledger"
 _POSTGRES_EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "connect_timeout", "options")
-_SINGLE_HOST = {"LocalExecutor", "airflow.executors.local_executor.LocalExecutor"}
 
 
 class TelnyxLedgerHook(BaseHook):
-    """Resolve the Airflow connection of the ledger.
+    """Open the ledger that the deployment names; nothing is guessed.
 
-    The connection is of type ``postgres`` or ``sqlite`` (host = the file's absolute path). Where none exists and
-    Airflow runs on one host (LocalExecutor), the ledger is the SQLite file ``porting_ledger.db`` in ``AIRFLOW_HOME``.
+    Where the environment says ``TELNYX_PORTING_LEDGER_URL``, that is the ledger of the connection
+    ``telnyx_porting_ledger``, which is then not looked up: no failure to find a connection ever decides which ledger
+    is used. Else the connection, of type ``postgres`` or ``sqlite`` (host = the file's absolute path).
 
     :param ledger_conn_id: Airflow connection id.
     """
@@ -38,41 +41,49 @@ class TelnyxLedgerHook(BaseHook):
     def get_url(self) -> URL | str:
         """Return the ledger's database URL.
 
-        :raises LedgerError: naming the connection to set.
+        :raises LedgerError: naming the connection and the setting.
         """
+        if said := self._said():
+            return said
         try:
             connection = self.get_connection(self.ledger_conn_id)
         except AirflowNotFoundException as error:
-            return _without_connection(self.ledger_conn_id, error)
+            raise self._nowhere() from error
         return _url(self.ledger_conn_id, connection, connection.extra_dejson)
 
-    def get_ledger(self) -> Ledger:
-        """Return the ledger, upgraded (SQLite) or checked (PostgreSQL).
+    @contextmanager
+    def get_ledger(self) -> Iterator[Ledger]:
+        """Open the ledger, upgraded (SQLite) or checked (PostgreSQL), for a ``with`` block.
 
         :raises LedgerError: one sentence on what to set, run or repair.
         """
-        return Ledger(self.get_url()).ready()
+        with Ledger(self.get_url()) as ledger:
+            yield ledger.ready()
 
-    async def aget_ledger(self) -> Ledger:
-        """Return the ledger as it is, for triggers, which only look.
+    @asynccontextmanager
+    async def aget_ledger(self) -> AsyncIterator[Ledger]:
+        """Open the ledger as it is, for triggers, which only look.
 
-        :raises LedgerError: naming the connection to set.
+        :raises LedgerError: naming the connection and the setting.
         """
-        try:
-            connection = await self.aget_connection(self.ledger_conn_id)
-        except AirflowNotFoundException as error:
-            return Ledger(_without_connection(self.ledger_conn_id, error))
-        return Ledger(_url(self.ledger_conn_id, connection, await connection.aextra_dejson()))
+        if not (url := self._said()):
+            try:
+                connection = await self.aget_connection(self.ledger_conn_id)
+            except AirflowNotFoundException as error:
+                raise self._nowhere() from error
+            url = _url(self.ledger_conn_id, connection, await connection.aextra_dejson())
+        with Ledger(url) as ledger:
+            yield ledger
 
+    def _said(self) -> URL | str:
+        return os.environ.get(LEDGER_URL, "") if self.ledger_conn_id == DEFAULT_CONN_ID else ""
 
-def _without_connection(conn_id: str, error: AirflowNotFoundException) -> str:
-    if conf.get("core", "executor") not in _SINGLE_HOST:
-        raise LedgerError(
-            f"set the Airflow connection {conn_id!r} (type postgres): with this executor workers"
-            " run on several hosts, and a SQLite file would not be shared"
-        ) from error
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    return f"sqlite:///{home / 'porting_ledger.db'}"
+    def _nowhere(self) -> LedgerError:
+        setting = f", and {LEDGER_URL} is not set: set one of them" if self.ledger_conn_id == DEFAULT_CONN_ID else ""
+        return LedgerError(
+            f"it is not known where the ledger is: Airflow finds no connection {self.ledger_conn_id!r} (type postgres,"
+            f" or sqlite with the file's absolute path as host){setting}; where it is set, a secrets backend failed"
+        )
 
 
 def _url(conn_id: str, connection: Any, said: dict[str, Any]) -> URL | str:

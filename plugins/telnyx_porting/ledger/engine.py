@@ -47,7 +47,9 @@ from telnyx_porting.ledger.statistics import write_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Self
 
+LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"  # the environment's word on where the ledger is
 HEAD = "0001"
 VERSION_TABLE = "porting_ledger_version"
 MANY = 64  # rows from which an upsert goes to the database as one document or one driver call
@@ -71,6 +73,10 @@ def normalise(url: str | URL) -> URL:
     if parsed.drivername in _POSTGRES:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"} and parsed.database not in (None, "", ":memory:"):
+        if not Path(parsed.database).is_absolute():  # each process would make one where it happens to run
+            raise LedgerError(
+                f"the ledger's file is {parsed.database!r}; expected an absolute path: sqlite:////path/to/ledger.db"
+            )
         return parsed.set(drivername="sqlite+pysqlite")
     raise LedgerError(
         f"the ledger cannot live in {parsed.drivername!r}; expected a sqlite file or a postgresql database"
@@ -80,6 +86,8 @@ def normalise(url: str | URL) -> URL:
 class Ledger:
     """A handle on the ledger; cheap to make, connects when first used, safe in forked processes.
 
+    ``with Ledger(url) as ledger:`` closes it at the end of the block.
+
     :param url: ``sqlite:////absolute/path.db`` or ``postgresql://...``.
     :param durable: commit to disk before a write returns (the receiver answers 200 only then).
     """
@@ -88,6 +96,12 @@ class Ledger:
         self.url = normalise(url)
         self.durable = durable
         self._engine: tuple[int, Engine] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"Ledger({self.url.render_as_string(hide_password=True)})"

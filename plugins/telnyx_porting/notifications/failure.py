@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from telnyx_porting.ledger.engine import Ledger
+
 log = logging.getLogger(__name__)
 
 
@@ -67,8 +69,11 @@ class PortingAlertNotifier(BaseNotifier):
         task, own = context["ti"], getattr(context.get("task"), "telnyx_conn_id", None)
         accounts = settings.load().accounts
         account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
-        ledger, now = TelnyxLedgerHook(self.ledger_conn_id).get_ledger(), datetime.now(UTC)
-        knobs = settings.load(account)
+        with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
+            self._write(ledger, account, own, task)
+
+    def _write(self, ledger: Ledger, account: str, own: str | None, task: Any) -> None:
+        knobs, now = settings.load(account), datetime.now(UTC)
         if knobs.problems:  # then every task fails, and this says why once for all of them
             health(ledger, account, "settings", str(knobs.problems[0]), self.severity, now)
         else:

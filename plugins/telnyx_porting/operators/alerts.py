@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from telnyx_porting.ledger.engine import Ledger
+
 
 class _AlertsOperator(PortingLedgerOperator):
     """The three steps, each of one account; their results are counts, as JSON."""
 
-    def sync(self, full: bool = False) -> dict[str, Any]:
+    def sync(self, ledger: Ledger, full: bool = False) -> dict[str, Any]:
         """Bring the orders up to date."""
-        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
-        with self.client() as client:
+        account, now = self.telnyx_conn_id, datetime.now(UTC)
+        with self.client(ledger) as client:
             result = sync_orders(ledger, account, client, self.settings(), now, full=full)
             keep_exception_types(ledger, account, client, now)
         return asdict(result)
 
-    def reconcile(self) -> dict[str, Any]:
+    def reconcile(self, ledger: Ledger) -> dict[str, Any]:
         """Find what is true now, and queue its alerts."""
-        result = reconcile(self.ledger(), self.telnyx_conn_id, self.settings(), datetime.now(UTC))
+        result = reconcile(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC))
         stats.gauge("telnyx_porting.findings_open", result.open)
         self.log.info(
             "%s: %d findings open; %d opened, %d changed, %d resolved; %d alerts wait",
@@ -47,12 +49,12 @@ class _AlertsOperator(PortingLedgerOperator):
         )
         return asdict(result)
 
-    def send(self) -> dict[str, Any]:
+    def send(self, ledger: Ledger) -> dict[str, Any]:
         """Send what is due."""
-        ledger, account, now = self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        account, now = self.telnyx_conn_id, datetime.now(UTC)
 
         def read_again(ids: Sequence[str]) -> None:
-            with self.client() as client:
+            with self.client(ledger) as client:
                 read_orders(ledger, account, client, ids, now)
 
         result = send_due(ledger, account, self.settings(), now, deliver, read_again)
@@ -72,9 +74,9 @@ class TelnyxSyncPortingOrdersOperator(_AlertsOperator):
         super().__init__(**kwargs)
         self.full = full
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Sync one account."""
-        return self.sync(self.full)
+        return self.sync(ledger, self.full)
 
 
 class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
@@ -83,9 +85,9 @@ class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
     :return: counts, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Look at one account."""
-        return self.reconcile()
+        return self.reconcile(ledger)
 
 
 class TelnyxSendPortingAlertsOperator(_AlertsOperator):
@@ -98,9 +100,9 @@ class TelnyxSendPortingAlertsOperator(_AlertsOperator):
     :return: counts, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Send for one account."""
-        return self.send()
+        return self.send(ledger)
 
 
 class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
@@ -111,14 +113,14 @@ class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
     :return: counts of all three, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Look at one account."""
         told, failure = {}, None
         try:
-            told = self.sync()
+            told = self.sync(ledger)
         except Exception as error:  # raised below
             failure = error
-        told |= self.reconcile() | self.send()
+        told |= self.reconcile(ledger) | self.send(ledger)
         if failure is not None:
             raise failure
         return told

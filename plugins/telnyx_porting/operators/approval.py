@@ -18,6 +18,7 @@ from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.sdk import Context
 
@@ -63,7 +64,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Approve by policy, or wait for a person."""
-        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        with self._ledger() as ledger:
+            return self._decide(context, ledger)
+
+    def _decide(self, context: Context, ledger: Ledger) -> Any:
+        account, now = self.telnyx_conn_id, datetime.now(UTC)
         knobs = settings.load(account).require_valid()
         if knobs.republish_mode == "off":
             raise AirflowSkipException("republish_mode is off: nothing is republished")
@@ -93,7 +98,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         self, context: Context, event: dict[str, Any], *, plan_id: str = "", plan_hash: str = ""
     ) -> Any:
         """Bind the answer to exactly the plan that was shown."""
-        ledger, account, now = self._ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        with self._ledger() as ledger:
+            return self._bind(context, ledger, event, plan_id, plan_hash)
+
+    def _bind(self, context: Context, ledger: Ledger, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
+        account, now = self.telnyx_conn_id, datetime.now(UTC)
         clear(ledger, account, "approval_asked")
         user = event.get("responded_by_user") or {}
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
@@ -108,7 +117,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         plans.approve(ledger, account, plan_id, plan_hash, who or "nobody known", now)
         return {"approved_by": who}
 
-    def _ledger(self) -> Ledger:
+    def _ledger(self) -> AbstractContextManager[Ledger]:
         if not self.plan_id:
             raise PlanError("plan_id: empty, expected the id of a plan")
         return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()

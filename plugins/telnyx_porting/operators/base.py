@@ -15,6 +15,8 @@ from telnyx_porting.hooks.telnyx import TelnyxHook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from airflow.sdk import Context
+
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 class PortingLedgerOperator(BaseOperator):
     """Base of the operators that read or write the ledger of one account.
+
+    A subclass implements :meth:`work`. The ledger is open for one `execute`, however that ends.
 
     :param telnyx_conn_id: Airflow connection of type ``telnyx``; it names the account everywhere. (templated)
     :param ledger_conn_id: Airflow connection of the ledger.
@@ -47,12 +51,20 @@ class PortingLedgerOperator(BaseOperator):
         """
         return settings.load(self.telnyx_conn_id).require_valid()
 
-    def ledger(self) -> Ledger:
-        """Return the ledger, upgraded or checked."""
-        return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()
+    def execute(self, context: Context, event: Any = None) -> Any:
+        """Work with the ledger open; after a deferral this begins anew."""
+        with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
+            return self.work(context, ledger)
+
+    def work(self, context: Context, ledger: Ledger) -> Any:
+        """Do what the operator is for.
+
+        :param ledger: upgraded or checked.
+        """
+        raise NotImplementedError
 
     @contextmanager
-    def client(self) -> Iterator[TelnyxClient]:
+    def client(self, ledger: Ledger) -> Iterator[TelnyxClient]:
         """Open a client that leaves room for other software on the same Telnyx account.
 
         Whatever it is used for, Telnyx tells it the time: a wrong clock becomes a finding.
@@ -63,4 +75,4 @@ class PortingLedgerOperator(BaseOperator):
             try:
                 yield client
             finally:
-                watch_clock(self.ledger(), self.telnyx_conn_id, client.clock_offset)
+                watch_clock(ledger, self.telnyx_conn_id, client.clock_offset)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from telnyx_porting.ledger.engine import Ledger
+
 ROWS_AT_ONCE = 2_000
 
 
@@ -31,10 +33,10 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
     :return: counts and coverage, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Read one account's records."""
-        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
-        with self.client() as client:
+        knobs, account = self.settings(), self.telnyx_conn_id
+        with self.client(ledger) as client:
             try:
                 result = read_deliveries(ledger, account, client, knobs, datetime.now(UTC))
             except (PermissionDeniedError, NotFoundError) as error:
@@ -75,14 +77,14 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
         self.query = query
         self.columns = columns
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Read one account's rows."""
         knobs = self.settings()
         conn_id = self.evidence_conn_id or knobs.evidence_connection
         if not conn_id:
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
-        result = read_table(self.ledger(), self.telnyx_conn_id, f"table:{conn_id}", rows, knobs, datetime.now(UTC))
+        result = read_table(ledger, self.telnyx_conn_id, f"table:{conn_id}", rows, knobs, datetime.now(UTC))
         return as_json(asdict(result))
 
 
@@ -120,9 +122,9 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     :return: verdicts reached, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Decide for one account."""
-        ledger, account = self.ledger(), self.telnyx_conn_id
+        account = self.telnyx_conn_id
         result = settle(ledger, account, self.settings(), datetime.now(UTC))
         for subject, trouble in (("evidence", result.held_back), ("consumer_of_record", result.undecided)):
             if trouble:

@@ -46,11 +46,11 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         self.plan_id = plan_id
         self._killed = False
 
-    def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Advance the plan until it is done, halted, or has to wait for long."""
-        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        knobs, account = self.settings(), self.telnyx_conn_id
         pull = self._pull(ledger, knobs)
-        with self.client() as client:
+        with self.client(ledger) as client:
             while True:
                 step = advance(ledger, account, client, knobs, self.plan_id, go_on=lambda: not self._killed, pull=pull)
                 so_far = progress(ledger, account, self.plan_id)
@@ -98,11 +98,11 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         super().__init__(**kwargs)
         self.plan_id = plan_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Write the report; open a finding when something is not known to have arrived."""
         if not self.plan_id:
             raise AirflowSkipException("no plan was made: nothing to report")
-        ledger, account = self.ledger(), self.telnyx_conn_id
+        account = self.telnyx_conn_id
         result = report(ledger, account, self.plan_id)
         self.log.info("%s", result.markdown)
         clear(ledger, account, "approval_asked")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import JsonValue
 
+    from telnyx_porting.ledger.engine import Ledger
+
 
 class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     """Read what is new in the Events API into the ledger, and seal the window that is proved complete.
@@ -30,11 +32,11 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     :return: counts and bounds of the scan, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Scan one account."""
-        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        knobs, account = self.settings(), self.telnyx_conn_id
         try:
-            with self.client() as client:
+            with self.client(ledger) as client:
                 result = scan(ledger, account, client, knobs, datetime.now(UTC))
         except (AuthenticationError, PermissionDeniedError) as error:
             health(ledger, account, "key_refused", f"Telnyx refuses the key of this connection: {error}", "critical")
@@ -72,11 +74,11 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
         self.since = since
         self.until = until
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Backfill one account."""
         since, until = _time("from", self.since), _time("to", self.until)
-        knobs, ledger = self.settings(), self.ledger()
-        with self.client() as client:
+        knobs = self.settings()
+        with self.client(ledger) as client:
             result = backfill(ledger, self.telnyx_conn_id, client, knobs, datetime.now(UTC), since, until)
         stats.incr("telnyx_porting.events_new", result.new)
         self.log.info("%s: %d events read, %d new", self.telnyx_conn_id, result.read, result.new)
@@ -102,13 +104,13 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         self.until = until
         self.by_ids = by_ids
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def work(self, context: Context, ledger: Ledger) -> list[dict[str, Any]]:
         """Audit one account."""
-        knobs, ledger, account = self.settings(), self.ledger(), self.telnyx_conn_id
+        knobs, account = self.settings(), self.telnyx_conn_id
         since = _time("from", self.since) if self.since else None
         until = _time("to", self.until) if self.until else None
         now = datetime.now(UTC)
-        with self.client() as client:
+        with self.client(ledger) as client:
             results = [audit(ledger, account, client, knobs, now, since, until, str(self.by_ids).lower() == "true")]
             if not (since or until) and (part := audit_tonight(ledger, account, client, knobs, now)):
                 results.append(part)
@@ -130,9 +132,9 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
     :return: counts and sizes, as JSON.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Maintain what belongs to one account."""
-        result = maintain(self.ledger(), self.telnyx_conn_id, self.settings(), datetime.now(UTC))
+        result = maintain(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC))
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
         return _json(asdict(result))
 

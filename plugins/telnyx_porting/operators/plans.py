@@ -78,9 +78,9 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.preview = preview
         self.close = close
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Make or load the plan."""
-        knobs, ledger, account, now = self.settings(), self.ledger(), self.telnyx_conn_id, datetime.now(UTC)
+        knobs, account, now = self.settings(), self.telnyx_conn_id, datetime.now(UTC)
         if self.close:
             self._close(ledger, account, now, _who(context))
         if self.plan_id:
@@ -88,7 +88,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         else:
             ids = self._named(ledger)
             self._check(ledger, account, knobs, now, ids)
-            with self.client() as client:
+            with self.client(ledger) as client:
                 destinations = plans.read_destinations(client)
             found = plans.make_plan(
                 ledger,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,16 @@ from telnyx_porting.operators.retries import POOL
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from telnyx_porting.ledger.engine import Ledger
+
 SUBJECT = "preflight"
 
 
-def check(account: str) -> list[Line]:
-    """Look at one account, with what Airflow must know for it; also for the command line."""
+def check(account: str, ledger: Ledger | None = None) -> list[Line]:
+    """Look at one account, with what Airflow must know for it; also for the command line.
+
+    :param ledger: open already; None: that of the connection.
+    """
     knobs = settings.load(account)
     try:
         client = TelnyxHook(account).get_client(
@@ -36,12 +42,12 @@ def check(account: str) -> list[Line]:
     except SettingsError as error:
         return [Line(False, f"connection {account!r}", str(error))]
     lines = [Line(True, f"connection {account!r} is there ({client.base_url})")]
-    try:
-        ledger = TelnyxLedgerHook().get_ledger()
-    except TelnyxPortingError as error:
-        return [*lines, Line(False, "ledger", str(error))]
-    with client:
-        lines += preflight(ledger, account, client, knobs, datetime.now(UTC))
+    with ExitStack() as stack:
+        try:
+            held = ledger or stack.enter_context(TelnyxLedgerHook().get_ledger())
+        except TelnyxPortingError as error:
+            return [*lines, Line(False, "ledger", str(error))]
+        lines += preflight(held, account, stack.enter_context(client), knobs, datetime.now(UTC))
     return [*lines, *_connections(knobs)]
 
 
@@ -79,17 +85,17 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
     :return: the lines, as text.
     """
 
-    def execute(self, context: Context) -> list[str]:
+    def work(self, context: Context, ledger: Ledger) -> list[str]:
         """Look at one account."""
-        lines = check(self.telnyx_conn_id)
+        lines = check(self.telnyx_conn_id, ledger)
         self.log.info("preflight of %s:\n%s", self.telnyx_conn_id, as_text(lines))
         wrong = [line for line in lines if not line.ok]
-        self._tell(SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
-        self._tell(SUBJECT, [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION], "low")
+        self._tell(ledger, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
+        self._tell(ledger, SUBJECT, [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION], "low")
         return [str(line) for line in lines]
 
-    def _tell(self, subject: str, todo: list[str], severity: str) -> None:
+    def _tell(self, ledger: Ledger, subject: str, todo: list[str], severity: str) -> None:
         if todo:
-            health(self.ledger(), self.telnyx_conn_id, subject, "; ".join(todo)[:600], severity)
+            health(ledger, self.telnyx_conn_id, subject, "; ".join(todo)[:600], severity)
         else:
-            clear(self.ledger(), self.telnyx_conn_id, subject)
+            clear(ledger, self.telnyx_conn_id, subject)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -21,10 +21,12 @@ from telnyx_porting.errors import (
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from telnyx_porting.client import AsyncTelnyxClient
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 MAX_FAILURES = 10  # polls in a row that may fail before a trigger gives up
 MAX_PAUSE = 600.0  # seconds between polls while they fail
 FOR_GOOD = (AuthenticationError, PermissionDeniedError, InvalidRequestError, NotFoundError, SettingsError)
@@ -39,6 +41,19 @@ def pause_after(failures: int, poll_interval: float) -> float:
     :param poll_interval: seconds between polls that succeed
     """
     return max(poll_interval, min(poll_interval * 2.0**failures, MAX_PAUSE)) if failures else poll_interval
+
+
+async def to_the_end(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """
+    Run a function in a thread; when cancelled, wait until it is through: what it uses may be closed after this.
+
+    :param function: short, since a cancelled trigger waits for it
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        await asyncio.wait({running})
 
 
 def error_event(error: Exception) -> dict[str, Any]:

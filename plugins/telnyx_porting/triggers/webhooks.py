@@ -15,7 +15,7 @@ from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
-from telnyx_porting.triggers.polling import pause_after
+from telnyx_porting.triggers.polling import pause_after, to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Collection
@@ -72,24 +72,20 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
         known: set[Receipt] = set()
         told_at, failures = 0.0, 0
         while True:
-            ledger = None
             try:
-                ledger = await TelnyxLedgerHook(self.ledger_conn_id).aget_ledger()
-                while True:
-                    found = await asyncio.to_thread(_look, ledger, frozenset(wrong))
-                    failures = 0
-                    waits = any(receipt != CLOCK for _, receipt in found)
-                    if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
-                        told_at = time.monotonic()
-                        yield TriggerEvent(_counts(found))
-                    known = found
-                    await asyncio.sleep(self.poll_interval)
+                async with TelnyxLedgerHook(self.ledger_conn_id).aget_ledger() as ledger:
+                    while True:
+                        found = await to_the_end(_look, ledger, frozenset(wrong))
+                        failures = 0
+                        waits = any(receipt != CLOCK for _, receipt in found)
+                        if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
+                            told_at = time.monotonic()
+                            yield TriggerEvent(_counts(found))
+                        known = found
+                        await asyncio.sleep(self.poll_interval)
             except Exception as error:  # a watcher that raises is restarted every 2 s, without end
                 failures += 1
                 self.log.warning("The receiver's webhooks cannot be seen (%d in a row): %s", failures, error)
-            finally:
-                if ledger is not None:
-                    ledger.close()
             await asyncio.sleep(min(pause_after(failures, self.poll_interval), LONGEST))
 
     async def _ask_the_time(self, wrong: set[str]) -> None:

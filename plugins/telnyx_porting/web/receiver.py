@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -21,7 +22,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
-from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.engine import LEDGER_URL, Ledger, normalise
 from telnyx_porting.web.receiver_app import Receiver
 from telnyx_porting.web.receiver_guard import Guard
 from telnyx_porting.web.receiver_store import Recorder, describe
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 log = logging.getLogger("telnyx_porting.web.receiver")  # __name__ is "__main__" here
-LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"
 _KEEP_ALIVE = 75  # seconds; longer than a proxy keeps an idle connection, so that the proxy closes it
 _DRAIN = 5  # seconds for what is being received when SIGTERM comes
 
@@ -47,11 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("telnyx_porting").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it logs each bad request
     options = _parser().parse_args(arguments)
+    with ExitStack() as stack:
+        return _run(options, stack)
+
+
+def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     try:
         keys = read_keys(options.key)
-        ledger = Ledger(_ledger_url(options.ledger), durable=True).ready()
-        public = _listen("--port", options.host, options.port)
-        counters = _listen("--counters-port", "127.0.0.1", options.counters_port)
+        ledger = stack.enter_context(Ledger(_ledger_url(options.ledger), durable=True)).ready()
+        public = stack.enter_context(_listen("--port", options.host, options.port))
+        counters = stack.enter_context(_listen("--counters-port", "127.0.0.1", options.counters_port))
     except SettingsError as error:
         log.error("%s", error)
         return 2
