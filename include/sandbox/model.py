@@ -112,6 +112,7 @@ class Delivery:
     webhook: Json
     attempts: list[Attempt] = field(default_factory=list)
     trying: bool = True
+    unmoved_us: int | None = None  # the end that a record keeps although it grows
 
     @property
     def delivered(self) -> bool:
@@ -123,7 +124,7 @@ class Delivery:
 
     @property
     def finished_us(self) -> int:
-        return self.attempts[-1].finished_us
+        return self.unmoved_us or self.attempts[-1].finished_us
 
 
 @dataclass(slots=True)

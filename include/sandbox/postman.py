@@ -143,10 +143,12 @@ class Postman:
         return Parcel(event, part, url, said, republish, fate, first, delivery)
 
     def _earlier(self, event: Event, part: int, url: str) -> Delivery | None:
-        if self.world.switches.republish_delivery != "appended":
+        where = self.world.switches.republish_delivery
+        if where == "new_record":
             return None
         for delivery in self.world.deliveries.values():
             if (delivery.event_id, delivery.part, delivery.url) == (event.id, part, url):
+                delivery.unmoved_us = delivery.finished_us if where == "appended_unmoved" else None
                 return delivery
         return None
 

@@ -31,7 +31,10 @@ CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "republish_webhook_id": (("kept", "new"), "data.id of a republished webhook"),
     "republish_occurred_at": (("kept", "now"), "occurred_at of a republished webhook"),
     "republish_attempt": (("restarts", "continues"), "meta.attempt of a republished webhook"),
-    "republish_delivery": (("new_record", "appended"), "where the attempts of a republish are recorded"),
+    "republish_delivery": (
+        ("new_record", "appended", "appended_unmoved"),
+        "where the attempts of a republish are recorded; unmoved: finished_at stays",
+    ),
     "republish_unsubscribed": (("accepted", "refused"), "republish while nobody is subscribed"),
     "republish_unfinished": (("accepted", "refused", "completes"), "republish while the payload is null"),
     "republish_order_url": (("counts", "ignored"), "the order's webhook_url as a subscription"),

@@ -108,7 +108,8 @@ class Settings(BaseModel):
 
     # Did it arrive?
     consumer_of_record: str = _field(
-        "", "the feed whose deliveries decide: receiver, deliveries:<url prefix> or table:<conn>; empty: found out"
+        "",
+        "the feed whose deliveries decide: receiver, deliveries:<url> (and below), table:<conn>; empty: found out",
     )
     evidence_connection: str = _field(
         "", "Airflow SQL connection with a table of webhooks you received; the feed is called table:<connection>"

@@ -239,9 +239,16 @@ def attempts_with_republish(eyes: Eyes) -> list[int]:
     return [webhook["meta"]["attempt"] for webhook in eyes.sent()]
 
 
-def records_with_republish(eyes: Eyes) -> list[list[str]]:
+def records_with_republish(eyes: Eyes) -> list[tuple[list[str], bool]]:
+    """The tries of each record, and whether it ends with its newest."""
     attempts_with_republish(eyes)
-    return [[attempt["status"] for attempt in record["attempts"]] for record in eyes.deliveries()]
+    return [
+        (
+            [attempt["status"] for attempt in record["attempts"]],
+            record["finished_at"] == record["attempts"][0]["finished_at"],
+        )
+        for record in eyes.deliveries()
+    ]
 
 
 def republish_to_nobody(eyes: Eyes) -> int:

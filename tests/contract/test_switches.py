@@ -73,7 +73,11 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
     "republish_attempt": (looks.attempts_with_republish, {"restarts": [1, 2, 1], "continues": [1, 2, 3]}),
     "republish_delivery": (
         looks.records_with_republish,
-        {"new_record": [["delivered"], ["failed", "failed"]], "appended": [["delivered", "failed", "failed"]]},
+        {
+            "new_record": [(["delivered"], True), (["failed", "failed"], True)],
+            "appended": [(["delivered", "failed", "failed"], True)],
+            "appended_unmoved": [(["delivered", "failed", "failed"], False)],
+        },
     ),
     "republish_unsubscribed": (looks.republish_to_nobody, {"accepted": 204, "refused": 422}),
     "republish_unfinished": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.errors import SettingsError, TelnyxError
+from telnyx_porting.errors import NotFoundError, SettingsError, TelnyxError
+from telnyx_porting.flows import evidence_again
 from telnyx_porting.flows.clock import clock_offset, clock_trouble
 from telnyx_porting.flows.evidence import _Seen, read_deliveries
+from telnyx_porting.flows.evidence_again import AT_ONCE
 from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.republish import Done
 from telnyx_porting.flows.verdicts import settle
-from telnyx_porting.ledger.tables import deliveries
+from telnyx_porting.ledger.tables import deliveries, republishes
 from telnyx_porting.models import parse_delivery
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_event, add_feed, event_row
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 from tests.scenarios.loop import MINUTE, Loop, loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
@@ -110,6 +114,120 @@ def test_records_vouch_no_further_back_than_they_go(sandbox: RunningSandbox, tmp
         assert feed is not None
         age = world.clock.now() - feed["covers_from"]
         assert abs(age - timedelta(minutes=120 if heard else 1)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("order", ["canary_first", "canary_last"])
+def test_what_awaits_a_verdict_is_read_again_before_all_that_is_lost(
+    sandbox: RunningSandbox, tmp_path: Path, order: str
+) -> None:
+    """The provider appends to old records; more are lost than are read again at once, before or after the canary's."""
+    with loop(sandbox, tmp_path) as world:
+        world.use(consumer_of_record=f"deliveries:{world.ear.url}")
+        sandbox.switches(republish_delivery="appended_unmoved")
+        world.begin()
+        world.ear.reachable = False
+        lost = []
+        for count in (1, AT_ONCE + 20) if order == "canary_first" else (AT_ONCE + 20, 1):
+            lost += world.events(count)
+            world.jump(20 * MINUTE)
+            world.look()
+        world.jump(120 * MINUTE)  # the old records are no longer listed among the new
+        world.look()
+        world.ear.reachable = True
+        assert isinstance(world.cycle(), Done)
+        assert world.false_verdicts() == []
+        assert world.verdicts() == {"arrived": len(lost)}
+
+
+class Records:
+    """A provider that keeps records by id, and counts how often each is asked for."""
+
+    def __init__(self, good: Collection[str] = ()) -> None:
+        self.asked: Counter[str] = Counter()
+        self.good = good
+
+    def get_webhook_delivery(self, record_id: str) -> Any:
+        self.asked[record_id] += 1
+        if record_id.startswith("gone"):
+            raise NotFoundError("no such record")
+        status = "delivered" if record_id in self.good else "failed"
+        tries = [{"status": status, "started_at": NOW.isoformat(), "errors": []}]
+        return parse_delivery(
+            {"id": record_id, "status": status, "webhook": {"event_type": "porting_order.split"}, "attempts": tries}
+        )
+
+
+def lost_with_record(ledger: Ledger, record: str, *, awaited: bool = False, **given: Any) -> str:
+    at = NOW - timedelta(hours=3)
+    event = add_event(ledger, **{"delivery": "missed", "created_at": at, **given})
+    add_delivery(ledger, source="deliveries", record_id=record, event_id=event, matched="id", ok=False, stored_at=at)
+    if awaited:
+        add_republish(ledger, event)
+    return event
+
+
+def add_republish(ledger: Ledger, event: str, sent_at: Any = NOW - timedelta(minutes=20), **given: Any) -> None:
+    row = {
+        "account": ACCOUNT, "plan_id": "p", "event_id": event, "position": 0, "wave": 1, "state": "accepted", "n": 1,
+        "owner": "o", "baseline": [], "sent_at": sent_at, "reply_date": sent_at,
+        "due_at": sent_at + timedelta(minutes=15),
+    }  # fmt: skip
+    with ledger.write() as connection:
+        connection.execute(republishes.insert().values(**row | given))
+
+
+def read_again(ledger: Ledger, records: Records, now: Any) -> None:
+    _Seen(ledger, ACCOUNT, now).take(evidence_again.read(ledger, ACCOUNT, records, now))  # type: ignore[arg-type]
+
+
+def test_each_lost_record_has_its_turn_and_none_waits_for_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_again, "AT_ONCE", 10)
+    for number in range(25):
+        lost_with_record(ledger, f"{'gone' if number % 5 == 0 else 'lost'}{number}")
+    for number in range(3):
+        lost_with_record(ledger, f"awaited{number}", awaited=True, delivery=None)
+    lost_with_record(ledger, "lately", delivery="given_up", last_sent_at=NOW - timedelta(hours=2))
+    lost_with_record(ledger, "long_ago", delivery="given_up", last_sent_at=OLD)
+    lost_with_record(ledger, "there", delivery="arrived", arrived_at=OLD)
+    records = Records()
+    for cycle in range(8):
+        before = records.asked.total()
+        read_again(ledger, records, NOW + timedelta(minutes=cycle))
+        assert records.asked.total() - before <= 10
+        assert {records.asked[f"awaited{number}"] for number in range(3)} == {cycle + 1}, "always"
+    others = {name: count for name, count in records.asked.items() if not name.startswith("awaited")}
+    assert len(others) == 26, "also the one given up lately; neither what arrived nor what is history"
+    assert max(others.values()) - min(others.values()) <= 1, "fair"
+
+
+@pytest.mark.parametrize("count", [5, 25])
+def test_nothing_is_covered_while_what_awaits_a_verdict_is_unread(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """More records than one reading takes: the verdict waits for the last of them, however many readings that are."""
+    monkeypatch.setattr(evidence_again, "AT_ONCE", 10)
+    settings = Settings()
+    event = lost_with_record(ledger, "r0", awaited=True, delivery=None)
+    for number in range(1, count):
+        at = NOW - timedelta(hours=3)
+        add_delivery(
+            ledger, source="deliveries", record_id=f"r{number}", event_id=event, matched="id", ok=False, stored_at=at
+        )
+    due = NOW - timedelta(minutes=5)
+    records, readings = Records(), 0
+    while True:
+        with ledger.read() as connection:
+            until = evidence_again.covered(connection, ACCOUNT, settings, NOW)
+        if until == NOW:
+            break
+        assert until < due
+        assert readings < 5
+        read_again(ledger, records, NOW)
+        readings += 1
+    assert readings == -(-count // 10)
+    assert set(records.asked) == {f"r{number}" for number in range(count)}
 
 
 def test_a_wrong_clock_moves_no_coverage_ahead_of_what_was_read(world: Loop) -> None:

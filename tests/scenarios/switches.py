@@ -170,17 +170,18 @@ STORIES = [
     Story("the provider's records decide", pulled(), rows(6), sample=True),
     *[
         Story(f"the provider's records decide, {name}={position}", pulled(**{name: position}), rows(6))
-        for name, position in {
-            "webhook_id": "unrelated",
-            "republish_webhook_id": "new",
-            "republish_delivery": "appended",
-            "delivery_listed": "from_first_try",
-            "delivery_shape": "drifted",
-            "delivery_errors": "objects",
-            "delivery_order": "started_at",
-            "webhook_times": "coarse",
-            "list_meta": "no_totals",
-        }.items()
+        for name, position in (
+            ("webhook_id", "unrelated"),
+            ("republish_webhook_id", "new"),
+            ("republish_delivery", "appended"),
+            ("republish_delivery", "appended_unmoved"),
+            ("delivery_listed", "from_first_try"),
+            ("delivery_shape", "drifted"),
+            ("delivery_errors", "objects"),
+            ("delivery_order", "started_at"),
+            ("webhook_times", "coarse"),
+            ("list_meta", "no_totals"),
+        )
     ],
     Story("the provider's records decide, but list no port-ins", pulled(deliveries_cover="no_port_ins"), "0 sends"),
 ]

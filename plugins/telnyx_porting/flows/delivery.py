@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from telnyx_porting.flows.clock import clock_offset
-from telnyx_porting.flows.destinations import budget
+from telnyx_porting.flows.destinations import below, budget, ends_with
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record
 from telnyx_porting.ledger.tables import deliveries, events, orders
@@ -143,7 +143,7 @@ def proof(record: Record) -> list[ColumnElement[bool]]:
 
 def at_record(record: Record) -> list[ColumnElement[bool]]:
     """Return SQL: the delivery went to the consumer of record."""
-    return [deliveries.c.destination.startswith(record.prefix, autoescape=True)] if record.prefix else []
+    return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
 
 
 def is_open() -> ColumnElement[bool]:
@@ -248,9 +248,9 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
     The provider's records show tries elsewhere and none at the consumer of record; or the order names a URL of its own
     and nothing of this order ever came. Whether such an order is told to the account's channels too is undocumented.
     """
-    ours = orders.c.webhook_url.startswith(record.prefix, autoescape=True) if record.prefix else literal(False)
+    ours = below(orders.c.webhook_url, record.prefix) if record.prefix else literal(False)
     if record.source == "receiver":
-        ours = orders.c.webhook_url.endswith("/webhooks/telnyx/" + events.c.account)
+        ours = ends_with(orders.c.webhook_url, "/webhooks/telnyx/" + events.c.account)
     own_url = exists().where(
         orders.c.account == events.c.account,
         orders.c.id == events.c.order_id,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import ColumnElement, and_, func
+
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 SOURCE = "subscriptions"
+_ENDS = ("", "/", "?")  # what may follow a URL that stands for all below it
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,22 @@ def read_destinations(client: TelnyxClient) -> Destinations:
     webhooks = {s.destination for s in found if s.channel_type == "webhook" and s.status == "enabled"}
     mails = {s.destination for s in found if s.channel_type == "email" and s.status != "deleted"}
     return Destinations(tuple(sorted(filter(None, webhooks))), tuple(sorted(filter(None, mails))))
+
+
+def is_below(url: str, base: str) -> bool:
+    """Whether a destination is this URL or below it: `/hook` is not `/hook-audit`."""
+    return url.startswith(base) and (base.endswith("/") or url[len(base) :][:1] in _ENDS)
+
+
+def below(column: ColumnElement[str], base: str) -> ColumnElement[bool]:
+    """Return SQL for :func:`is_below`; not LIKE, which on SQLite takes one letter case for the other."""
+    same = func.substr(column, 1, len(base)) == base
+    return same if base.endswith("/") else and_(same, func.substr(column, len(base) + 1, 1).in_(_ENDS))
+
+
+def ends_with(column: ColumnElement[str], end: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return SQL: the text ends so, to the letter; in LIKE the `_` of an account's name stands for anything."""
+    return func.substr(column, func.length(column) - func.length(end) + 1) == end
 
 
 def budget(connection: Connection, account: str, settings: Settings) -> int:

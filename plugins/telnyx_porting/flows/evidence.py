@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, null, or_, select
+from sqlalchemy import null, or_, select
 
-from telnyx_porting.errors import NotFoundError, TelnyxError
+from telnyx_porting.errors import TelnyxError
+from telnyx_porting.flows import evidence_again
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.record import KNOWN_FOR
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.ledger.engine import excluded
-from telnyx_porting.ledger.tables import deliveries, events, republishes
+from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SOURCE = "deliveries"
-REREAD_AT_ONCE = 100
 HOLE = timedelta(days=1)  # after a longer silence, older records may be gone: coverage begins anew
 
 
@@ -75,7 +75,7 @@ def read_deliveries(
         )
         for batch in chunks(listed, CHUNK):
             seen.take(batch)
-        seen.take(_reread(ledger, account, client))
+        seen.take(evidence_again.read(ledger, account, client, now))
     except TelnyxError as error:
         with ledger.write() as connection:
             touch_feed(ledger, connection, account, SOURCE, checked_at=now, error=str(error))
@@ -86,6 +86,7 @@ def read_deliveries(
     covered = min(now, until - (measured or timedelta(0))) - settings.settle
     with ledger.write() as connection:
         feed = get_feed(connection, account, SOURCE)
+        covered = evidence_again.covered(connection, account, settings, covered)
         proved = feed["proved_at"] if feed else None
         proved = proved or (now if _holds_any(connection, account) else None)
         begin = feed["covers_from"] if feed and not anew else covered
@@ -212,29 +213,3 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
             "signed_at": record.started_at if record.status != "delivered" else None,
             "error_code": None,
         }
-
-
-def _reread(ledger: Ledger, account: str, client: TelnyxClient) -> Iterator[WebhookDelivery]:
-    """Failed records of events still open: the provider may append attempts to them."""
-    waiting = select(republishes.c.event_id).where(
-        republishes.c.account == account,
-        republishes.c.state.in_(("sending", "accepted", "unknown")),
-        republishes.c.settled_at.is_(None),
-    )
-    awaited = deliveries.c.event_id.in_(waiting)
-    query = (
-        select(deliveries.c.record_id, func.max(deliveries.c.stored_at))
-        .join(events, (events.c.account == deliveries.c.account) & (events.c.id == deliveries.c.event_id))
-        .where(deliveries.c.account == account, deliveries.c.source == SOURCE, ~deliveries.c.ok)
-        .where(events.c.arrived_at.is_(None), or_(awaited, events.c.delivery == "missed"))
-        .group_by(deliveries.c.record_id)
-        .order_by(func.max(deliveries.c.stored_at).desc())
-        .limit(REREAD_AT_ONCE)
-    )
-    with ledger.read() as connection:
-        ids = [row.record_id for row in connection.execute(query) if row.record_id]
-    for delivery_id in ids:
-        try:
-            yield client.get_webhook_delivery(delivery_id)
-        except NotFoundError:
-            log.info("delivery record %s is no longer listed", delivery_id)

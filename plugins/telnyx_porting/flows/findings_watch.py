@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from telnyx_porting.flows.clock import clock_trouble, kept_offset
+from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
 from telnyx_porting.flows.record import find_record
@@ -86,8 +87,8 @@ def _consumer(look: Look) -> Iterator[Seen]:
         deliveries.c.source == "deliveries",
         deliveries.c.signed_at >= look.now - FAILING_FOR,
     )
-    if record is not None and record.source == "deliveries" and record.prefix:
-        query = query.where(deliveries.c.destination.startswith(record.prefix, autoescape=True))
+    if record is not None and record.source == "deliveries":
+        query = query.where(*at_record(record))
     row = look.connection.execute(query).one()
     if row.failed is not None and row.all == row.failed and row.all >= ENOUGH:
         text = "every notification of the last half hour failed at its destination: the consumer seems to be down"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, RowMapping, distinct, func, select
 
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.destinations import is_below
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record, why_no_record
 from telnyx_porting.ledger.tables import deliveries, orders
@@ -80,7 +81,7 @@ def _decides(connection: Connection, account: str, record: Record | None, url: s
     if record is None:
         return False
     if record.prefix:
-        return url.startswith(record.prefix)
+        return is_below(url, record.prefix)
     if url.endswith(f"/webhooks/telnyx/{account}"):
         return record.source == "receiver"
     query = select(deliveries.c.source_id).where(

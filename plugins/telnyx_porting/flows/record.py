@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from telnyx_porting.flows import outages
 from telnyx_porting.flows.clock import RECEIVERS, clock_offset, clock_trouble, kept_offset
+from telnyx_porting.flows.destinations import is_below
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import deliveries, events
 
@@ -32,7 +33,7 @@ class Record:
     """What decides, for one account."""
 
     source: str
-    prefix: str  # of the destination; empty = any
+    prefix: str  # the destination, or what it is below; empty = any
     covers_from: datetime
     covered_until: datetime
     outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
@@ -126,7 +127,7 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
     feed = get_feed(connection, account, "deliveries")
     found = sorted(destinations_seen(feed, now)) if feed is not None else []
     if source == "deliveries":
-        return tuple(url for url in found if url.startswith(prefix))
+        return tuple(url for url in found if not prefix or is_below(url, prefix))
     mine = select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == source)
     return tuple(
         url for url in found if connection.execute(mine.where(deliveries.c.destination == url).limit(1)).first()

@@ -8,7 +8,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_,
 from sqlalchemy.exc import IntegrityError
 
 from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.delivery import unread
 from telnyx_porting.flows.plan_select import superseded
+from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.republish_gate import Allowance, allowance, of_plan, paced
 from telnyx_porting.flows.verdicts import charge
 from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
@@ -73,7 +75,7 @@ def claim(
             if (reason := _not_needed(connection, account, plan_id, event_id)) is not None:
                 _drop(connection, account, plan_id, event_id, now, reason)
                 return False
-            if _unread_evidence(connection, account, event_id):
+            if _unread_evidence(connection, account, event_id, settings, now):
                 return False  # it stays planned; the next look decides
             return _write(connection, row, owner, granted.wave, offset, now)
     except IntegrityError:  # another plan's send of this event is unresolved
@@ -138,21 +140,13 @@ def _not_needed(connection: Connection, account: str, plan_id: str, event_id: st
     return None if delivery == "missed" else f"no longer missed: {delivery}"
 
 
-def _unread_evidence(connection: Connection, account: str, event_id: str) -> bool:
-    """Whether a good delivery that may be this event's came in since the last look."""
-    query = (
-        select(deliveries.c.source_id)
-        .join(
-            events,
-            and_(
-                events.c.account == deliveries.c.account,
-                or_(events.c.id == deliveries.c.webhook_id, events.c.natural_key == deliveries.c.natural_key),
-            ),
-        )
-        .where(deliveries.c.account == account, deliveries.c.matched.is_(None), deliveries.c.ok)
-        .where(events.c.id == event_id)
-    )
-    return connection.execute(query.limit(1)).first() is not None
+def _unread_evidence(connection: Connection, account: str, event_id: str, settings: Settings, now: datetime) -> bool:
+    """Whether a good delivery to the consumer of record that may be this event's came in since the last look."""
+    record = find_record(connection, account, settings, now)
+    if record is None:
+        return False
+    query = select(events.c.id).where(events.c.account == account, events.c.id == event_id, unread(record))
+    return connection.execute(query).first() is not None
 
 
 def _drop(connection: Connection, account: str, plan_id: str, event_id: str, now: datetime, reason: str) -> None:

@@ -183,7 +183,8 @@ deliveries = Table(
     Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
     Column("stored_at", Instant, nullable=False),
     Column("error_code", Text),
-    Column("looked_at", Instant),  # on `receiver`: when its order was looked at because of it; null = not yet
+    # on `receiver`: when its order was looked at because of it; on `deliveries`: when the record was read again
+    Column("looked_at", Instant),
     Index("porting_deliveries_event", "account", "event_id"),
     Index("porting_deliveries_key", "account", "natural_key"),
     Index("porting_deliveries_order", "account", "order_id"),

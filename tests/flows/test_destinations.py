@@ -1,0 +1,165 @@
+"""Which destination is the consumer of record: a URL and what is below it, nothing beside it, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import literal, select
+
+from telnyx_porting.flows.delivery import decide
+from telnyx_porting.flows.destinations import below, ends_with, is_below
+from telnyx_porting.flows.findings_see import see
+from telnyx_porting.flows.findings_seen import Look
+from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.plan_words import _decides
+from telnyx_porting.flows.record import find_record
+from telnyx_porting.flows.republish_claim import _unread_evidence
+from telnyx_porting.ledger.tables import orders
+from telnyx_porting.settings import Settings
+from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
+
+HOOK = "https://crm.example/hook"
+CRM = Settings(consumer_of_record=f"deliveries:{HOOK}")
+TABLE = [
+    (HOOK, HOOK, True),
+    (f"{HOOK}/", HOOK, True),
+    (f"{HOOK}/a", HOOK, True),
+    (f"{HOOK}?key=1", HOOK, True),
+    (f"{HOOK}-audit", HOOK, False),
+    (f"{HOOK}s", HOOK, False),
+    (f"{HOOK}.old", HOOK, False),
+    ("https://crm.example/Hook", HOOK, False),
+    ("https://crm.example", HOOK, False),
+    (f"{HOOK}/a", f"{HOOK}/", True),
+    (HOOK, f"{HOOK}/", False),
+    ("https://crm.example.org/hook", "https://crm.example", False),
+    (HOOK, "https://crm.example", True),
+    ("https://crm.example/aXb", "https://crm.example/a_b", False),
+    ("https://crm.example/aXb/c", "https://crm.example/a_b", False),
+    ("https://crm.example/a%20b", "https://crm.example/a%", False),
+    ("https://crm.example/a\\b", "https://crm.example/a", False),
+]
+
+
+def in_sql(ledger: Ledger, condition: Any) -> bool:
+    with ledger.read() as connection:
+        return bool(connection.execute(select(literal(1)).where(condition)).first())
+
+
+@pytest.mark.parametrize(("url", "base", "expected"), TABLE)
+def test_what_is_below(ledger: Ledger, url: str, base: str, expected: bool) -> None:
+    assert is_below(url, base) is expected
+    assert in_sql(ledger, below(literal(url), base)) is expected
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(base=st.text("aA_%\\/?é", min_size=1, max_size=4), more=st.text("aA_%\\/?é", max_size=3))
+@example(base="_", more="")
+def test_both_databases_and_python_agree(ledger: Ledger, base: str, more: str) -> None:
+    """To the letter: no wildcard, no other case, and only at a border of the path."""
+    for url in (base + more, more + base, base.swapcase() + more, "x" + base):
+        begins = url[: len(base)] == base
+        border = base[-1] == "/" or len(url) == len(base) or url[len(base)] in "/?"
+        assert is_below(url, base) == (begins and border), (url, base)
+        assert in_sql(ledger, below(literal(url), base)) == (begins and border), (url, base)
+        assert in_sql(ledger, ends_with(literal(url), literal(base))) == (url[-len(base) :] == base), (url, base)
+
+
+@pytest.fixture
+def watched(ledger: Ledger) -> None:
+    """Deliveries are proved, and go to several places."""
+    add_feed(ledger, "events", watch_from=OLD)
+    known = {url: NOW.isoformat() for url, _, _ in TABLE}
+    add_feed(ledger, "deliveries", known=known)
+    for _ in range(3):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)
+
+
+@pytest.mark.usefixtures("watched")
+def test_another_destination_of_the_same_beginning_decides_nothing(ledger: Ledger) -> None:
+    """Everything that asks who decides means the same destinations."""
+    events = {}
+    for url in {url for url, base, _ in TABLE if base == HOOK}:
+        events[url] = add_event(ledger)
+        add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=url)
+        add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=HOOK, ok=False)
+    match(ledger, ACCOUNT)
+    decide(ledger, ACCOUNT, CRM, NOW)
+    with ledger.read() as connection:
+        record = find_record(connection, ACCOUNT, CRM, NOW)
+        assert record is not None
+        wrong = [
+            url
+            for url, base, expected in TABLE
+            if base == HOOK
+            and {
+                event_row(ledger, events[url]).delivery == "arrived",
+                url in record.urls,
+                _decides(connection, ACCOUNT, record, url),
+            }
+            != {expected}
+        ]
+    assert wrong == []
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize(("beside", "told"), [(f"{HOOK}-audit", False), (f"{HOOK}/a", True)])
+def test_who_else_fails_does_not_make_the_consumer_fail(ledger: Ledger, beside: str, told: bool) -> None:
+    for _ in range(6):
+        add_delivery(ledger, source="deliveries", ok=False, destination=beside, signed_at=NOW - timedelta(minutes=5))
+    with ledger.read() as connection:
+        found = see(Look(connection, ACCOUNT, CRM, NOW))
+    assert ("health:consumer" in found) == told
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize(("own", "state"), [(f"{HOOK}-audit", "undetermined"), (f"{HOOK}/a", "missed")])
+def test_an_orders_own_url_beside_ours_is_another(ledger: Ledger, own: str, state: str) -> None:
+    event = add_event(ledger, order_id="o")
+    with ledger.write() as connection:
+        connection.execute(orders.insert().values(account=ACCOUNT, id="o", webhook_url=own))
+    decide(ledger, ACCOUNT, CRM, NOW)
+    assert event_row(ledger, event).delivery == state
+
+
+@pytest.mark.usefixtures("watched")
+def test_an_account_of_a_similar_name_is_another(ledger: Ledger) -> None:
+    """The account's name holds a `_`, which means anything in LIKE."""
+    add_feed(ledger)
+    events = {}
+    for account, state in ((ACCOUNT.replace("_", "-"), "undetermined"), (ACCOUNT, "missed")):
+        events[add_event(ledger, order_id=account)] = state
+        with ledger.write() as connection:
+            url = f"https://here.example/webhooks/telnyx/{account}"
+            connection.execute(orders.insert().values(account=ACCOUNT, id=account, webhook_url=url))
+    decide(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), NOW)
+    assert {event: event_row(ledger, event).delivery for event in events} == events
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        ({"destination": HOOK}, True),
+        ({"destination": f"{HOOK}-audit"}, False),
+        ({"destination": HOOK, "ok": False}, False),
+        ({"source": "receiver"}, False),
+        ({"source": "table:audit", "destination": HOOK}, False),
+    ],
+)
+def test_a_send_waits_for_what_the_consumer_of_record_got_unread(
+    ledger: Ledger, given: dict[str, Any], waits: bool
+) -> None:
+    """What others got, and nobody has looked at yet, says nothing about the one that decides."""
+    event = add_event(ledger, delivery="missed")
+    add_delivery(ledger, **{"source": "deliveries", "webhook_id": event, **given})
+    with ledger.read() as connection:
+        assert _unread_evidence(connection, ACCOUNT, event, CRM, NOW) is waits
