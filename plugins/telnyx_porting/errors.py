@@ -101,6 +101,10 @@ class LedgerError(TelnyxPortingError):
     """The ledger refused or cannot be used."""
 
 
+class WrongAccountError(LedgerError):
+    """A connection does not lead to the Telnyx user whose events the ledger holds; nothing was read, sent or kept."""
+
+
 class PlanError(TelnyxPortingError):
     """A republish plan cannot be made, approved or continued."""
 

@@ -107,7 +107,7 @@ class Loop:
             with self.ledger.read() as connection:
                 if unsafe(connection, ACCOUNT, self.settings, now) is not None:
                     return None
-        destinations = read_destinations(self.client)
+        destinations = read_destinations(self.ledger, ACCOUNT, self.client, now)
         return make_plan(self.ledger, ACCOUNT, self.settings, now, destinations, **named)
 
     def execute(self, plan: Plan, by: str = "policy", most: int = 400) -> Done | Halted:

@@ -59,6 +59,7 @@ class Core:
         )
         self._clock = clock
         self._news = News()
+        self._whose: tuple[str | None] | None = None  # once asked
         self.base_url = self._transport.base_url
         self.key_fingerprint = hashlib.sha256(api_key.encode()).hexdigest()
 

@@ -61,6 +61,13 @@ class OrderVerbs(Core):
             async for window in windows:
                 yield window.rows
 
+    async def get_user_id(self) -> str | None:
+        """Fetch the Telnyx user this key belongs to, as the oldest order shows it; None without one. Asks once."""
+        if self._whose is None:
+            async with aclosing(self.iter_porting_orders(page_size=1, limit=1)) as first:
+                self._whose = (await anext((order.user_id async for order in first), None),)
+        return self._whose[0]
+
     async def list_exception_types(self) -> dict[str, str]:
         """Fetch Telnyx's descriptions of exception codes; the set is open, the texts are for people."""
 

@@ -221,6 +221,10 @@ class SyncVerbs:
         for batch in self._each(AsyncTelnyxClient.order_batches, sort, page_size, limit):
             yield from batch
 
+    def get_user_id(self) -> str | None:
+        """See :meth:`AsyncTelnyxClient.get_user_id`."""
+        return self._call(AsyncTelnyxClient.get_user_id)
+
     def list_exception_types(self) -> dict[str, str]:
         """See :meth:`AsyncTelnyxClient.list_exception_types`."""
         return self._call(AsyncTelnyxClient.list_exception_types)
@@ -260,12 +264,7 @@ class SyncVerbs:
 
 
 class SyncSlot:
-    """
-    A granted request, for :meth:`SyncVerbs.republish_porting_event`.
-
-    :param inner: the slot in the client's loop
-    :param portal: the way there
-    """
+    """A granted request, for :meth:`SyncVerbs.republish_porting_event`."""
 
     def __init__(self, inner: Slot, portal: BlockingPortal) -> None:
         self.inner = inner

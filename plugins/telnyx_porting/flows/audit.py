@@ -26,7 +26,7 @@ from telnyx_porting.flows.audit_cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.coverage import SOURCE, held, scanned
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.scan import check_identity
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import CHUNK, Stored, store
 from telnyx_porting.ledger.tables import events, windows
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -84,10 +85,11 @@ def audit(
     """Prove a stretch of what the scan covers (default: all of it) and store what turns out to be missing.
 
     :param by_ids: compare every id, whatever the counts say.
-    :raises LedgerError: the account was never scanned, or another provider is behind its connection.
+    :raises LedgerError: the account was never scanned.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read.
     """
-    check_identity(ledger, account, client, now)
+    client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         feed = scanned(connection, account)
         first = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
@@ -106,6 +108,7 @@ def audit_tonight(
     ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime
 ) -> AuditResult | None:
     """Compare the next part of history id by id; all of it gets its turn within ``audit_nights`` nights."""
+    client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         feed = scanned(connection, account)
         begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
@@ -127,7 +130,7 @@ def audit_tonight(
 
 
 class _Audit:
-    def __init__(self, ledger: Ledger, account: str, client: TelnyxClient, now: datetime, method: str) -> None:
+    def __init__(self, ledger: Ledger, account: str, client: AccountClient, now: datetime, method: str) -> None:
         self.ledger, self.account, self.client, self.now, self.method = ledger, account, client, now, method
         self.stored = Stored()
         self.gone = 0

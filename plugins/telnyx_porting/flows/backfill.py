@@ -17,7 +17,7 @@ from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
 from telnyx_porting.flows.coverage import extend, gaps, scanned, sealable
-from telnyx_porting.flows.scan import check_identity
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import Stored, store
 from telnyx_porting.ledger.tables import windows
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -60,15 +61,16 @@ def backfill(
 
     :param since: earliest `created_at`, with a time zone.
     :param until: latest `created_at`, with a time zone.
-    :raises LedgerError: for an impossible stretch, an account that was never scanned, or another provider behind it.
+    :raises LedgerError: for an impossible stretch, or an account that was never scanned.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; what was proved until then is kept, the rest says why.
     """
     since, until = checked_stretch(since, until)
     until = min(until, now - settings.settle)
+    client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         scanned(connection, account)
         todo = gaps(connection, account, since, until)
-    check_identity(ledger, account, client, now)
     before = client.requests_made
     run = _Run(ledger, account, client, settings, now)
     run.expect(todo)
@@ -95,7 +97,7 @@ def checked_stretch(since: datetime, until: datetime) -> tuple[datetime, datetim
 
 
 class _Run:
-    def __init__(self, ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> None:
+    def __init__(self, ledger: Ledger, account: str, client: AccountClient, settings: Settings, now: datetime) -> None:
         self.ledger, self.account, self.client, self.settings, self.now = ledger, account, client, settings, now
         self.stored = Stored()
         self.read = 0

@@ -22,6 +22,7 @@ from telnyx_porting.flows import evidence_again
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.record import KNOWN_FOR
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.ledger.engine import excluded
@@ -59,8 +60,10 @@ def read_deliveries(
 ) -> EvidenceResult:
     """Pull the provider's delivery records of port-in notifications.
 
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the feed could not be read to its end; its coverage does not move.
     """
+    client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         feed = get_feed(connection, account, SOURCE)
         offset = client.clock_offset or clock_offset(connection, account)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models import WebhookDelivery
     from telnyx_porting.settings import Settings
@@ -32,7 +32,7 @@ GIVEN_UP_FOR = timedelta(days=1)  # so long after its last send a late arrival i
 _TICK = timedelta(microseconds=1)
 
 
-def read(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> Iterator[WebhookDelivery]:
+def read(ledger: Ledger, account: str, client: AccountClient, now: datetime) -> Iterator[WebhookDelivery]:
     """Yield records that had failed, as they are now; at most `AT_ONCE` requests."""
     with ledger.read() as connection:
         ids = _next(connection, account, now)

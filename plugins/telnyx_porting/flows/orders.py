@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from telnyx_porting.errors import NotFoundError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.identity import accept, claim_orders
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models import PortingOrder
     from telnyx_porting.settings import Settings
@@ -58,8 +60,10 @@ def sync_orders(
 
     :param account: Airflow connection id of the Telnyx account.
     :param full: read the whole list, not only the orders that are due.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the orders could not be read; what the events say is kept by then.
     """
+    client = accept(ledger, account, client, now)
     receipts, told = to_look_at(ledger, account)  # before the orders are read: what comes in meanwhile stays open
     projected = project_events(ledger, account, now)
     due, held = _due(ledger, account, now)
@@ -73,12 +77,13 @@ def sync_orders(
 
 def read_orders(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str], now: datetime) -> None:
     """Read some orders again, one by one or with the whole list, whichever takes fewer requests."""
+    client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         held = connection.execute(select(func.count()).where(orders.c.account == account)).scalar_one()
     _read(ledger, account, client, None if len(ids) > held // CHUNK + 1 else ids, now)
 
 
-def _read(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str] | None, now: datetime) -> int:
+def _read(ledger: Ledger, account: str, client: AccountClient, ids: Sequence[str] | None, now: datetime) -> int:
     read = 0
     source = client.iter_porting_orders() if ids is None else _one_by_one(ledger, account, client, ids, now)
     for batch in chunks(source, CHUNK):
@@ -91,7 +96,7 @@ def _read(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str]
 
 
 def _one_by_one(
-    ledger: Ledger, account: str, client: TelnyxClient, ids: Iterable[str], now: datetime
+    ledger: Ledger, account: str, client: AccountClient, ids: Iterable[str], now: datetime
 ) -> Iterator[PortingOrder]:
     for order_id in ids:
         try:
@@ -189,8 +194,12 @@ def _mark(ledger: Ledger, connection: Connection, account: str, rows: Sequence[A
 
 
 def keep_readings(ledger: Ledger, account: str, batch: Sequence[PortingOrder], now: datetime) -> None:
-    """Store what the API says about some orders (at most :data:`CHUNK`)."""
+    """Store what the API says about some orders (at most :data:`CHUNK`).
+
+    :raises WrongAccountError: one of them is another Telnyx user's; none is stored.
+    """
     read = {order.id: order for order in batch}
     with ledger.write() as connection:
         ledger.lock(connection, f"orders:{account}")
+        claim_orders(ledger, connection, account, [order.user_id for order in batch])
         rebuild(ledger, connection, account, sorted(read), read, now)

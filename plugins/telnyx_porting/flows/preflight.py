@@ -18,12 +18,14 @@ from telnyx_porting.errors import (
     PermissionDeniedError,
     TelnyxError,
     TelnyxPortingError,
+    WrongAccountError,
 )
 from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.channels_text import one_line
 from telnyx_porting.flows.clock import SKEW
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_watch import ENOUGH, NOT_ALIVE
+from telnyx_porting.flows.identity import verify
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -55,15 +58,21 @@ class Line:
 
 
 def preflight(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> list[Line]:
-    """Look at one account: key, endpoints, subscriptions, receiver, clock, ledger, settings, channels.
+    """Look at one account: whose key, endpoints, subscriptions, receiver, clock, ledger, settings, channels.
 
     :param account: Airflow connection id of the Telnyx account.
     """
     lines = [_settings(settings), _ledger(ledger)]
-    key = _key(client, now)
-    lines.append(key)
-    if key.ok:
-        lines += [*_endpoints(client), *_subscriptions(client), _clock(client)]
+    try:
+        own = verify(ledger, account, client)
+    except WrongAccountError as error:
+        lines.append(Line(False, "account", str(error)))
+    except TelnyxError as error:
+        lines.append(_no_answer(client.base_url, error))
+    else:
+        lines.append(_key(own, now))
+        if lines[-1].ok:
+            lines += [*_endpoints(own), *_subscriptions(own), _clock(own)]
     with ledger.read() as connection:
         lines += [
             *_own_urls(connection, account),
@@ -90,19 +99,23 @@ def _ledger(ledger: Ledger) -> Line:
     return Line(True, f"ledger {where} can be read and written")
 
 
-def _key(client: TelnyxClient, now: datetime) -> Line:
+def _key(client: AccountClient, now: datetime) -> Line:
     try:
         client.count_porting_events(created_at_gte=now - timedelta(days=1))
-    except AuthenticationError:
-        return Line(False, "API key", "Telnyx refuses it: put a valid key (v2) into the connection's password")
     except PermissionDeniedError:
         return Line(False, "API key", "it may not read port-in events: give the key that permission, or use another")
     except TelnyxError as error:
-        return Line(False, f"Telnyx API at {client.base_url}", str(error))
+        return _no_answer(client.base_url, error)
     return Line(True, f"API key is accepted at {client.base_url}; port-in events can be read")
 
 
-def _endpoints(client: TelnyxClient) -> list[Line]:
+def _no_answer(base_url: str, error: TelnyxError) -> Line:
+    if isinstance(error, AuthenticationError):
+        return Line(False, "API key", "Telnyx refuses it: put a valid key (v2) into the connection's password")
+    return Line(False, f"Telnyx API at {base_url}", str(error))
+
+
+def _endpoints(client: AccountClient) -> list[Line]:
     def first_order() -> object:
         return next(iter(client.iter_porting_orders(page_size=1, limit=1)), None)
 
@@ -134,7 +147,7 @@ def _try(good: str, needed_for: str, call: Callable[[], Any]) -> Line:
     return Line(True, good)
 
 
-def _subscriptions(client: TelnyxClient) -> list[Line]:
+def _subscriptions(client: AccountClient) -> list[Line]:
     try:
         found = client.notification_subscriptions()
     except TelnyxError as error:
@@ -159,7 +172,7 @@ def _destination(text: str | None) -> str:
     return one_line(f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts else text)
 
 
-def _clock(client: TelnyxClient) -> Line:
+def _clock(client: AccountClient) -> Line:
     offset = client.clock_offset
     if offset is None:
         return Line(True, "clock: Telnyx told no time")

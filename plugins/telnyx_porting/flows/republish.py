@@ -24,6 +24,7 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
 from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.plan import POLICY, close_plan
 from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.republish_claim import forgive, newest_refused, sendable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -106,7 +108,9 @@ def advance(
     :param go_on: asked before each send; false: send no more now.
     :param pull: reads the feed of the consumer of record as of now, where that is a table of yours.
     :raises PlanError: no such plan, or nobody approved it.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user; the plan stays as it is.
     """
+    client = accept(ledger, account, client, clock())
     plan = _plan(ledger, account, plan_id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
@@ -155,7 +159,7 @@ def counts(ledger: Ledger, account: str, plan_id: str) -> dict[str, int]:
 def _go(
     ledger: Ledger,
     account: str,
-    client: TelnyxClient,
+    client: AccountClient,
     settings: Settings,
     plan: RowMapping,
     clock: Clock,
@@ -214,7 +218,7 @@ def _halt_wave(
 def _send(
     ledger: Ledger,
     account: str,
-    client: TelnyxClient,
+    client: AccountClient,
     settings: Settings,
     plan_id: str,
     clock: Clock,

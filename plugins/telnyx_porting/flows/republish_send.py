@@ -30,8 +30,8 @@ from telnyx_porting.flows.republish_claim import claim, outcome
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
-    from telnyx_porting.client import TelnyxClient
     from telnyx_porting.client.sync import SyncSlot
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -45,7 +45,7 @@ class Sender:
     """Claims and sends single events, each with an outcome that is written before the next."""
 
     def __init__(
-        self, ledger: Ledger, client: TelnyxClient, settings: Settings, offset: timedelta, clock: Clock
+        self, ledger: Ledger, client: AccountClient, settings: Settings, offset: timedelta, clock: Clock
     ) -> None:
         self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
         self._clock = clock

@@ -9,7 +9,6 @@ without a payload are read again: by id, or with one window read where that take
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, select, update
 from telnyx_porting.errors import LedgerError, NotFoundError, TelnyxPortingError
 from telnyx_porting.flows.coverage import SOURCE, sealable
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import Stored, store
 from telnyx_porting.ledger.tables import events, feeds, windows
 from telnyx_porting.ledger.types import exactly, instant
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -66,10 +67,10 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
 
     :param account: Airflow connection id of the Telnyx account.
     :param now: our clock; the provider's `Date` is respected too when sealing.
-    :raises LedgerError: another provider or account answers behind the same connection.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; the window stays open with that reason.
     """
-    first_contact = check_identity(ledger, account, client, now)
+    client = accept(ledger, account, client, now)
     token = uuid.uuid4().hex
     with ledger.write() as connection:
         feed = _present(get_feed(connection, account, SOURCE), account)
@@ -97,45 +98,8 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
         held=reading.held,
         requests=client.requests_made - asked_before,
         sealed_until=reading.sealed_until,
-        first_contact=first_contact,
+        first_contact=feed["checked_at"] is None,
     )
-
-
-def check_identity(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> bool:
-    """Pin base URL and the provider's user id at first contact; refuse to mix two accounts later.
-
-    The user id is read from an order (the Events API does not carry it), and again only when the key changes.
-
-    :return: whether this was the first contact.
-    :raises LedgerError: naming both identities.
-    """
-    with ledger.read() as connection:
-        feed = get_feed(connection, account, SOURCE)
-    known = dict(feed) if feed else {}
-    if known.get("base_url") and known["base_url"] != client.base_url:
-        raise LedgerError(
-            f"account {account!r} was first seen at {known['base_url']},"
-            f" its connection now points to {client.base_url}:"
-            " use another connection id (another account), or another ledger"
-        )
-    fingerprint = hashlib.sha256(client.key_fingerprint.encode()).hexdigest()[:16]
-    first_contact = not known.get("base_url")
-    if not first_contact and known.get("key_fingerprint") == fingerprint and known.get("user_id"):
-        return False
-    user_id = next((order.user_id for order in client.iter_porting_orders(page_size=1, limit=1)), None)
-    if known.get("user_id") and user_id and known["user_id"] != user_id:
-        raise LedgerError(
-            f"account {account!r} belongs to Telnyx user {known['user_id']}, its key now to {user_id}:"
-            " use another connection id, or another ledger"
-        )
-    with ledger.write() as connection:
-        columns: dict[str, Any] = {"base_url": client.base_url, "key_fingerprint": fingerprint}
-        if user_id:
-            columns["user_id"] = user_id
-        if first_contact and not known.get("watch_from"):
-            columns["watch_from"] = now
-        touch_feed(ledger, connection, account, SOURCE, **columns)
-    return first_contact
 
 
 def _present(feed: RowMapping | None, account: str) -> RowMapping:
@@ -248,7 +212,7 @@ class _Reading:
         connection.execute(delete(windows).where(*mine, *earlier))
 
 
-def _reread(ledger: Ledger, account: str, client: TelnyxClient, now: datetime, since: datetime) -> Stored:
+def _reread(ledger: Ledger, account: str, client: AccountClient, now: datetime, since: datetime) -> Stored:
     """Look again at events still without a payload that this scan's window did not cover."""
     waiting = (
         select(events.c.id, events.c.created_at)
@@ -284,7 +248,7 @@ def _pages(connection: Connection, account: str, first: datetime, last: datetime
     return connection.execute(select(func.count()).select_from(some)).scalar_one() // PAGE + 3
 
 
-def _get(client: TelnyxClient, event_id: str) -> PortingEvent | None:
+def _get(client: AccountClient, event_id: str) -> PortingEvent | None:
     try:
         return client.get_porting_event(event_id)
     except NotFoundError:
@@ -292,7 +256,7 @@ def _get(client: TelnyxClient, event_id: str) -> PortingEvent | None:
         return None
 
 
-def _remember_rate_limit(ledger: Ledger, account: str, client: TelnyxClient) -> None:
+def _remember_rate_limit(ledger: Ledger, account: str, client: AccountClient) -> None:
     if (limit := client.rate_limit) is None:
         return
     with ledger.write() as connection:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from telnyx_porting import settings
+from telnyx_porting.errors import WrongAccountError
 from telnyx_porting.flows.findings_health import watch_clock
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -64,15 +67,22 @@ class PortingLedgerOperator(BaseOperator):
         raise NotImplementedError
 
     @contextmanager
-    def client(self, ledger: Ledger) -> Iterator[TelnyxClient]:
-        """Open a client that leaves room for other software on the same Telnyx account.
+    def client(self, ledger: Ledger) -> Iterator[AccountClient]:
+        """Open a client of the account's own Telnyx user that leaves room for other software on it.
 
         Whatever it is used for, Telnyx tells it the time: a wrong clock becomes a finding.
+
+        :raises WrongAccountError: the connection leads to somebody else.
         """
         knobs = self.settings()
         hook = TelnyxHook(self.telnyx_conn_id)
         with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
+            ours = True
             try:
-                yield client
+                yield accept(ledger, self.telnyx_conn_id, client, datetime.now(UTC))
+            except WrongAccountError:
+                ours = False  # nor is the clock of whoever answered
+                raise
             finally:
-                watch_clock(ledger, self.telnyx_conn_id, client.clock_offset)
+                if ours:
+                    watch_clock(ledger, self.telnyx_conn_id, client.clock_offset)

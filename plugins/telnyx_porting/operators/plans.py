@@ -89,7 +89,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
             ids = self._named(ledger)
             self._check(ledger, account, knobs, now, ids)
             with self.client(ledger) as client:
-                destinations = plans.read_destinations(client)
+                destinations = plans.read_destinations(ledger, account, client, now)
             found = plans.make_plan(
                 ledger,
                 account,

@@ -14,6 +14,7 @@ from telnyx_porting.errors import (
     PermissionDeniedError,
     RateLimitedError,
     SettingsError,
+    WrongAccountError,
 )
 from telnyx_porting.notifications.failure import failure_callbacks
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 POOL = "telnyx_api"
-_FOR_GOOD = (AuthenticationError, PermissionDeniedError, InvalidRequestError, NotFoundError, SettingsError)
+_FOR_GOOD = (
+    AuthenticationError,
+    PermissionDeniedError,
+    InvalidRequestError,
+    NotFoundError,
+    SettingsError,
+    WrongAccountError,
+)
 
 
 class TelnyxRetryPolicy(RetryPolicy):

@@ -12,14 +12,16 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting import settings
 from telnyx_porting.flows.clock import clock_differs
+from telnyx_porting.flows.identity import reached_by, recognised
 from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.triggers.polling import pause_after, to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, AsyncIterator
 
+    from telnyx_porting.flows.identity import Identity
     from telnyx_porting.flows.wakeups import Receipt
     from telnyx_porting.ledger.engine import Ledger
 
@@ -58,7 +60,7 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever, and ask Telnyx the time beside it."""
-        wrong: set[str] = set()
+        wrong: dict[str, Identity] = {}
         asking = asyncio.create_task(self._ask_the_time(wrong))
         try:
             async with aclosing(self._look_for_ever(wrong)) as events:
@@ -68,14 +70,14 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    async def _look_for_ever(self, wrong: set[str]) -> AsyncGenerator[TriggerEvent]:
+    async def _look_for_ever(self, wrong: dict[str, Identity]) -> AsyncGenerator[TriggerEvent]:
         known: set[Receipt] = set()
         told_at, failures = 0.0, 0
         while True:
             try:
                 async with TelnyxLedgerHook(self.ledger_conn_id).aget_ledger() as ledger:
                     while True:
-                        found = await to_the_end(_look, ledger, frozenset(wrong))
+                        found = await to_the_end(_look, ledger, dict(wrong))
                         failures = 0
                         waits = any(receipt != CLOCK for _, receipt in found)
                         if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
@@ -88,8 +90,8 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
                 self.log.warning("The receiver's webhooks cannot be seen (%d in a row): %s", failures, error)
             await asyncio.sleep(min(pause_after(failures, self.poll_interval), LONGEST))
 
-    async def _ask_the_time(self, wrong: set[str]) -> None:
-        """Keep in `wrong` the accounts whose Telnyx has another time than this machine: between two scans too."""
+    async def _ask_the_time(self, wrong: dict[str, Identity]) -> None:
+        """Keep in `wrong` the accounts whose Telnyx has another time than this machine, and who was asked."""
         while True:
             for account in (await asyncio.to_thread(settings.load)).accounts:
                 try:
@@ -98,18 +100,19 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
                 except Exception as error:  # that Telnyx does not answer is the scan's to tell
                     self.log.debug("Telnyx (%s) did not tell the time: %s", account, error)
                     continue
-                wrong.discard(account)
+                wrong.pop(account, None)
                 if clock_differs(client.clock_offset):
-                    wrong.add(account)
+                    wrong[account] = reached_by(client)
             await asyncio.sleep(ASK_AFTER)
 
 
-def _look(ledger: Ledger, wrong: Collection[str]) -> set[Receipt]:
+def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
     if not ledger.is_there:
         return set()
     with ledger.read() as connection:
         accounts, now = settings.load().accounts, datetime.now(UTC)
-        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, wrong)
+        ours = {account for account, shown in wrong.items() if recognised(connection, account, shown)}
+        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, ours)
 
 
 def _counts(found: set[Receipt]) -> dict[str, Any]:
