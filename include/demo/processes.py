@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 T = TypeVar("T")
+RECORD = "running.json"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why and what to do."""
+    """The demo cannot go on; the text says why and what to do.
+
+    :param log: the file to look into, or the name of the process whose log that is.
+    """
+
+    def __init__(self, text: str, log: Path | str | None = None) -> None:
+        super().__init__(text)
+        self.log = log
 
 
 class Processes:
     """The demo's processes. Leaving the ``with`` block ends all of them.
 
-    :param logs: directory that gets one log file per process.
+    What runs is written to ``<home>/running.json`` with pid and time of start, for whoever comes after one that was
+    killed.
+
+    :param home: the folder that belongs to this demo alone; gets ``logs/``, one file per process.
     """
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, home: Path) -> None:
+        self.home = home.resolve()
+        self.logs = self.home / "logs"
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._folders: list[Path] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Processes:
@@ -38,33 +55,72 @@ class Processes:
 
     def __exit__(self, *_error: object) -> None:
         with _deaf():
-            for _name, process in reversed(self._running):
-                stop(process)
+            while self._running:
+                stop_child(self._running[-1][1])
+                self._running.pop()
             self._stack.close()
+            (self.home / RECORD).unlink(missing_ok=True)
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], **more: Any) -> subprocess.Popen[bytes]:
         """Start one process in a new session, its output in ``<logs>/<name>.log``."""
-        log = self._stack.enter_context((self.logs / f"{name}.log").open("wb"))
-        process = subprocess.Popen(
-            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-        self._running.append((name, process))
+        log = self._stack.enter_context((self.logs / f"{name}.log").open("ab"))
+        with patient():  # what has started is known, or it has not started
+            process = subprocess.Popen(
+                command, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **more
+            )
+            self._running.append((name, process))
+            self._write_down()
         return process
+
+    def finish(self, name: str, command: Sequence[str], env: Mapping[str, str], seconds: float, **more: Any) -> None:
+        """Run a command to its end; a Ctrl-C waits for that.
+
+        :raises DemoError: when it fails or takes longer.
+        """
+        with patient():
+            process = self.start(name, command, env, **more)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            stop_child(process)
+            self._running.remove((name, process))
+        if process.returncode:
+            raise DemoError(f"{name} failed with status {process.returncode}", name)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process and its session at once, without a word of warning."""
+        _kill(session(process.pid))
+        process.wait()
+        self._running = [each for each in self._running if each[1] is not process]
+
+    def owns(self, folder: Path, remove: Callable[[Path], None]) -> None:
+        """Remove this folder at the end, after all processes; whoever comes after a killed one does, too."""
+        self._folders.append(folder)
+        self._stack.callback(remove, folder)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        running = [
+            {"name": name, "pid": process.pid, "started": started}
+            for name, process in self._running
+            if (started := start_time(process.pid)) is not None
+        ]
+        record, fresh = self.home / RECORD, self.home / f"{RECORD}.new"
+        fresh.write_text(json.dumps({"processes": running, "folders": [str(folder) for folder in self._folders]}))
+        fresh.replace(record)
 
     def check(self) -> None:
         """Raise when a process ended by itself.
 
-        :raises DemoError: with the last lines of its log.
+        :raises DemoError: with its log.
         """
         for name, process in self._running:
             if process.poll() is not None:
-                log = self.logs / f"{name}.log"
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                raise DemoError(f"{name} ended with status {process.returncode}; its log {log} ends with:\n{tail}")
+                raise DemoError(f"{name} ended by itself, with status {process.returncode}", name)
 
-    def wait_for(self, what: str, condition: Callable[[], T | None], seconds: float) -> T:
+    def wait_for(self, what: str, condition: Callable[[], T | None], seconds: float, log: str | None = None) -> T:
         """Return the condition's first true value.
 
+        :param log: the process that is to blame when it never comes.
         :raises DemoError: when it takes too long, or a process ended meanwhile.
         """
         deadline = time.monotonic() + seconds
@@ -73,57 +129,81 @@ class Processes:
             if value := condition():
                 return value
             time.sleep(0.2)
-        raise DemoError(f"{what}: nothing after {seconds:.0f} s; see the logs in {self.logs}")
+        raise DemoError(f"{what}: nothing after {seconds:.0f} s; all logs are in {self.logs}", log)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its whole session: Airflow's children outlive a signal to their parent alone."""
-    members = set(session(process.pid))
+def stop_child(process: subprocess.Popen[bytes]) -> None:
+    """End a process of ours and its whole session: Airflow's children outlive a signal to their parent alone."""
     if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-    for pid in members | set(session(process.pid)):
+        _stop(process.pid, process.wait)
+    _kill(session(process.pid))
+    process.wait()
+
+
+def stop_stranger(pid: int) -> None:
+    """End a session that another process started, its leader being alive."""
+    with suppress(psutil.NoSuchProcess):
+        _stop(pid, psutil.Process(pid).wait)
+
+
+def _stop(leader: int, wait: Callable[[float], Any]) -> None:
+    """Ask the session to end; after 15 s do not ask."""
+    members = set(session(leader))
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        wait(15)
+    _kill(members | set(session(leader)))
+
+
+def _kill(pids: Iterator[int] | set[int]) -> None:
+    for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-    process.wait()
+
+
+def start_time(pid: int) -> float | None:
+    """When a process started, seconds since 1970; None when there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 def session(leader: int) -> Iterator[int]:
     """Yield the pids of a session that are alive."""
-    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self").exists() else _ps():
-        with suppress(OSError, ValueError):
-            if os.getsid(int(entry.name)) == leader:
-                yield int(entry.name)
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) == leader:
+                yield pid
 
 
-def _ps() -> list[Path]:
-    listing = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=False)
-    return [Path(pid) for pid in listing.stdout.split()]
-
-
-def require_free(ports: Mapping[str, int]) -> None:
-    """Check that nobody listens on the demo's ports.
-
-    :raises DemoError: naming the port and the option to change it.
-    """
-    for name, port in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise DemoError(
-                    f"port {port} ({name}) is taken; free it, or choose another with --{name}-port"
-                ) from error
+@contextmanager
+def patient() -> Iterator[None]:
+    """Let Ctrl-C and its kin wait until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    before = {each: signal.signal(each, lambda number, _frame: noted.append(number)) for each in SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        if noted:
+            signal.raise_signal(noted[0])
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Let a second Ctrl-C not interrupt the clean-up."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

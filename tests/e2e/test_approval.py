@@ -55,9 +55,7 @@ class Desk:
         return all(self.loop.states().get(event) == "missed" for event in lost)
 
     def start(self, plan_id: str) -> str:
-        body = {"logical_date": None, "conf": {"account": "telnyx_default", "plan_id": plan_id}}
-        answer = self.airflow.api._http.post("/api/v2/dags/porting_republish/dagRuns", json=body)
-        return str(answer.raise_for_status().json()["dag_run_id"])
+        return self.airflow.api.trigger("porting_republish", {"account": "telnyx_default", "plan_id": plan_id})
 
     def asked(self, run_id: str) -> dict[str, Any]:
         """Wait until Airflow asks, and return what it shows."""
@@ -74,9 +72,9 @@ class Desk:
 
     def answer(self, run_id: str, word: str) -> None:
         time.sleep(THINKS)  # an answer given at once is not what people give
-        path = f"/api/v2/dags/porting_republish/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+        path = f"/dags/porting_republish/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
         body = {"chosen_options": [word], "params_input": {}}
-        self.airflow.api._http.patch(path, json=body).raise_for_status()
+        self.airflow.api.ask("PATCH", path, body)
 
     def end(self, run_id: str) -> str:
         def ended() -> str | None:

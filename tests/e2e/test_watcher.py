@@ -18,8 +18,11 @@ RECIPE = "telnyx_react_to_events"
 
 
 def told(airflow: RunningAirflow) -> set[str]:
-    """The ids that have reached the asset."""
-    return {each for event in airflow.asset_events() for each in event["extra"]["payload"]["event_ids"]}
+    """The ids for which runs were started, as the first task of each returned them."""
+    rows = airflow.api.get(f"/dags/{RECIPE}/dagRuns/~/taskInstances", task_id="new_event_ids", state="success")
+    runs = [row["dag_run_id"] for row in rows["task_instances"]]
+    path = f"/dags/{RECIPE}/dagRuns/{{}}/taskInstances/new_event_ids/xcomEntries/return_value"
+    return {each for run in runs for each in airflow.api.get(path.format(run), deserialize=True)["value"]}
 
 
 def test_watcher_survives_a_kill(tmp_path: Path) -> None:
@@ -34,11 +37,11 @@ def test_watcher_survives_a_kill(tmp_path: Path) -> None:
         airflow.processes.wait_for("the watcher", lambda: sandbox.requests()["total"] >= 3, 90)
 
         made = set(sandbox.burst(3))
-        airflow.processes.wait_for("the first events", lambda: made <= told(airflow), 60)
-        airflow.processes.wait_for("a run", lambda: "success" in airflow.api.runs(RECIPE).values(), 90)
+        airflow.processes.wait_for("a run for the first events", lambda: made <= told(airflow), 120)
+        airflow.processes.wait_for("its success", lambda: "success" in airflow.api.runs(RECIPE).values(), 90)
 
         airflow.kill()
         missed = set(sandbox.burst(3))
         airflow.start()
-        airflow.processes.wait_for("what came while Airflow was dead", lambda: missed <= told(airflow), 90)
+        airflow.processes.wait_for("a run for what came meanwhile", lambda: missed <= told(airflow), 120)
         assert airflow.api.import_errors() == []

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.demo.__main__ import KNOBS, Demo
-from include.demo.airflow import Ports
+from include.demo.airflow import Databases
+from include.demo.loop import KNOBS, Demo
+from include.demo.ports import Ports
 from include.demo.processes import Processes
 from include.sandbox.testing import running_sandbox
 
@@ -21,10 +22,10 @@ def test_the_demo_judges_when_the_last_event_is_old_enough_for_its_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: str, quiet: int, enough: bool
 ) -> None:
     monkeypatch.setitem(KNOBS, "grace", grace)
-    with running_sandbox() as sandbox, Processes(tmp_path / "logs") as processes:
+    with running_sandbox() as sandbox, Processes(tmp_path) as processes:
         stopped = datetime.now(UTC) - timedelta(seconds=quiet)
         sandbox.clock(now=stopped.isoformat(), frozen=True)
-        demo = Demo(tmp_path, Ports(sandbox=int(sandbox.origin.rsplit(":", 1)[1])), processes)
+        ports = Ports(sandbox=int(sandbox.origin.rsplit(":", 1)[1]))
+        demo = Demo(tmp_path, ports, processes, Databases.in_files(tmp_path), {})
         assert demo.can_judge() is enough
-        demo.sandbox.close()
-        demo.ledger.close()
+        demo.close()
