@@ -13,7 +13,7 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
-.PHONY: help install demo test test-postgres test-e2e test-slow test-all lint format lock env bench chaos clean
+.PHONY: help install demo test test-postgres test-e2e test-slow test-all lint format lock env bench chaos soak clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -84,6 +84,9 @@ bench: install  ## Measure, and compare with what others offer
 
 chaos: install  ## Kill and starve what runs
 	@$(PYTEST) --timeout 1200 -m chaos
+
+soak: install  ## Run the demo N times (N=10), beside BUSY busy loops: a line each in build/soak*.jsonl
+	@exec $(BIN)/python -m include.demo.soak $(or $(N),10) $(if $(BUSY),--busy $(BUSY))
 
 env:  ## Write .env for docker compose with fresh secrets (never overwrites one)
 	@if [ -e .env ]; then echo ".env is there already; remove it to make new secrets" >&2; exit 1; fi
