@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 # Nothing heavy up here: a Ctrl-C while that is imported would end in a traceback.
@@ -29,6 +30,8 @@ def main() -> int:
     )
     for name in PORTS:
         parser.add_argument(f"--{name}-port", dest=name.replace("-", "_"), type=_port, metavar="PORT")
+    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show is shown as an escape, and ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(parser.parse_args())
     once = options.pop("once")
     try:

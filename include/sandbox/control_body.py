@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from include.sandbox import times
+from include.sandbox import jsons, times
 from include.sandbox.lifecycle import ImpossibleMove
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ class BadBody(ValueError):
 
 def answer(document: Any, status: int = 200) -> Response:
     """Answer JSON."""
-    return Response(orjson.dumps(document), status, media_type="application/json")
+    return Response(jsons.dumps(document), status, media_type="application/json")
 
 
 async def refuse(request: Request, error: Exception) -> Response:
@@ -45,8 +44,8 @@ class Body:
         """Read the body of a request; no body counts as an empty object."""
         raw = await request.body()
         try:
-            fields = orjson.loads(raw) if raw else {}
-        except orjson.JSONDecodeError as error:
+            fields = jsons.loads(raw) if raw else {}
+        except ValueError as error:
             raise BadBody(f"the body is no JSON: {error}") from None
         if not isinstance(fields, dict):
             raise BadBody("the body is no JSON object")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from starlette.responses import Response
 
+from include.sandbox import jsons
 from include.sandbox.errors import bad_filter
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def reply(document: Any) -> Response:
     """Answer JSON."""
-    return Response(orjson.dumps(document), media_type="application/json")
+    return Response(jsons.dumps(document), media_type="application/json")
 
 
 def page(

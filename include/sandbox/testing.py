@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from include.sandbox import jsons
 from include.sandbox.server import Options, Sandbox, bind, server
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class RunningSandbox:
 
         :raises Refused: with the sentence of the answer.
         """
-        response = self._http.request(method, path, json=body)
+        response = self._http.request(method, path, content=None if body is None else jsons.dumps(body))
         if response.is_error:
             raise Refused(f"{method} {path}: {response.status_code} {response.text}")
         return response.json()

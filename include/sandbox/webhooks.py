@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from include.sandbox import catalog
+from include.sandbox import catalog, jsons
 from include.sandbox.times import iso, iso_seconds, parse
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def body(said: Json, attempt: int, url: str, organization_id: str, switches: Swi
         }
     else:
         document = {"data": said, "meta": {"attempt": attempt, "delivered_to": url}}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return jsons.dumps(document)
 
 
 def signature_headers(key: Ed25519PrivateKey, raw: bytes, timestamp: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ import getpass
 import os
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError, TelnyxPortingError
@@ -24,6 +25,9 @@ HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 with one sentence on stderr when not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal cannot show is shown as an escape, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="python -m telnyx_porting", description="Look after the port-in watch's ledger."
     )

@@ -11,6 +11,7 @@ from telnyx_porting.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+EXAMPLE = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -34,9 +35,35 @@ def as_time(field: str, value: datetime | str | None) -> datetime | None:
     return moment.astimezone(UTC)
 
 
-def as_text(value: str | None) -> str | None:
-    """Read an optional text; a template without a value renders as an empty text or ``None``."""
+def as_text(field: str, value: Any) -> str | None:
+    """
+    Read an optional text; a template without a value renders as an empty text or ``None``.
+
+    :param field: name of the argument, for the error
+    :param value: the text
+    :raises SettingsError: when it is something else, such as a number
+    """
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(field, value, "a text" + (f", such as {EXAMPLE}" if field.endswith("_id") else ""))
     return None if value is None or value.strip() in ("", "None") else value.strip()
+
+
+def as_texts(field: str, value: Any, expected: str) -> list[str]:
+    """
+    Read a text or several.
+
+    :param field: name of the argument, for the error
+    :param value: one text, or a list of them
+    :param expected: what would be right, for the error
+    :raises SettingsError: when there is none, or one of them is something else
+    """
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple, set, frozenset)) or not given:
+        raise SettingsError(field, value, expected)
+    for each in given:
+        if not isinstance(each, str) or not each.strip():
+            raise SettingsError(field, each, expected)
+    return [each.strip() for each in given]
 
 
 def as_ids(field: str, value: Any) -> list[str]:
@@ -54,13 +81,25 @@ def as_ids(field: str, value: Any) -> list[str]:
     elif isinstance(value, str):
         given = [part for part in re.split(r"[\s,\[\]()'\"]+", value) if part]
     elif isinstance(value, dict) or not hasattr(value, "__iter__"):
-        raise SettingsError(field, value, "a list of event ids")
+        raise SettingsError(field, value, f"a list of UUIDs such as {EXAMPLE}")
     else:
         given = value
     ids = []
     for item in given:
         text = str(item.get("id") if isinstance(item, dict) else item).strip().lower()
         if not _CANONICAL.fullmatch(text):
-            raise SettingsError(field, item, "UUIDs such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e")
+            raise SettingsError(field, item, f"UUIDs such as {EXAMPLE}")
         ids.append(text)
     return list(dict.fromkeys(ids))
+
+
+def check_ids(operator: Any) -> None:
+    """
+    Check that an operator's single ids, as rendered, are texts: a database would compare a number with none of them.
+
+    :param operator: any whose ``template_fields`` hold the ids
+    :raises SettingsError: naming the field
+    """
+    for field in operator.template_fields:
+        if field.endswith("_id"):
+            as_text(field, getattr(operator, field))

@@ -7,11 +7,11 @@ import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from airflow.sdk import BaseOperator, ObjectStoragePath
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.hooks.inputs import as_text, as_time
+from telnyx_porting.hooks.outputs import for_airflow, json_line
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.links import TelnyxPortingOrderLink
 
@@ -50,7 +50,8 @@ class TelnyxListPortingEventsOperator(BaseOperator):
     List port-in events; the result is complete or the task fails.
 
     Without ``output_path`` the facts go to XCom, up to ``max_items``. With it, they are written there as JSON Lines,
-    one event a line, and only when the list is complete.
+    one event a line, and only when the list is complete. The file holds texts exactly; in XComs, which cannot carry a
+    NUL or half an emoji, such a character is U+FFFD.
 
     :param created_at_gte: events created at this time or later; ISO 8601 with a zone (templated)
     :param created_at_lte: events created at this time or earlier; default: now (templated)
@@ -102,15 +103,15 @@ class TelnyxListPortingEventsOperator(BaseOperator):
             events = client.iter_porting_events(
                 created_at_gte=as_time("created_at_gte", self.created_at_gte),
                 created_at_lte=as_time("created_at_lte", self.created_at_lte),
-                event_type=as_text(self.event_type),
-                porting_order_id=as_text(self.porting_order_id),
+                event_type=as_text("event_type", self.event_type),
+                porting_order_id=as_text("porting_order_id", self.porting_order_id),
             )
             facts = (event_facts(event, include_payload=self.include_payload) for event in events)
-            path = as_text(self.output_path)
+            path = as_text("output_path", self.output_path)
             return self._write(facts, path) if path else self._collect(facts)
 
     def _collect(self, facts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        listed = list(islice(facts, self.max_items + 1))
+        listed = [for_airflow(fact) for fact in islice(facts, self.max_items + 1)]
         if len(listed) > self.max_items:
             expected = "there are more events than that: narrow the filters, raise it, or set output_path"
             raise SettingsError("max_items", self.max_items, expected)
@@ -123,7 +124,7 @@ class TelnyxListPortingEventsOperator(BaseOperator):
         # Kept aside until the list is proved complete: nobody ever finds half a list at the path.
         with tempfile.TemporaryFile() as aside:
             for count, fact in enumerate(facts, start=1):  # noqa: B007 (the last number is the count)
-                aside.write(orjson.dumps(fact, option=orjson.OPT_APPEND_NEWLINE))
+                aside.write(json_line(fact))
             aside.seek(0)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as out:
@@ -163,4 +164,5 @@ class TelnyxGetPortingEventOperator(BaseOperator):
         with TelnyxHook(self.telnyx_conn_id).get_client() as client:
             event = client.get_porting_event(self.event_id)
         self.porting_order_id = event.porting_order_id  # for the link
-        return event_facts(event, include_payload=self.include_payload)
+        facts: dict[str, Any] = for_airflow(event_facts(event, include_payload=self.include_payload))
+        return facts

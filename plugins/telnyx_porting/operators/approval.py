@@ -13,6 +13,7 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.flows import plan as plans
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.flows.plan_select import REJECTED
+from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
@@ -64,6 +65,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Approve by policy, or wait for a person."""
+        check_ids(self)
         with self._ledger() as ledger:
             return self._decide(context, ledger)
 

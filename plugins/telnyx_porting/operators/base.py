@@ -12,7 +12,9 @@ from telnyx_porting import settings
 from telnyx_porting.errors import WrongAccountError
 from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
@@ -55,9 +57,13 @@ class PortingLedgerOperator(BaseOperator):
         return settings.load(self.telnyx_conn_id).require_valid()
 
     def execute(self, context: Context, event: Any = None) -> Any:
-        """Work with the ledger open; after a deferral this begins anew."""
+        """Work with the ledger open; after a deferral this begins anew.
+
+        :raises SettingsError: an id is no text.
+        """
+        check_ids(self)
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
-            return self.work(context, ledger)
+            return for_airflow(self.work(context, ledger))
 
     def work(self, context: Context, ledger: Ledger) -> Any:
         """Do what the operator is for.

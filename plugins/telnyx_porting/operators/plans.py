@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows import plan as plans
 from telnyx_porting.flows.republish_gate import unsafe
+from telnyx_porting.hooks.inputs import as_ids
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         raise AirflowSkipException(f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
 
     def _named(self, ledger: Ledger) -> list[str] | None:
-        if self.event_ids:
-            return [str(event_id).lower() for event_id in self.event_ids]
+        if self.event_ids not in (None, "", [], ()):
+            return as_ids("event_ids", self.event_ids)
         if not (self.porting_order_id or self.event_type):
             return None
         return plans.select_ids(
@@ -152,7 +153,7 @@ def _time(field: str, text: str | None) -> datetime | None:
         return None
     try:
         value = datetime.fromisoformat(text)
-    except ValueError:
+    except (TypeError, ValueError):
         value = None
     if value is None or value.tzinfo is None:
         raise PlanError(f"{field}: {text!r} is no time with a zone; expected something like 2026-10-01T00:00:00Z")

@@ -10,7 +10,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from telnyx_porting.errors import SettingsError, TelnyxError
-from telnyx_porting.hooks.inputs import as_text, as_time
+from telnyx_porting.hooks.inputs import as_text, as_texts, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.links import TelnyxPortingOrderLink
 from telnyx_porting.triggers.polling import FOR_GOOD, PollingTrigger, checked_event
@@ -131,10 +131,7 @@ class TelnyxPortingOrderStatusSensor(TelnyxSensor):
         return {"porting_order_id": self.porting_order_id, "status": status}
 
     def _wanted(self) -> list[str]:
-        given = [self.statuses] if isinstance(self.statuses, str) else list(self.statuses)
-        if not given or not all(isinstance(each, str) and each.strip() for each in given):
-            raise SettingsError("statuses", self.statuses, "a status such as ported, or a list of them")
-        return [each.strip() for each in given]
+        return as_texts("statuses", self.statuses, "a status such as ported, or a list of them")
 
 
 class TelnyxPortingEventSensor(TelnyxSensor):
@@ -165,8 +162,8 @@ class TelnyxPortingEventSensor(TelnyxSensor):
     def trigger(self) -> PollingTrigger:
         since = as_time("created_at_gte", self.created_at_gte)
         filters = {
-            "event_type": as_text(self.event_type),
-            "porting_order_id": as_text(self.porting_order_id),
+            "event_type": as_text("event_type", self.event_type),
+            "porting_order_id": as_text("porting_order_id", self.porting_order_id),
             "created_at_gte": since.isoformat() if since else None,
         }
         if not any(filters.values()):

@@ -18,6 +18,7 @@ from telnyx_porting.errors import (
     TelnyxError,
     TelnyxPortingError,
 )
+from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class PollingTrigger(BaseTrigger):
 
         async def once() -> dict[str, Any] | None:
             async with hook.aclient() as client:
-                return await self.look(client)
+                return for_airflow(await self.look(client))  # type: ignore[no-any-return]
 
         return asyncio.run(once())
 
@@ -129,7 +130,7 @@ class PollingTrigger(BaseTrigger):
                         found = await self.look(client)
                         failures = 0
                         if found is not None:
-                            yield TriggerEvent({"status": "done", **found})
+                            yield TriggerEvent({"status": "done", **for_airflow(found)})
                             return
                         await asyncio.sleep(self.poll_interval)
             except Exception as error:  # whatever it is, the task must hear it

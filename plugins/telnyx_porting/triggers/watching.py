@@ -12,6 +12,7 @@ from airflow.sdk import Asset
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting.hooks.inputs import as_time
+from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.triggers.polling import pause_after
 
@@ -92,7 +93,7 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
                 async with TelnyxHook(self.telnyx_conn_id).aclient() as client:
                     while True:
                         for event in await watch.poll(client):
-                            yield TriggerEvent(event)
+                            yield TriggerEvent(for_airflow(event))
                         failures = 0
                         await asyncio.sleep(self.poll_interval)
             except Exception as error:  # a watcher that raises is restarted every 2 s, without end
