@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import case, func, select, text
 
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger import engine
@@ -195,7 +195,8 @@ def test_an_impossible_url_is_refused_without_its_password(address: str) -> None
 def test_an_upsert_is_the_same_however_many_rows_it_has(open_ledger: OpenLedger, path: Path, count: int) -> None:
     ledger = open_ledger(path).ready()
     rows = [{"account": "a", "source": f"s{n}", "refused": n} for n in range(count)]
-    for change in (None, {"refused": 7}):
+    sevens = case((engine.excluded("refused") >= 0, 7), else_=feeds.c.refused)
+    for change in (None, {"refused": sevens}):
         with ledger.write() as connection:
             ledger.upsert(connection, feeds, [*rows, rows[0]], change=change)
     with ledger.read() as connection:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
+    ColumnClause,
     ColumnElement,
     Connection,
     Engine,
     Row,
     Select,
     Table,
+    TableClause,
     Text,
     any_,
     bindparam,
@@ -31,7 +33,6 @@ from sqlalchemy import (
     func,
     inspect,
     literal,
-    literal_column,
     make_url,
     select,
     text,
@@ -347,7 +348,7 @@ def _held(is_sqlite: bool, table: Table, columns: tuple[Any, ...]) -> Select[Any
 @cache
 def excluded(name: str) -> ColumnElement[Any]:
     """Return SQL for the value that the conflicting insert wanted to write."""
-    return literal_column(f"excluded.{name}")
+    return TableClause("excluded", ColumnClause(name)).c[name]
 
 
 def _on_conflict(statement: Any, key: list[str], change: Mapping[str, Any] | None) -> Any:
