@@ -6,6 +6,7 @@ Every error the package raises. This docstring is the tree; catch at the level y
     TelnyxPortingError
     |- SettingsError            an impossible value was given (.field .value .expected); also a ValueError
     |- LedgerError              the ledger refused or is not usable
+    |  `- WrongAccountError     a connection leads to another Telnyx user than the ledger's
     |- PlanError                a republish plan cannot be made, approved or continued
     |- WebhookError
     |  |- SignatureError        the request does not prove that it comes from Telnyx
@@ -15,6 +16,7 @@ Every error the package raises. This docstring is the tree; catch at the level y
        |                        (.method .path .status .code .title .request_id .not_processed)
        |- TransportError        no answer
        |  |- ConnectError       never connected (not processed)
+       |  |  `- ProxyRefusedError  the proxy on the way refuses its user, or the way (not processed)
        |  |- NotSentError       given up before anything was written (not processed)
        |  `- RequestTimeout     no answer in time; what happened to the request is unknown
        |- StatusError           an answer other than 2xx
@@ -42,34 +44,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
-
-__all__ = [
-    "AuthenticationError",
-    "ConnectError",
-    "ContractError",
-    "EnvelopeError",
-    "IncompleteListing",
-    "InvalidRequestError",
-    "LedgerError",
-    "MalformedWebhook",
-    "NotFoundError",
-    "NotJsonError",
-    "NotSentError",
-    "PermissionDeniedError",
-    "PlanError",
-    "RateLimitedError",
-    "RequestTimeout",
-    "ServerError",
-    "SettingsError",
-    "SignatureError",
-    "StaleSignature",
-    "StatusError",
-    "TelnyxError",
-    "TelnyxPortingError",
-    "TransportError",
-    "WebhookError",
-]
-
 
 class TelnyxPortingError(Exception):
     """Everything this package raises on purpose."""
@@ -202,6 +176,10 @@ class ConnectError(TransportError):
     not_processed = True
 
 
+class ProxyRefusedError(ConnectError):
+    """The proxy between here and Telnyx refuses its user (407), or to connect (403), so nothing was sent."""
+
+
 class NotSentError(TransportError):
     """Given up before anything was written."""
 
@@ -248,8 +226,11 @@ class InvalidRequestError(StatusError):
         self.parameter = parameter
 
     def __str__(self) -> str:
-        base = super().__str__()
-        return f"{base}; parameter {self.parameter}" if self.parameter else base
+        return super().__str__() + (f"; parameter {self.parameter}" if self.parameter else "")
+
+
+REFUSED_SECRETS = (AuthenticationError, PermissionDeniedError, ProxyRefusedError)  # tried again, they lock
+FOR_GOOD = (*REFUSED_SECRETS, InvalidRequestError, NotFoundError, SettingsError, WrongAccountError)  # again is vain
 
 
 class RateLimitedError(StatusError):

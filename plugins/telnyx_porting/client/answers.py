@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from telnyx_porting.client.pacer import retry_after_seconds
 from telnyx_porting.client.windows import Page
 from telnyx_porting.errors import (
+    REFUSED_SECRETS,
     AuthenticationError,
+    ConnectError,
     EnvelopeError,
     InvalidRequestError,
     NotFoundError,
     NotJsonError,
     PermissionDeniedError,
+    ProxyRefusedError,
     RateLimitedError,
     ServerError,
     StatusError,
+    TelnyxError,
+    TransportError,
 )
 from telnyx_porting.models import load_json
 
@@ -56,7 +62,7 @@ class Answer:
 
 def status_error(
     method: str, path: str, status: int, headers: Mapping[str, str], body: bytes, now: float
-) -> StatusError:
+) -> TelnyxError:
     """
     Make the error of an answer other than 2xx; its body may be anything.
 
@@ -73,6 +79,8 @@ def status_error(
         "title": title,
         "request_id": _short(headers.get("x-request-id")),
     }
+    if status == 407:
+        return ProxyRefusedError(_BY_PROXY[status], **about)
     if status in (400, 422):
         return InvalidRequestError(f"{status}: the request is refused", parameter=parameter, **about)
     if status == 429:
@@ -89,6 +97,35 @@ def status_error(
     # A 408 or 409 may come after the fact; other refusals do not.
     not_processed = 400 <= status < 500 and status not in (408, 409)
     return StatusError(f"{status}: refused", not_processed=not_processed, **about)
+
+
+_BY_PROXY = {status: f"{status}: the proxy refused the user; look at HTTPS_PROXY" for status in (401, 407)}
+_BY_PROXY[403] = "403: the proxy refused to connect; ask who runs it"
+
+
+def proxy_error(error: Exception, **about: Any) -> ConnectError:
+    """
+    Make the error of a proxy that lets nobody through.
+
+    :param error: a transport's; only its text holds the proxy's answer, such as "407 Proxy Authentication Required"
+    """
+    for status, reason in _BY_PROXY.items():
+        if re.search(rf"\b{status}\b", str(error)):
+            return ProxyRefusedError(reason, **about)
+    return ConnectError(f"no connection: {error}", **about)
+
+
+def worth_another_get(error: TelnyxError) -> bool:
+    """Tell whether a GET that failed so may succeed."""
+    if isinstance(error, StatusError):
+        return isinstance(error, (ServerError, RateLimitedError)) or error.status in (408, 425)
+    # A body cut short on its way reads as not JSON.
+    return isinstance(error, (TransportError, NotJsonError)) and not isinstance(error, REFUSED_SECRETS)
+
+
+def worth_another_post(error: TelnyxError) -> bool:
+    """Tell whether a POST that failed so certainly had no effect, and may succeed."""
+    return isinstance(error, (ConnectError, RateLimitedError)) and not isinstance(error, REFUSED_SECRETS)
 
 
 def _said(body: bytes) -> tuple[str | None, str | None, str | None]:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 
-from telnyx_porting.client.answers import Answer, status_error
+from telnyx_porting.client.answers import Answer, proxy_error, status_error, worth_another_get, worth_another_post
 from telnyx_porting.client.checks import check_number, checked_base_url, checked_key
 from telnyx_porting.client.lanes import Lanes, Slot
 from telnyx_porting.client.pacer import Clock, http_date, pacer_for
@@ -27,8 +27,6 @@ from telnyx_porting.errors import (
     NotSentError,
     RateLimitedError,
     RequestTimeout,
-    ServerError,
-    StatusError,
     TelnyxError,
     TransportError,
 )
@@ -138,7 +136,7 @@ class Transport:
                 ticket = await self._grant("GET", path, rank, tries)
                 return await self._read_in_turn(read, await self._send("GET", path, params, ticket))
             except TelnyxError as error:
-                await tries.again_or_raise(error, retried=_worth_another_get(error))
+                await tries.again_or_raise(error, retried=worth_another_get(error))
 
     async def _read_in_turn(self, read: Callable[[Answer], T], answer: Answer) -> T:
         """Read one answer at a time, after the requests that its lane let go: a page takes milliseconds to read."""
@@ -164,7 +162,7 @@ class Transport:
                 ticket = await self._grant("POST", path, 0.0, tries)
                 return await self._send("POST", path, None, ticket, send_by)
             except TelnyxError as error:
-                await tries.again_or_raise(error, retried=isinstance(error, (ConnectError, RateLimitedError)))
+                await tries.again_or_raise(error, retried=worth_another_post(error))
 
     async def reserve(self) -> Slot:
         """
@@ -247,7 +245,9 @@ class Transport:
                     await response.aclose()
         except httpx.ConnectTimeout as error:
             raise ConnectError("no connection in time", **about) from error
-        except (httpx.ConnectError, httpx.PoolTimeout, httpx.ProxyError) as error:
+        except httpx.ProxyError as error:
+            raise proxy_error(error, **about) from error
+        except (httpx.ConnectError, httpx.PoolTimeout) as error:
             raise ConnectError(f"no connection: {error}", **about) from error
         except (httpx.TimeoutException, TimeoutError) as error:
             raise RequestTimeout(f"no complete answer within {self._timeout:g} s", **about) from error
@@ -299,13 +299,6 @@ class _Tries:
             raise error
         log.info("%s; trying again in %.1f s", error, wait)
         await self._clock.sleep(wait)
-
-
-def _worth_another_get(error: TelnyxError) -> bool:
-    if isinstance(error, StatusError):
-        return isinstance(error, (ServerError, RateLimitedError)) or error.status in (408, 425)
-    # A body cut short on its way reads as not JSON.
-    return isinstance(error, (TransportError, NotJsonError))
 
 
 async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:

@@ -168,7 +168,7 @@ def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:
 def _failed(ledger: Ledger, account: str, channel: Channel, batch: Batch, now: datetime, error: Exception) -> None:
     reason = one_line(f"{type(error).__name__}: {error}", 300)
     log.warning("channel %s took no message: %s", channel.name, reason)
-    not_sent = isinstance(error, ChannelError) and error.not_sent
-    failed(ledger, account, channel, batch, now, reason, not_sent=not_sent)
+    known = error if isinstance(error, ChannelError) else ChannelError("")
+    failed(ledger, account, channel, batch, now, reason, not_sent=known.not_sent, refused=known.refused)
     text = f"alert channel {channel.name} takes no messages: {reason}"
     health(ledger, account, f"channel:{channel.name}", text, "high", now)

@@ -156,7 +156,15 @@ def _severities(connection: Connection, account: str, keys: list[str]) -> dict[s
 
 
 def failed(
-    ledger: Ledger, account: str, channel: Channel, batch: Batch, now: datetime, reason: str, *, not_sent: bool
+    ledger: Ledger,
+    account: str,
+    channel: Channel,
+    batch: Batch,
+    now: datetime,
+    reason: str,
+    *,
+    not_sent: bool,
+    refused: bool = False,
 ) -> None:
     """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
     source = f"channel:{channel.name}"
@@ -164,7 +172,7 @@ def failed(
         ledger.lock(connection, f"findings:{account}")
         met = get_feed(connection, account, source)
         failures = (met["refused"] if met else 0) + 1
-        pause = min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
+        pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
         touch_feed(ledger, connection, account, source, error=reason, refused=failures, heartbeat=now + pause)
         if batch.slot is not None:
             touch_feed(ledger, connection, account, f"{DIGEST}:{channel.name}", heartbeat=now + pause)

@@ -46,11 +46,13 @@ class ChannelError(TelnyxPortingError):
     """A channel did not take a message. Says why without the URL, which may carry a secret.
 
     :param not_sent: nobody got it, certainly; otherwise nobody knows.
+    :param refused: a secret was refused (then nothing was sent): tried again soon and often, it locks an account.
     """
 
-    def __init__(self, reason: str, *, not_sent: bool) -> None:
+    def __init__(self, reason: str, *, not_sent: bool = False, refused: bool = False) -> None:
         super().__init__(reason)
-        self.not_sent = not_sent
+        self.not_sent = not_sent or refused
+        self.refused = refused
 
 
 def channels_of(settings: Settings) -> list[Channel]:

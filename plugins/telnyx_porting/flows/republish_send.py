@@ -15,10 +15,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from telnyx_porting.errors import (
-    AuthenticationError,
+    REFUSED_SECRETS,
     ContractError,
     NotFoundError,
-    PermissionDeniedError,
     RateLimitedError,
     StatusError,
     TelnyxError,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 SEND_BY = timedelta(seconds=10)
 NO_CONNECTION = timedelta(seconds=30)
-_REFUSED_KEY = (AuthenticationError, PermissionDeniedError)
 Clock = Callable[[], datetime]
 
 
@@ -65,14 +63,14 @@ class Sender:
             claimed = self._claim(row)
         except TelnyxError as error:
             self.pause = _pause(error)
-            return ("halt" if isinstance(error, _REFUSED_KEY) else "later"), str(error)
+            return ("halt" if isinstance(error, REFUSED_SECRETS) else "later"), str(error)
         if isinstance(claimed, str):
             return claimed, ""
         slot, send_by = claimed
         failpoint("republish.claimed")
         try:
             receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
-        except _REFUSED_KEY as error:
+        except REFUSED_SECRETS as error:
             self._write(row, "planned", str(error))
             return "halt", str(error)
         except (TelnyxError, OSError) as error:

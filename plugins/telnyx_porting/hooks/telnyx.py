@@ -17,6 +17,7 @@ from telnyx_porting.errors import (
     AuthenticationError,
     ConnectError,
     PermissionDeniedError,
+    ProxyRefusedError,
     RequestTimeout,
     SettingsError,
     TelnyxPortingError,
@@ -173,6 +174,8 @@ def _in_words(error: Exception) -> str:
         return "401: Telnyx does not accept this API key. Put a valid v2 key into the field API key (password)."
     if isinstance(error, PermissionDeniedError):
         return "403: Telnyx knows this API key but does not let it read port-in events. Check its account and rights."
+    if isinstance(error, ProxyRefusedError):
+        return f"The proxy lets nobody through. {error}"
     if isinstance(error, (RequestTimeout, TimeoutError)):
         return f"No answer in time. Check host, proxy and firewall, or raise the extra timeout. {error}".strip()
     if isinstance(error, ConnectError):

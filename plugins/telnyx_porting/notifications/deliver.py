@@ -6,6 +6,7 @@ render customer text as Jinja there, and a comment could print a connection's pa
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10  # seconds
 _ASKED_TO_WAIT = {408, 425, 429}
+_REFUSED = {401, 403, 407}
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (40[137])")
 
 
 def deliver(channel: Channel, message: Message) -> None:
@@ -50,11 +53,17 @@ def _post(channel: Channel, message: Message) -> None:
         response = hook.run(endpoint, json=body(channel, message, connection.password), extra_options=options)
     except AirflowNotFoundException:
         raise ChannelError(f"{name} does not exist: create it (type http)", not_sent=True) from None
+    except requests.exceptions.ProxyError as error:
+        said = _REFUSED_BY_PROXY.search(str(error))
+        reason = f"the proxy refused the user ({said[1]})" if said else "the proxy let nothing through"
+        raise ChannelError(f"{name}: {reason}", not_sent=True, refused=bool(said)) from None
     except requests.RequestException as error:
         raise ChannelError(f"{name}: {type(error).__name__}", not_sent=_never_connected(error)) from None
     except ValueError:
         raise ChannelError(f"{name}: its host is no address", not_sent=True) from None
     code = response.status_code
+    if code in _REFUSED:
+        raise ChannelError(f"{name} answered {code}", refused=True)
     if not 200 <= code < 300:
         raise ChannelError(f"{name} answered {code}", not_sent=400 <= code < 500 and code not in _ASKED_TO_WAIT)
 
@@ -69,6 +78,8 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _mail(channel: Channel, message: Message) -> None:
+    from smtplib import SMTPAuthenticationError
+
     try:
         from airflow.providers.smtp.hooks.smtp import SmtpHook
     except ImportError:
@@ -83,5 +94,8 @@ def _mail(channel: Channel, message: Message) -> None:
             hook.send_email_smtp(
                 to=list(channel.recipients), subject=subject, html_content=text, custom_headers=headers
             )
+    except SMTPAuthenticationError as error:
+        reason = f"the mail server refused the user ({error.smtp_code})"
+        raise ChannelError(f"connection {channel.connection!r}: {reason}", refused=True) from None
     except Exception as error:
-        raise ChannelError(f"connection {channel.connection!r}: {type(error).__name__}", not_sent=False) from None
+        raise ChannelError(f"connection {channel.connection!r}: {type(error).__name__}") from None

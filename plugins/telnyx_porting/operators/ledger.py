@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.errors import AuthenticationError, PermissionDeniedError, SettingsError
+from telnyx_porting.errors import REFUSED_SECRETS, ProxyRefusedError, SettingsError
 from telnyx_porting.flows.audit import audit, audit_tonight
 from telnyx_porting.flows.backfill import backfill
 from telnyx_porting.flows.findings_health import clear, health
@@ -38,8 +38,9 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
         try:
             with self.client(ledger) as client:
                 result = scan(ledger, account, client, knobs, datetime.now(UTC))
-        except (AuthenticationError, PermissionDeniedError) as error:
-            health(ledger, account, "key_refused", f"Telnyx refuses the key of this connection: {error}", "critical")
+        except REFUSED_SECRETS as error:
+            who = "The proxy refuses" if isinstance(error, ProxyRefusedError) else "Telnyx refuses the key of"
+            health(ledger, account, "key_refused", f"{who} this connection: {error}", "critical")
             raise
         clear(ledger, account, "key_refused")
         stats.incr("telnyx_porting.events_new", result.new)

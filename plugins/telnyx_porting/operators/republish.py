@@ -12,9 +12,8 @@ from airflow.sdk import BaseOperator
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from telnyx_porting.errors import (
-    AuthenticationError,
+    REFUSED_SECRETS,
     NotFoundError,
-    PermissionDeniedError,
     RateLimitedError,
     StatusError,
     TelnyxError,
@@ -49,6 +48,8 @@ class Sender:
         self._row: list[str] = []
         self._in_flight: set[str] = set()
         self._stopped = False
+        self._first = anyio.Lock()
+        self._let_in = False
         self.halted: TelnyxError | None = None
 
     async def stop(self) -> None:
@@ -66,6 +67,15 @@ class Sender:
         :param event_id: the event
         :return: its outcome
         """
+        if not self._let_in:  # the first goes alone: a wrong secret is tried once, not by all at once
+            async with self._first:
+                if not self._let_in:
+                    outcome = await self._send(event_id)
+                    self._let_in = True
+                    return outcome
+        return await self._send(event_id)
+
+    async def _send(self, event_id: str) -> str:
         for attempt in range(1, TRIES + 1):
             slot = await self._client.reserve_slot()
             if self._stopped or self.halted:
@@ -88,7 +98,7 @@ class Sender:
 
     def _judge(self, error: TelnyxError, attempt: int) -> str | None:
         """Turn an error into an outcome, or into None: try again."""
-        if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+        if isinstance(error, REFUSED_SECRETS):
             self.halted = error
             return NOT_SENT
         if isinstance(error, NotFoundError):

@@ -7,29 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from telnyx_porting.errors import (
-    AuthenticationError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitedError,
-    SettingsError,
-    WrongAccountError,
-)
+from telnyx_porting.errors import FOR_GOOD, RateLimitedError
 from telnyx_porting.notifications.failure import failure_callbacks
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 POOL = "telnyx_api"
-_FOR_GOOD = (
-    AuthenticationError,
-    PermissionDeniedError,
-    InvalidRequestError,
-    NotFoundError,
-    SettingsError,
-    WrongAccountError,
-)
 
 
 class TelnyxRetryPolicy(RetryPolicy):
@@ -43,7 +27,7 @@ class TelnyxRetryPolicy(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        if isinstance(exception, _FOR_GOOD):
+        if isinstance(exception, FOR_GOOD):
             return RetryDecision.fail(reason=str(exception))
         if isinstance(exception, RateLimitedError) and exception.retry_after:
             return RetryDecision.retry(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
-from telnyx_porting.errors import SettingsError, TelnyxError
+from telnyx_porting.errors import FOR_GOOD, SettingsError, TelnyxError
 from telnyx_porting.hooks.inputs import as_text, as_texts, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.links import TelnyxPortingOrderLink
-from telnyx_porting.triggers.polling import FOR_GOOD, PollingTrigger, checked_event
+from telnyx_porting.triggers.polling import PollingTrigger, checked_event
 from telnyx_porting.triggers.porting import TelnyxPortingEventTrigger, TelnyxPortingOrderStatusTrigger
 
 if TYPE_CHECKING:

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from telnyx_porting import errors
-from telnyx_porting.errors import (
-    AuthenticationError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    SettingsError,
-    TelnyxError,
-    TelnyxPortingError,
-)
+from telnyx_porting.errors import FOR_GOOD, TelnyxError, TelnyxPortingError
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
@@ -30,7 +22,6 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 MAX_FAILURES = 10  # polls in a row that may fail before a trigger gives up
 MAX_PAUSE = 600.0  # seconds between polls while they fail
-FOR_GOOD = (AuthenticationError, PermissionDeniedError, InvalidRequestError, NotFoundError, SettingsError)
 _ABOUT = ("method", "path", "status", "code", "title", "request_id", "parameter", "retry_after")
 
 

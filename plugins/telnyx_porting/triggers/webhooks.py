@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting import settings
+from telnyx_porting.errors import REFUSED_SECRETS
 from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.identity import reached_by, recognised
 from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 AGAIN = 10.0  # seconds after which what still waits is told again: Airflow may have dropped the wake-up
 LONGEST = 60.0  # seconds between looks while the ledger cannot be read, and for an answer of Telnyx
 ASK_AFTER = 60.0  # seconds between two questions to Telnyx what time it is
+REFUSED_REST = 3600.0  # seconds without a question after a refusal: a wrong secret again and again locks accounts
 
 
 class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
@@ -92,11 +94,17 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
 
     async def _ask_the_time(self, wrong: dict[str, Identity]) -> None:
         """Keep in `wrong` the accounts whose Telnyx has another time than this machine, and who was asked."""
+        refused: dict[str, float] = {}
         while True:
             for account in (await asyncio.to_thread(settings.load)).accounts:
+                if time.monotonic() < refused.get(account, 0.0):
+                    continue
                 try:
                     async with asyncio.timeout(LONGEST), TelnyxHook(account).aclient() as client:
                         await client.count_porting_events(created_at_gte=datetime.now(UTC))
+                except REFUSED_SECRETS:  # so is this
+                    refused[account] = time.monotonic() + REFUSED_REST
+                    continue
                 except Exception as error:  # that Telnyx does not answer is the scan's to tell
                     self.log.debug("Telnyx (%s) did not tell the time: %s", account, error)
                     continue
