@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +17,8 @@ import pytest
 
 from include.demo import postgres
 from include.demo.ports import reserve
-from include.demo.processes import Processes
+from include.demo.processes import RECORD, Processes
+from tests.conftest import BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +33,6 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user runs the se
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that everybody may enter: pytest's own are private."""
-    from tests.conftest import BUILD
-
     folder = BUILD / "tmp" / f"open-{os.getpid()}"
     folder.mkdir(0o755)
     yield folder
@@ -89,9 +90,8 @@ def test_a_server_that_was_killed_leaves_no_shared_memory(open_folder: Path) -> 
         (folder,) = open_folder.glob(f"{postgres.PREFIX}*")
         segment = (folder / "data" / "postmaster.pid").read_text().splitlines()[6].split()[1]
         assert segment in segments()
-        processes.kill(processes.start("other", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ))
-        (server,) = [process for name, process in processes._running if name == "postgres"]
-        processes.kill(server)
+        (server,) = json.loads((open_folder / RECORD).read_text())["processes"]
+        os.kill(server["pid"], signal.SIGKILL)
     assert segment not in segments()
 
 
