@@ -111,7 +111,8 @@ def desk(home: Path, orders: int, *, webhooks: bool, scan_every: str) -> Iterato
     """Run everything, past the first look."""
     knobs = {"alert_channels": "porting_alerts:json", "scan_every": scan_every, "look_every": NEVER, "settle": "1s"}
     with running_sandbox() as sandbox, running_airflow(sandbox, home, **knobs) as airflow:
-        Ledger(airflow.ledger_url).ready().close()
+        with Ledger(airflow.ledger_url) as ledger:
+            ledger.upgrade()
         with receiver(airflow.ledger_url, [f"{ACCOUNT}={sandbox.public_key}"]) as ear:
             for dag_id in (SCAN, TELL):
                 shutil.copy(ROOT / "dags" / f"{dag_id}.py", airflow.dags)
