@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from include.demo.postgres import Server
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0  # seconds for which a request that failed is asked again
+PATIENCE = 180.0  # seconds for which a request that failed is asked again: on a busy machine one may take a minute
 PAUSE = 1.0  # seconds until then
 
 
