@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+
 class TelnyxPortingError(Exception):
     """Everything this package raises on purpose."""
 
