@@ -55,10 +55,10 @@ class Processes:
 
     def __exit__(self, *_error: object) -> None:
         with _deaf():
-            while self._running:
-                stop_child(self._running[-1][1])
-                self._running.pop()
-            self._stack.close()
+            with self._stack, ExitStack() as ends:  # each of them, though one of them may fail
+                for _name, process in self._running:
+                    ends.callback(stop_child, process)
+            self._running.clear()
             (self.home / RECORD).unlink(missing_ok=True)
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], **more: Any) -> subprocess.Popen[bytes]:
@@ -151,9 +151,11 @@ def _stop(leader: int, wait: Callable[[float], Any]) -> None:
     members = set(session(leader))
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        wait(15)
-    _kill(members | set(session(leader)))
+    try:
+        with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            wait(15)
+    finally:
+        _kill(members | set(session(leader)))
 
 
 def _kill(pids: Iterator[int] | set[int]) -> None:

@@ -105,3 +105,28 @@ def test_a_living_demo_is_left_alone(tmp_path: Path) -> None:
         assert child.poll() is None
     assert said == []
     assert child.poll() is not None
+
+
+def test_all_are_ended_though_the_end_of_one_is_interrupted(tmp_path: Path) -> None:
+    """A time limit of the test runner, say, that is reached while the second has not yet ended."""
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+
+    def too_late(*_arguments: object) -> None:
+        raise TimeoutError
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run() -> None:
+        with Processes(tmp_path) as processes:
+            for name, command in (("first", SLEEP), ("second", [sys.executable, "-c", deaf])):
+                started.append(processes.start(name, command, dict(os.environ)))
+                processes.wait_for(name, (tmp_path / "logs" / f"{name}.log").read_text, 30)
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    try:
+        with pytest.raises(TimeoutError):
+            run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert [each.wait(10) for each in started] == [-signal.SIGINT, -signal.SIGKILL]
