@@ -19,6 +19,7 @@ from telnyx_porting.operators.retries import watch_task_defaults
 
 knobs = settings.load()
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"
+NO_PLAN = "{{ ti.xcom_pull(task_ids='plan', key='outcome') | tojson }}"
 
 with DAG(
     dag_id="porting_republish",
@@ -30,6 +31,7 @@ with DAG(
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive
 Leave everything empty to send what the watch found missed. Try a dry run first: it says in words what would go where.
+What came of a run is the XCom of its task `report`: `outcome`, and `text` in words.
 
 Nothing leaves before the plan is approved: by a person, or by
 policy when `republish_mode` and its caps allow. Events go out in waves of 1, 10 and the rest; a wave in which nothing
@@ -53,6 +55,6 @@ arrived stops the plan. *Accepted* is never called *arrived*.
     one_plan = {"telnyx_conn_id": dag.param("account"), "plan_id": PLAN_ID}
     approve = TelnyxApprovePortingPlanOperator(task_id="approve", execution_timeout=None, **one_plan)
     execute = TelnyxExecutePortingPlanOperator(task_id="execute", execution_timeout=timedelta(hours=6), **one_plan)
-    report = TelnyxReportPortingPlanOperator(task_id="report", trigger_rule="all_done", **one_plan)
+    report = TelnyxReportPortingPlanOperator(task_id="report", trigger_rule="all_done", otherwise=NO_PLAN, **one_plan)
     plan >> approve >> execute >> report
     [plan, approve, execute, report] >> TelnyxFailRunOperator(task_id="any_failed")

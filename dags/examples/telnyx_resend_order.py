@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from telnyx_porting.operators.forms import refuse_unknown_keys
 from telnyx_porting.operators.porting import (
     TelnyxListPortingEventsOperator,
     TelnyxRepublishPortingEventsOperator,
@@ -18,7 +19,7 @@ with DAG(
     schedule=None,
     tags=["telnyx", "example"],
     params={"order": Param(type="string", format="uuid", title="Porting order")},
-    default_args=telnyx_task_defaults(owner="porting"),
+    default_args=telnyx_task_defaults(owner="porting", pre_execute=refuse_unknown_keys),
 ):
     # Waits without a worker; fails at once when the order is cancelled, ported or deleted.
     dated = TelnyxPortingOrderStatusSensor(

@@ -5,9 +5,12 @@ Every error the package raises. This docstring is the tree; catch at the level y
 
     TelnyxPortingError
     |- SettingsError            an impossible value was given (.field .value .expected); also a ValueError
+    |  `- FormError             ... by the person who started this run, in its form
     |- LedgerError              the ledger refused or is not usable
-    |  `- WrongAccountError     a connection leads to another Telnyx user than the ledger's
+    |  |- WrongAccountError     a connection leads to another Telnyx user than the ledger's
+    |  `- NotScannedError       the account has not been scanned yet
     |- PlanError                a republish plan cannot be made, approved or continued
+    |  `- NothingToSendError    nothing of what was selected can be sent (.left_out)
     |- WebhookError
     |  |- SignatureError        the request does not prove that it comes from Telnyx
     |  |  `- StaleSignature     the signature fits, its time does not (.offset)
@@ -72,6 +75,10 @@ class SettingsError(TelnyxPortingError, ValueError):
         return f"{self.field} = {shown} is not valid: {self.expected}"
 
 
+class FormError(SettingsError):
+    """A person asked for what cannot be meant, or for what would be ignored: another try changes nothing."""
+
+
 class LedgerError(TelnyxPortingError):
     """The ledger refused or cannot be used."""
 
@@ -80,8 +87,20 @@ class WrongAccountError(LedgerError):
     """A connection does not lead to the Telnyx user whose events the ledger holds; nothing was read, sent or kept."""
 
 
+class NotScannedError(LedgerError):
+    """The account has not been scanned into this ledger yet."""
+
+
 class PlanError(TelnyxPortingError):
     """A republish plan cannot be made, approved or continued."""
+
+
+class NothingToSendError(PlanError):
+    """Nothing of what was selected can be sent; ``left_out`` counts the events by reason."""
+
+    def __init__(self, reason: str, left_out: dict[str, int] | None = None) -> None:
+        super().__init__(reason)
+        self.left_out = left_out or {}
 
 
 class WebhookError(TelnyxPortingError):
@@ -231,7 +250,9 @@ class InvalidRequestError(StatusError):
 
 
 REFUSED_SECRETS = (AuthenticationError, PermissionDeniedError, ProxyRefusedError)  # tried again, they lock
-FOR_GOOD = (*REFUSED_SECRETS, InvalidRequestError, NotFoundError, SettingsError, WrongAccountError)  # again is vain
+MISTAKES = (FormError, NotScannedError, PlanError)  # of a person, who sees it
+# Another try is in vain.
+FOR_GOOD = (*REFUSED_SECRETS, *MISTAKES, InvalidRequestError, NotFoundError, SettingsError, WrongAccountError)
 
 
 class RateLimitedError(StatusError):

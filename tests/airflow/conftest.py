@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,14 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import pacer
+from telnyx_porting.ledger.engine import Ledger
+from tests.flows.rows import add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from tests.airflow.runs import Scene
     from tests.airflow.stores import Comms
 
 
@@ -66,3 +72,42 @@ def comms(monkeypatch: pytest.MonkeyPatch) -> Comms:
 def context(comms: Comms) -> dict[str, Any]:
     """The context of a running task."""
     return {"task_state_store": comms.task_store(), "ti": SimpleNamespace(max_tries=2)}
+
+
+@pytest.fixture
+def scene(
+    sandbox: RunningSandbox,
+    conn_id: str,
+    connect: Callable[..., str],
+    airflow_db: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    """What a run of any DAG finds: see the class."""
+    from tests.airflow.runs import Scene
+
+    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
+    knobs = {
+        "REPUBLISH_MODE": "auto",
+        "CONSUMER_IS_IDEMPOTENT": "true",
+        "CONSUMER_OF_RECORD": "receiver",
+        "CONFIRM_WITHIN": "0s",
+        "REQUESTS_PER_SECOND": "1000",
+    }
+    for name, value in knobs.items():
+        monkeypatch.setenv(f"TELNYX_PORTING_{name}", value)
+    monkeypatch.setenv("EVENTS_FOLDER", tmp_path.as_uri())
+    order = sandbox.order(status="submitted")
+    sandbox.act(order, "status", value="foc-date-confirmed")
+    event = sandbox.act(order, "comment", complete_after=0)[0]["id"]
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    conf = {
+        "porting_backfill": {"from": (now - 5 * hour).isoformat(), "to": (now - hour).isoformat()},
+        "telnyx_resend_order": {"order": order},
+    }
+    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()) as ledger:
+        add_feed(ledger, heartbeat=now, covers_from=now - 7 * 24 * hour, proved_at=now - 7 * 24 * hour)
+        covered = {"covers_from": now - 3 * hour, "covered_until": now - timedelta(minutes=1)}
+        add_feed(ledger, "events", watch_from=now - 7 * 24 * hour, **covered)
+        add_event(ledger, id=event, created_at=now - hour, delivery="missed")
+        yield Scene(ledger, order, event, conf)

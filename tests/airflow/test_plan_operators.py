@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.airflow
 WEEK = timedelta(days=7)
-CONTEXT: dict[str, Any] = {"dag_run": SimpleNamespace(triggering_user_name="ann")}
+KEPT: dict[str, Any] = {}  # what a task leaves in XCom
+TASK = SimpleNamespace(xcom_push=lambda key, value: KEPT.update({key: value}))
+CONTEXT: dict[str, Any] = {"dag_run": SimpleNamespace(triggering_user_name="ann"), "ti": TASK}
 
 
 @pytest.fixture

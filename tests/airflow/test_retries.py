@@ -10,9 +10,12 @@ from airflow.sdk import RetryAction
 from telnyx_porting.errors import (
     AuthenticationError,
     ConnectError,
+    FormError,
     InvalidRequestError,
     NotFoundError,
+    NotScannedError,
     PermissionDeniedError,
+    PlanError,
     RateLimitedError,
     ServerError,
     SettingsError,
@@ -33,6 +36,9 @@ def decide(error: Exception) -> tuple[RetryAction, timedelta | None]:
         InvalidRequestError("no", status=422, parameter="filter[type]"),
         NotFoundError("no", status=404),
         SettingsError("timeout", "soon", "a number"),
+        FormError("from", "soon", "a time"),
+        PlanError("no such plan"),
+        NotScannedError("not yet"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from telnyx_porting.errors import LedgerError, TelnyxError
+from telnyx_porting.errors import FormError, LedgerError, TelnyxError
 from telnyx_porting.flows.backfill import BackfillResult, backfill
 from telnyx_porting.flows.status import status
 from telnyx_porting.ledger.tables import windows
@@ -77,12 +77,14 @@ def test_bad_input_is_refused_in_one_sentence(provider: Provider) -> None:
     with pytest.raises(LedgerError, match=r"has not been scanned into this ledger; scanned accounts: none yet"):
         fill(provider, DAY)
     provider.scan()
-    with pytest.raises(LedgerError, match=r"from \(.*\) must be earlier than to \("):
+    with pytest.raises(FormError, match=r"from = '.*it must be earlier than to, "):
         fill(provider, DAY, 2 * DAY)
+    with pytest.raises(FormError, match=r"from = '.*a time that is over"):
+        fill(provider, -DAY, -2 * DAY)
     now = provider.now
     with provider.client() as client:
         naive = (now - DAY).replace(tzinfo=None)
-        with pytest.raises(LedgerError, match="without a time zone"):
+        with pytest.raises(FormError, match="it has no time zone"):
             backfill(provider.ledger, ACCOUNT, client, provider.settings, now, naive, now)
         with pytest.raises(LedgerError, match=r"'nobody' has not been scanned .*: telnyx_default"):
             backfill(provider.ledger, "nobody", client, provider.settings, now, now - DAY, now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.errors import PlanError
+from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.flows.delivery import decide
 from telnyx_porting.flows.destinations import Destinations
 from telnyx_porting.flows.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
@@ -236,3 +236,54 @@ def test_mails_and_consents_need_a_person(ledger: Ledger) -> None:
     for plan, why in ((unreadable, "unknown number of mails"), (mailed, "1 mails"), (agreed, "by itself")):
         assert plan is not None
         assert why in (needs_person(ledger, AUTO, plan, NOW) or "")
+
+
+CONTENTS: dict[str, dict[str, Any]] = {  # what a selection may hold, by why it is left out
+    "no_payload": {"payload_status": "created", "delivery": None},
+    "arrived": {"delivery": "arrived", "arrived_at": NOW},
+    "pending": {"delivery": "pending"},
+    "email_only": {"delivery": "not_expected", "has_webhook": False},
+    "given_up": {"delivery": "given_up"},
+    "deleted": {"type": "porting_order.deleted", "delivery": "missed"},
+    "undetermined": {"delivery": "undetermined"},
+}
+
+
+@pytest.mark.parametrize("kinds", [[kind] for kind in CONTENTS] + [list(CONTENTS)], ids="+".join)
+@pytest.mark.parametrize("agreed", [(), ("arrived",), tuple(CONSENTS)], ids=lambda names: "+".join(names) or "none")
+def test_what_cannot_go_is_left_out_and_counted(ledger: Ledger, kinds: list[str], agreed: tuple[str, ...]) -> None:
+    """For every content and consent: what can go goes, the rest is counted by its reason, nothing is lost."""
+    wanted = missed(ledger)
+    ids = [wanted, *(add_event(ledger, **CONTENTS[kind]) for kind in kinds)]
+    plan = planned(ledger, event_ids=ids, consents=agreed, leave_out=True)
+    dropped = {kind: 1 for kind in kinds if kind not in agreed}
+    assert plan.left_out == dropped
+    assert (plan.size, len(rows(ledger, plan.id))) == (len(ids) - len(dropped),) * 2
+    assert wanted in {row.event_id for row in rows(ledger, plan.id)}
+    assert ("Left out: " in plan.words) == bool(dropped)
+    assert load_plan(ledger, ACCOUNT, plan.id).left_out == dropped
+
+
+def test_a_selection_of_which_nothing_can_go_says_why(ledger: Ledger) -> None:
+    ids = [add_event(ledger, **given) for given in CONTENTS.values()]
+    with pytest.raises(NothingToSendError, match="1 without a payload yet, 1 arrived already, ") as caught:
+        planned(ledger, event_ids=ids, leave_out=True)
+    assert caught.value.left_out == dict.fromkeys(CONTENTS, 1)
+    with ledger.read() as connection:
+        assert connection.execute(republishes.select()).all() == []
+
+
+def test_an_event_that_lacks_several_consents_is_counted_once(ledger: Ledger) -> None:
+    order = "0c28cec1-b947-42af-a4b9-36976b4b76b0"
+    overtaken = add_event(ledger, order_id=order, created_at=NOW - timedelta(hours=3), delivery="given_up")
+    newest = missed(ledger, order_id=order, created_at=NOW - timedelta(hours=2))
+    plan = planned(ledger, event_ids=[overtaken, newest], leave_out=True)
+    assert (plan.size, plan.left_out) == (1, {"given_up": 1})
+
+
+def test_a_type_is_selected_only_where_the_ledger_is_complete(ledger: Ledger) -> None:
+    event = missed(ledger)
+    kind = "porting_order.status_changed"
+    assert select_ids(ledger, ACCOUNT, event_type=kind, since=OLD, until=NOW + timedelta(days=1)) == [event]
+    with pytest.raises(PlanError, match="does not hold .* let porting_backfill read it first"):
+        select_ids(ledger, ACCOUNT, event_type=kind, since=OLD - timedelta(seconds=1), until=NOW)

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from telnyx_porting.errors import ContractError, EnvelopeError, NotFoundError, TelnyxError
+from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
 from telnyx_porting.flows.audit_cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.coverage import SOURCE, held, scanned
+from telnyx_porting.flows.coverage import SOURCE, check_stretch, held, scanned
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import CHUNK, Stored, store
@@ -85,16 +85,21 @@ def audit(
     """Prove a stretch of what the scan covers (default: all of it) and store what turns out to be missing.
 
     :param by_ids: compare every id, whatever the counts say.
+    :raises FormError: an impossible stretch, or one of which the scan covers nothing.
     :raises LedgerError: the account was never scanned.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read.
     """
+    check_stretch(since, until, now)
     client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         feed = scanned(connection, account)
         first = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
         begin = max(since or first, first)
         end = min(until or feed["covered_until"], feed["covered_until"])
+    if (asked := since or until) is not None and begin >= end:
+        covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
+        raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
     work = _Audit(ledger, account, client, now, "ids" if by_ids else "count")
     try:
         return work.run(begin, max(begin, end))
@@ -119,7 +124,7 @@ def audit_tonight(
             last.order_by(windows.c.sealed_at.desc(), windows.c.until.desc()).limit(1)
         ).scalar()
         total = held(connection, account, begin, until)
-        if not total:
+        if not total or begin >= until:
             return None
         since = reached if reached is not None and begin <= reached < until else begin
         part = max(PAGE, -(-total // max(settings.audit_nights - 1, 1)))

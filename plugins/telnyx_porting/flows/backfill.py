@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
-from telnyx_porting.flows.coverage import extend, gaps, scanned, sealable
+from telnyx_porting.flows.coverage import check_stretch, extend, gaps, scanned, sealable
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import Stored, store
 from telnyx_porting.ledger.tables import windows
@@ -61,11 +61,12 @@ def backfill(
 
     :param since: earliest `created_at`, with a time zone.
     :param until: latest `created_at`, with a time zone.
-    :raises LedgerError: for an impossible stretch, or an account that was never scanned.
+    :raises FormError: for an impossible stretch.
+    :raises NotScannedError: for an account that was never scanned.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; what was proved until then is kept, the rest says why.
     """
-    since, until = checked_stretch(since, until)
+    check_stretch(since, until, now)
     until = min(until, now - settings.settle)
     client = accept(ledger, account, client, now)
     with ledger.read() as connection:
@@ -81,19 +82,6 @@ def backfill(
     return BackfillResult(
         account, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
     )
-
-
-def checked_stretch(since: datetime, until: datetime) -> tuple[datetime, datetime]:
-    """Refuse a stretch that cannot be meant.
-
-    :raises LedgerError: in one sentence.
-    """
-    for name, value in (("from", since), ("to", until)):
-        if value.tzinfo is None:
-            raise LedgerError(f"{name} is {value.isoformat()}, without a time zone; write {value.isoformat()}Z for UTC")
-    if since >= until:
-        raise LedgerError(f"from ({since.isoformat()}) must be earlier than to ({until.isoformat()})")
-    return since, until
 
 
 class _Run:

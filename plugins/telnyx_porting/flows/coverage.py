@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select, update
 
-from telnyx_porting.errors import LedgerError
+from telnyx_porting.errors import FormError, NotScannedError
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import events, feeds, windows
 
@@ -30,17 +30,31 @@ def sealable(part: ProvedWindow, settings: Settings, now: datetime) -> datetime:
 def scanned(connection: Connection, account: str) -> RowMapping:
     """Return the events feed of an account that has been scanned.
 
-    :raises LedgerError: when there is none, naming those that there are.
+    :raises NotScannedError: when there is none, naming those that there are.
     """
     feed = get_feed(connection, account, SOURCE)
     if feed is None or feed["covered_until"] is None:
         query = select(feeds.c.account).where(feeds.c.source == SOURCE, feeds.c.covered_until.is_not(None))
         known = ", ".join(connection.execute(query.order_by(feeds.c.account)).scalars()) or "none yet"
-        raise LedgerError(
+        raise NotScannedError(
             f"account {account!r} has not been scanned into this ledger; scanned accounts: {known}."
             " Let porting_scan run once for it"
         )
     return feed
+
+
+def check_stretch(since: datetime | None, until: datetime | None, now: datetime) -> None:
+    """Refuse a stretch that cannot be meant; either end may be open.
+
+    :raises FormError: in one sentence.
+    """
+    for name, value in (("from", since), ("to", until)):
+        if value is not None and value.tzinfo is None:
+            raise FormError(name, value.isoformat(), f"it has no time zone; write {value.isoformat()}Z for UTC")
+    if since is not None and until is not None and since >= until:
+        raise FormError("from", since.isoformat(), f"it must be earlier than to, {until.isoformat()}")
+    if since is not None and since >= now:
+        raise FormError("from", since.isoformat(), "a time that is over: there is nothing to read yet")
 
 
 def gaps(connection: Connection, account: str, since: datetime, until: datetime) -> list[Stretch]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, select, update
 
-from telnyx_porting.errors import PlanError
+from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
@@ -24,7 +24,7 @@ from telnyx_porting.flows.destinations import Destinations, read_destinations
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.matching import ALIKE
 from telnyx_porting.flows.plan_select import CONSENTS, UNRESOLVED, missed, named, select_ids, superseded_count
-from telnyx_porting.flows.plan_words import words
+from telnyx_porting.flows.plan_words import left_out_words, words
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.ledger.types import instant
 
@@ -69,6 +69,7 @@ class Plan:
     approved_by: str | None = None
     already_open: bool = False
     consents: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)  # of the selection, by reason
 
 
 def make_plan(
@@ -82,14 +83,17 @@ def make_plan(
     by: str = "schedule",
     event_ids: Sequence[str] | None = None,
     consents: Collection[str] = (),
+    leave_out: bool = False,
     dry_run: bool = False,
 ) -> Plan | None:
     """Store a plan, or return the one that is already open; None when there is nothing to send.
 
     :param event_ids: named by a person; default: what the watch selects by itself.
     :param consents: of :data:`CONSENTS`, the kinds a person agreed to although the watch would not send them.
+    :param leave_out: leave out of `event_ids`, and count by reason, what cannot go; else it is refused.
     :param dry_run: return the plan without storing it, whatever else is open.
     :raises PlanError: named ids that are unknown, or need a consent that is missing; the open plan of another kind.
+    :raises NothingToSendError: nothing is left of `event_ids`.
     """
     with ledger.write() as connection:
         ledger.lock(connection, f"plan:{account}")
@@ -105,10 +109,14 @@ def make_plan(
             known = {"webhooks": list(destinations.webhooks), "mails": mails}
             touch_feed(ledger, connection, account, SUBSCRIPTIONS, known=known, checked_at=now)
         agreed = frozenset(consents)
+        left_out: dict[str, int] = {}
         if event_ids is None:
             chosen = missed(connection, account, settings, now)
         else:
-            chosen = named(connection, account, event_ids, agreed)
+            chosen, left_out = named(connection, account, event_ids, agreed, leave_out=leave_out)
+        told = left_out_words(left_out)
+        if not chosen and left_out:
+            raise NothingToSendError(f"nothing of the selection can be sent: {told}", left_out)
         if not chosen:
             return None
         ordered = _in_sending_order(chosen)
@@ -122,7 +130,9 @@ def make_plan(
             "reason": reason,
             "selection": {
                 "how": "named" if forced else "missed",
-                "words": words(connection, account, settings, chosen, destinations, now),
+                "words": words(connection, account, settings, chosen, destinations, now)
+                + (f" Left out: {told}." if told else ""),
+                "left_out": left_out,
                 "webhooks": list(destinations.webhooks),
                 "consents": sorted(agreed),
                 # a person who names these knows that they arrived; what arrives later is dropped
@@ -297,4 +307,5 @@ def _plan(row: Any, *, already_open: bool = False) -> Plan:
         approved_by=row["approved_by"],
         already_open=already_open,
         consents=tuple(row["selection"].get("consents", ())),
+        left_out=dict(row["selection"].get("left_out", {})),
     )

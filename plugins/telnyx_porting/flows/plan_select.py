@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
 
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.coverage import gaps, scanned
 from telnyx_porting.flows.delivery import is_open
 from telnyx_porting.flows.destinations import budget
 from telnyx_porting.ledger.tables import events, plans, republishes
@@ -23,7 +25,9 @@ LARGEST = 5_000  # ids in one plan; what is left comes with the next one
 REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
 CONSENTS = ("arrived", "pending", "email_only", "given_up", "superseded", "deleted", "undetermined")
 UNRESOLVED = ("sending", "accepted", "unknown")
+NO_PAYLOAD = "no_payload"
 REJECTED = "rejected"  # how the reason of a plan begins that a person refused
+UNANSWERED = "nobody answered"
 _AT_ONCE = 500
 
 
@@ -88,9 +92,12 @@ def superseded_count(connection: Connection, account: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def named(connection: Connection, account: str, ids: Sequence[str], consents: frozenset[str]) -> list[RowMapping]:
-    """Return the events a person named.
+def named(
+    connection: Connection, account: str, ids: Sequence[str], consents: frozenset[str], *, leave_out: bool = False
+) -> tuple[list[RowMapping], dict[str, int]]:
+    """Return the events a person named, and how many were left out, by reason.
 
+    :param leave_out: leave out what has nothing to send or lacks a consent; else it is refused.
     :raises PlanError: naming the id that is unknown, has nothing to send, or needs a consent that is missing.
     """
     if unknown := consents - set(CONSENTS):
@@ -106,12 +113,24 @@ def named(connection: Connection, account: str, ids: Sequence[str], consents: fr
     if absent := sorted(set(wanted) - {row["id"] for row in found}):
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise PlanError(f"event_ids: {absent[0]!r}{more} not in the ledger: scan or backfill first")
+    chosen, left_out = [], Counter[str]()
     for row in found:
-        if row["payload_status"] != "completed" and row["has_webhook"]:
+        reason = next(iter(_stops(row, consents)), None)
+        if reason is None:
+            chosen.append(row)
+        elif leave_out:
+            left_out[reason] += 1
+        elif reason == NO_PAYLOAD:
             raise PlanError(f"event_ids: {row['id']!r} has no payload yet, there is nothing to send")
-        for kind in sorted(needs(row) - consents):
-            raise PlanError(f"event_ids: {row['id']!r} is {kind}; sending it needs the consent {kind!r}")
-    return sorted(found, key=lambda row: (row["created_at"], row["id"]))
+        else:
+            raise PlanError(f"event_ids: {row['id']!r} is {reason}; sending it needs the consent {reason!r}")
+    return sorted(chosen, key=lambda row: (row["created_at"], row["id"])), dict(left_out)
+
+
+def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
+    """Return why an event cannot go, most telling first."""
+    empty = row["payload_status"] != "completed" and row["has_webhook"]
+    return [NO_PAYLOAD] if empty else [kind for kind in CONSENTS if kind in needs(row) - consents]
 
 
 def needs(row: RowMapping) -> set[str]:
@@ -137,7 +156,7 @@ def select_ids(
 ) -> list[str]:
     """Return the held events of an order, or of a type within a closed `created_at` range, in event-time order.
 
-    :raises PlanError: when nothing narrows the selection, or the range is impossible.
+    :raises PlanError: when nothing narrows the selection, the range is impossible, or it is not in the ledger.
     """
     if order_id is None and (event_type is None or since is None or until is None):
         raise PlanError("select events by ids, by order, or by event type together with a time range")
@@ -153,6 +172,11 @@ def select_ids(
     if until is not None:
         query = query.where(events.c.created_at <= until)
     with ledger.read() as connection:
+        if order_id is None and since and until:
+            covered = scanned(connection, account)["covered_until"]
+            for begin, end in gaps(connection, account, since, min(until, covered)):
+                missing = f"{begin.isoformat()} to {end.isoformat()}"
+                raise PlanError(f"the ledger does not hold {missing}: let porting_backfill read it first")
         found = list(connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LARGEST + 1)).scalars())
     if len(found) > LARGEST:
         raise PlanError(f"the selection holds more than {LARGEST} events: narrow its time range")

@@ -14,12 +14,22 @@ from telnyx_porting.flows.record import Record, find_record, why_no_record
 from telnyx_porting.ledger.tables import deliveries, orders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from telnyx_porting.flows.destinations import Destinations
     from telnyx_porting.settings import Settings
 
+LEFT_OUT = {  # why an event of a selection is not sent
+    "no_payload": "without a payload yet",
+    "arrived": "arrived already",
+    "pending": "not due yet or not judged",
+    "email_only": "told by mail only",
+    "given_up": "given up",
+    "superseded": "superseded",
+    "deleted": "about deletions",
+    "undetermined": "undetermined",
+}
 NAMED = 3  # own URLs of orders that are written out
 _AT_ONCE = 500
 
@@ -55,6 +65,11 @@ def words(
     if (reason := why_no_record(connection, account, settings, now)) is not None:
         text += f" Whether it arrives cannot be confirmed: {reason}."
     return text
+
+
+def left_out_words(left_out: Mapping[str, int]) -> str:
+    """Return how many events are left out and why, as a list in words."""
+    return ", ".join(f"{left_out[reason]} {plain}" for reason, plain in LEFT_OUT.items() if left_out.get(reason))
 
 
 def _destination(

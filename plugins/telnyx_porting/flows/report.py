@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, and_, or_, select
 
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.delivery import FUZZ
+from telnyx_porting.flows.plan_select import REJECTED, UNANSWERED
 from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE
 from telnyx_porting.ledger.tables import events, plans, republishes
 
@@ -30,6 +31,7 @@ class Report:
     confirm_p50: float | None = None  # seconds from send to the delivery that proved it
     confirm_p95: float | None = None
     summary: str = ""  # one sentence
+    outcome: str = ""  # done | halted | rejected | unanswered | open
 
     @property
     def all_arrived(self) -> bool:
@@ -75,6 +77,7 @@ def report(ledger: Ledger, account: str, plan_id: str) -> Report:
         p50,
         p95,
         f"Of {len(rows)} events: {summary}.",
+        _ending(plan),
     )
 
 
@@ -100,6 +103,15 @@ _PLAIN = {
     "waiting": "sent, verdict open",
     "planned": "not sent yet",
 }
+
+
+def _ending(plan: RowMapping) -> str:
+    reason = plan["close_reason"] or ""
+    if plan["closed_at"] is None:
+        return "open"
+    if reason.startswith(REJECTED):
+        return "rejected"
+    return {"done": "done", UNANSWERED: "unanswered"}.get(reason, "halted")
 
 
 def _confirmed_after(row: RowMapping) -> float | None:

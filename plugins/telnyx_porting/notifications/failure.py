@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from telnyx_porting import settings
+from telnyx_porting.errors import MISTAKES
 from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.findings_health import clear, health
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
@@ -31,6 +32,8 @@ def failure_callbacks() -> dict[str, Any]:
 
 class PortingAlertNotifier(BaseNotifier):
     """Open a `health` finding for the task that failed and send it to the configured channels; never raises.
+
+    A mistake in the form of a run that a person started is not told: that person is there and sees it.
 
     ``on_failure_callback=PortingAlertNotifier()`` and ``on_success_callback=PortingAlertNotifier(over=True)``, on a
     task or in ``default_args``. Only ids of DAG, task and run are told; no template field carries event data.
@@ -66,6 +69,8 @@ class PortingAlertNotifier(BaseNotifier):
             log.warning("the %s could not be told: %s", what, type(error).__name__)
 
     def _notify(self, context: Context) -> None:
+        if not self.over and _is_mistake(context):
+            return
         task, own = context["ti"], getattr(context.get("task"), "telnyx_conn_id", None)
         accounts = settings.load().accounts
         account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
@@ -87,3 +92,9 @@ class PortingAlertNotifier(BaseNotifier):
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
         health(ledger, account, subject, text, self.severity, now)
         send_due(ledger, account, knobs, now, deliver)
+
+
+def _is_mistake(context: Context) -> bool:
+    """Whether somebody who is there asked for what cannot be done."""
+    run = context.get("dag_run")
+    return isinstance(context.get("exception"), MISTAKES) and getattr(run, "run_type", "") == "manual"

@@ -12,7 +12,7 @@ from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows import plan as plans
 from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.plan_select import REJECTED
+from telnyx_porting.flows.plan_select import REJECTED, UNANSWERED
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -110,7 +110,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
         approved = event.get("chosen_options") == [self.APPROVE]
         if not approved:  # before Airflow skips what comes next
-            reason = f"{REJECTED} by {who}" if who else "nobody answered"
+            reason = f"{REJECTED} by {who}" if who else UNANSWERED
             with ledger.write() as connection:
                 plans.close_plan(connection, account, plan_id, now, who or "nobody", reason)
         super().execute_complete(context, event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -86,22 +87,29 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
 
 
 class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
-    """Say what a plan did: Markdown in the log and, as ``report``, in XCom; a finding says what did not arrive.
+    """Say what came of a run: what its plan did, or why there is none. A finding says what did not arrive.
 
-    :param plan_id: the plan. (templated)
-    :return: counts, confirmation times in seconds and the Markdown.
+    :param plan_id: the plan; empty when there is none. (templated)
+    :param otherwise: JSON of what to say without a plan: the XCom ``outcome`` of the plan operator. (templated)
+    :return: ``outcome`` (``done``, ``halted``, ``rejected``, ``unanswered`` or ``open``; without a plan that of the
+        plan operator) and ``text``; with a plan also counts, confirmation times in seconds and Markdown (``report``).
     """
 
-    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
+    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id", "otherwise")
 
-    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan_id: str, otherwise: str = "null", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan_id = plan_id
+        self.otherwise = otherwise
 
     def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Write the report; open a finding when something is not known to have arrived."""
         if not self.plan_id:
-            raise AirflowSkipException("no plan was made: nothing to report")
+            told: dict[str, Any] | None = json.loads(self.otherwise)
+            if told is None:
+                raise AirflowSkipException("no plan was made: nothing to report")
+            self.log.info("%s", told["text"])
+            return told
         account = self.telnyx_conn_id
         result = report(ledger, account, self.plan_id)
         self.log.info("%s", result.markdown)
@@ -112,6 +120,8 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         elif result.counts.get("arrived") and not still_lost(ledger, account):
             clear(ledger, account, "not_arrived")
         return {
+            "outcome": result.outcome,
+            "text": result.summary,
             "counts": result.counts,
             "p50": result.confirm_p50,
             "p95": result.confirm_p95,

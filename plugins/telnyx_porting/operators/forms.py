@@ -1,15 +1,22 @@
-"""The form of `porting_republish`: typed, in sections, with words."""
+"""Forms: that of `porting_republish`, and the refusal of what no form asks for or what would be ignored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
+from telnyx_porting.errors import FormError, SettingsError
 from telnyx_porting.flows.plan_select import CONSENTS
+from telnyx_porting.hooks.inputs import as_ids, as_time
 from telnyx_porting.models import EVENT_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
     from telnyx_porting.settings import Settings
 
 WHAT = "What: leave all of it empty for what the watch found missed"
@@ -75,7 +82,7 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
             type="boolean",
             title="Dry run",
             section="Care",
-            description="Say what would be sent and to whom; send nothing, store nothing.",
+            description="Say what would be sent and to whom; send nothing, make no plan.",
         ),
         "consents": Param(
             [],
@@ -88,8 +95,8 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
             description="The watch never sends these by itself. Republishing also mails every subscribed address.",
         ),
         "reason": Param(
-            "asked for by a person",
-            type="string",
+            None,
+            type=["null", "string"],
             maxLength=200,
             title="Reason",
             section="Care",
@@ -101,7 +108,7 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
             pattern=UUID,
             title="Continue this plan",
             section="An open plan",
-            description="What it sent is looked at; what it has not sent is sent. `What` and `Care` are not used.",
+            description="What it sent is looked at; what it has not sent is sent. Leave the rest empty.",
         ),
         "close": Param(
             False,
@@ -111,3 +118,73 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
             description="What it has not sent is dropped.",
         ),
     }
+
+
+FROM_AIRFLOW = {"openlineage"}  # what a TriggerDagRunOperator adds to a run's configuration
+
+
+def refuse_unknown_keys(context: Context) -> None:
+    """
+    Refuse a run whose configuration has a key that its DAG has no param for; for ``pre_execute``.
+
+    Airflow ignores such a key, and ``dryrun`` would be taken for nothing where ``dry_run`` was meant.
+
+    :raises FormError: naming the first one
+    """
+    known = sorted(context["dag"].params)
+    if unknown := sorted(set(context["dag_run"].conf or {}) - {*known, *FROM_AIRFLOW}):
+        expected = f"one of {', '.join(known)}" if known else "nothing: this DAG takes no configuration"
+        raise FormError("configuration", unknown[0], expected)
+
+
+def form_time(field: str, value: datetime | str | None) -> datetime | None:
+    """
+    Read a time from a form; an empty field is None.
+
+    :raises FormError: when it is no time, or has no zone
+    """
+    try:
+        return as_time(field, value)
+    except SettingsError as error:
+        raise FormError(*error.args) from None
+
+
+def form_ids(field: str, value: Any) -> list[str]:
+    """
+    Read ids from a form.
+
+    :raises FormError: naming the first that is none
+    """
+    try:
+        return as_ids(field, value)
+    except SettingsError as error:
+        raise FormError(*error.args) from None
+
+
+def refuse_what_would_be_ignored(given: Mapping[str, Any]) -> None:
+    """
+    Refuse a republish form in which one field makes another one count for nothing.
+
+    :param given: the fields of :func:`republish_form` that choose something, by name
+    :raises FormError: naming the field that would be ignored, and what it needs
+    """
+    filled = {name: value for name, value in given.items() if value}
+
+    def only(allowed: set[str], why: str) -> None:
+        for name in filled:
+            if name not in allowed:
+                raise FormError(name, filled[name], why)
+
+    if "close" in filled:
+        if "plan_id" not in filled:
+            raise FormError("plan_id", "", "the id of the plan to close")
+        only({"close", "plan_id"}, "leave it empty: a plan that is closed sends nothing")
+    elif "plan_id" in filled:
+        only({"plan_id", "dry_run"}, "leave it empty: the plan that is continued holds its own events, never others")
+    elif "event_ids" in filled:
+        selects = {"porting_order_id", "event_type", "created_from", "created_to"}
+        only(set(given) - selects, "leave it empty: events named one by one are not narrowed")
+    elif not filled.keys() & {"porting_order_id", "event_type"}:
+        only({"dry_run", "reason"}, "name an order, a type or events: without one, everything missed is meant")
+    elif "porting_order_id" not in filled and not {"created_from", "created_to"} <= filled.keys():
+        raise FormError("event_type", filled["event_type"], "both times, or an order: all events of a type are many")

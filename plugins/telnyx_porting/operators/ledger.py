@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.errors import REFUSED_SECRETS, ProxyRefusedError, SettingsError
+from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
 from telnyx_porting.flows.audit import audit, audit_tonight
 from telnyx_porting.flows.backfill import backfill
 from telnyx_porting.flows.findings_health import clear, health
@@ -16,6 +16,7 @@ from telnyx_porting.flows.maintenance import maintain
 from telnyx_porting.flows.scan import scan
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.forms import form_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,7 +78,9 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
 
     def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Backfill one account."""
-        since, until = _time("from", self.since), _time("to", self.until)
+        since, until = form_time("from", self.since), form_time("to", self.until)
+        if since is None or until is None:
+            raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
         knobs = self.settings()
         with self.client(ledger) as client:
             result = backfill(ledger, self.telnyx_conn_id, client, knobs, datetime.now(UTC), since, until)
@@ -108,8 +111,7 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
     def work(self, context: Context, ledger: Ledger) -> list[dict[str, Any]]:
         """Audit one account."""
         knobs, account = self.settings(), self.telnyx_conn_id
-        since = _time("from", self.since) if self.since else None
-        until = _time("to", self.until) if self.until else None
+        since, until = form_time("from", self.since), form_time("to", self.until)
         now = datetime.now(UTC)
         with self.client(ledger) as client:
             results = [audit(ledger, account, client, knobs, now, since, until, str(self.by_ids).lower() == "true")]
@@ -138,16 +140,6 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
         result = maintain(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC))
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
         return _json(asdict(result))
-
-
-def _time(name: str, value: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise SettingsError(name, value, "a time with a zone, such as 2026-10-01T00:00:00Z")
-    return moment
 
 
 def _json(value: dict[str, Any]) -> dict[str, Any]:

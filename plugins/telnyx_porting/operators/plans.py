@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting.errors import PlanError
+from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.flows import plan as plans
+from telnyx_porting.flows.plan_orders import read_order
 from telnyx_porting.flows.republish_gate import unsafe
-from telnyx_porting.hooks.inputs import as_ids
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
 
+    from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -62,7 +64,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         created_from: str | None = None,
         created_to: str | None = None,
         consents: list[str] | None = None,
-        reason: str = "missed notifications",
+        reason: str | None = None,
         preview: bool = False,
         close: bool = False,
         **kwargs: Any,
@@ -81,83 +83,96 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
 
     def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Make or load the plan."""
+        form = {name: getattr(self, name) for name in self.template_fields if name not in ("telnyx_conn_id", "preview")}
+        refuse_what_would_be_ignored({**form, "dry_run": self.preview})
         knobs, account, now = self.settings(), self.telnyx_conn_id, datetime.now(UTC)
         if self.close:
-            self._close(ledger, account, now, _who(context))
+            self._close(context, ledger, account, now)
         if self.plan_id:
             found: plans.Plan | None = plans.require_open(ledger, account, self.plan_id, now)
         else:
-            ids = self._named(ledger)
-            self._check(ledger, account, knobs, now, ids)
-            with self.client(ledger) as client:
-                destinations = plans.read_destinations(ledger, account, client, now)
-            found = plans.make_plan(
+            found = self._make(context, ledger, knobs, now)
+        if found is None:
+            self._end(context, "nothing", "nothing to republish")
+        self.log.info("plan %s: %s", found.id or "(dry run)", found.words)
+        if self.preview:
+            reason = self._not_now(ledger, knobs, now)
+            text = f"dry run: {found.words}" + (f" Nothing would be sent now: {reason}." if reason else "")
+            self._end(context, "dry_run", text, size=found.size, left_out=found.left_out)
+        self._say(context, "planned", found.words, size=found.size, left_out=found.left_out)
+        return {"account": account, "plan_id": found.id, "hash": found.hash, "size": found.size, "words": found.words}
+
+    def _make(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime) -> plans.Plan | None:
+        by_selection = bool(self.porting_order_id or self.event_type)
+        account = self.telnyx_conn_id
+        with self.client(ledger) as client:
+            ids = self._named(ledger, client, knobs, now)
+            if ids is not None and not ids:
+                self._end(context, "nothing", "the selection holds no event")
+            self._check(context, ledger, knobs, now, ids)
+            destinations = plans.read_destinations(ledger, account, client, now)
+        try:
+            return plans.make_plan(
                 ledger,
                 account,
                 knobs,
                 now,
                 destinations,
-                reason=self.reason,
+                reason=self.reason or ("missed notifications" if ids is None else "asked for by a person"),
                 by=_who(context) if ids is not None else "schedule",
                 event_ids=ids,
                 consents=self.consents or (),
+                leave_out=by_selection,
                 dry_run=self.preview,
             )
-        if found is None:
-            raise AirflowSkipException("nothing to republish")
-        self.log.info("plan %s: %s", found.id or "(dry run)", found.words)
-        if self.preview:
-            raise AirflowSkipException(f"dry run: {found.words}")
-        return {"account": account, "plan_id": found.id, "hash": found.hash, "size": found.size, "words": found.words}
+        except NothingToSendError as nothing:
+            self._end(context, "nothing", str(nothing), left_out=nothing.left_out)
 
-    def _check(self, ledger: Ledger, account: str, knobs: Settings, now: datetime, ids: list[str] | None) -> None:
+    def _check(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime, ids: list[str] | None) -> None:
         """Say at once what would only be found out at the first send."""
-        if ids is not None and not ids:
-            raise AirflowSkipException("the selection holds no event")
-        with ledger.read() as connection:
-            stop = unsafe(connection, account, knobs, now)
-        if stop is None:
+        if self.preview or not (reason := self._not_now(ledger, knobs, now)):
             return
-        if self.preview:
-            self.log.warning("nothing would be sent now: %s", stop.reason)
-        elif ids is None:
-            raise AirflowSkipException(f"nothing is planned: {stop.reason}")
-        else:
-            raise PlanError(f"nothing can be sent now: {stop.reason}")
+        if ids is None:
+            self._end(context, "held_back", f"nothing is planned: {reason}")
+        raise PlanError(f"nothing can be sent now: {reason}")
 
-    def _close(self, ledger: Ledger, account: str, now: datetime, who: str) -> None:
-        if not self.plan_id:
-            raise PlanError("plan_id: empty, expected the id of the plan to close")
-        plans.load_plan(ledger, account, self.plan_id)
+    def _not_now(self, ledger: Ledger, knobs: Settings, now: datetime) -> str | None:
+        with ledger.read() as connection:
+            stop = unsafe(connection, self.telnyx_conn_id, knobs, now)
+        return None if stop is None else stop.reason
+
+    def _close(self, context: Context, ledger: Ledger, account: str, now: datetime) -> NoReturn:
+        plan_id, who = str(self.plan_id), _who(context)
+        plans.load_plan(ledger, account, plan_id)
         with ledger.write() as connection:
-            closed = plans.close_plan(connection, account, self.plan_id, now, who, f"closed by {who}")
-        raise AirflowSkipException(f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
+            closed = plans.close_plan(connection, account, plan_id, now, who, f"closed by {who}")
+        self._end(context, "closed", f"plan {plan_id} {'is closed' if closed else 'was closed already'}")
 
-    def _named(self, ledger: Ledger) -> list[str] | None:
-        if self.event_ids not in (None, "", [], ()):
-            return as_ids("event_ids", self.event_ids)
-        if not (self.porting_order_id or self.event_type):
+    def _named(self, ledger: Ledger, client: TelnyxClient, knobs: Settings, now: datetime) -> list[str] | None:
+        account, order_id = self.telnyx_conn_id, self.porting_order_id
+        if self.event_ids:
+            return form_ids("event_ids", self.event_ids)
+        if not (order_id or self.event_type):
             return None
+        since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
+        if order_id:
+            read_order(ledger, account, client, knobs, now, order_id)
         return plans.select_ids(
             ledger,
-            self.telnyx_conn_id,
-            order_id=self.porting_order_id or None,
+            account,
+            order_id=order_id or None,
             event_type=self.event_type or None,
-            since=_time("created_from", self.created_from),
-            until=_time("created_to", self.created_to),
+            since=since,
+            until=until,
         )
 
+    def _say(self, context: Context, outcome: str, text: str, **facts: Any) -> None:
+        context["ti"].xcom_push(key="outcome", value={"outcome": outcome, "text": text, **facts})
 
-def _time(field: str, text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        value = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        value = None
-    if value is None or value.tzinfo is None:
-        raise PlanError(f"{field}: {text!r} is no time with a zone; expected something like 2026-10-01T00:00:00Z")
-    return value.astimezone(UTC)
+    def _end(self, context: Context, outcome: str, text: str, **facts: Any) -> NoReturn:
+        """Let the run do no more; what came of it stays in XCom."""
+        self._say(context, outcome, text, **facts)
+        raise AirflowSkipException(text)
 
 
 def _who(context: Context) -> str:

@@ -9,6 +9,7 @@ from airflow.sdk import RetryDecision, RetryPolicy
 
 from telnyx_porting.errors import FOR_GOOD, RateLimitedError
 from telnyx_porting.notifications.failure import failure_callbacks
+from telnyx_porting.operators.forms import refuse_unknown_keys
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,8 +21,8 @@ class TelnyxRetryPolicy(RetryPolicy):
     """
     Fail at once on what another try cannot change; wait as long as Telnyx asks after a 429.
 
-    A refused key, a forbidden or invalid request, an unknown id and an impossible argument fail the task at the first
-    try. Anything else follows the task's ``retries`` and ``retry_delay``.
+    A refused key, a forbidden or invalid request, an unknown id, an impossible argument and a plan that cannot be
+    made or continued fail the task at the first try. Anything else follows the task's ``retries`` and ``retry_delay``.
     """
 
     def evaluate(
@@ -58,6 +59,10 @@ def watch_task_defaults(**overrides: Any) -> dict[str, Any]:
     """
     Return ``default_args`` for the watch's own DAGs, which have a ledger: a task that fails for good becomes a finding.
 
+    A run whose configuration has a key that its DAG does not know is refused, task by task.
+
     :param overrides: arguments to add or replace
     """
-    return telnyx_task_defaults(**{"owner": "porting", **failure_callbacks(), **overrides})
+    return telnyx_task_defaults(
+        **{"owner": "porting", "pre_execute": refuse_unknown_keys, **failure_callbacks(), **overrides}
+    )
