@@ -118,11 +118,11 @@ class Demo:
             self.processes.wait_for("the last event to be old enough", self.can_judge, 60)
 
     def can_judge(self) -> bool:
-        """Whether the last event is so old that the watch may seal it, and call it missed or stuck."""
+        """Whether the last event is so old that the watch may seal it, match it, and call it missed or stuck."""
         state = self.sandbox("GET", "/state")
         quiet = datetime.fromisoformat(state["wall"]) - datetime.fromisoformat(state["now"])
         knobs = settings.load(ACCOUNT, self.env)
-        return quiet >= max(knobs.settle, knobs.grace + COMMIT_LAG, knobs.stuck_after)
+        return quiet >= max(knobs.settle + 2 * knobs.grace, knobs.grace + COMMIT_LAG, knobs.stuck_after)
 
     def cycle(self) -> None:
         """Run every DAG once, scan first; then wait for the plan that was handed over."""

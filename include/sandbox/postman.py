@@ -97,9 +97,10 @@ class Postman:
             return
         tries = notice.tries if republish and world.switches.republish_attempt == "continues" else 0
         for part in range(parts):
-            for url in urls:
+            for channel, url in enumerate(urls):
+                webhook_id = self._webhook_id(event, part, notice.republished, channel)
                 for _ in range(fate.copies):
-                    self._hand_in(self._parcel(event, part, url, republish, fate, tries + 1))
+                    self._hand_in(self._parcel(event, part, url, webhook_id, republish, fate, tries + 1))
 
     def release(self) -> None:
         """Send what is held back, last first, one after the other."""
@@ -121,13 +122,15 @@ class Postman:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    def _parcel(self, event: Event, part: int, url: str, republish: bool, fate: Fate, first: int) -> Parcel:
+    def _parcel(
+        self, event: Event, part: int, url: str, webhook_id: str, republish: bool, fate: Fate, first: int
+    ) -> Parcel:
         world, switches = self.world, self.world.switches
         notice = world.notice(event.id)
         occurred = event.occurred_us
         if republish and switches.republish_occurred_at == "now":
             occurred = world.clock.wall_us()
-        said = webhooks.content(event, self._webhook_id(event, part, notice.republished), occurred, switches)
+        said = webhooks.content(event, webhook_id, occurred, switches)
         notice.open += 1
         delivery = self._earlier(event, part, url) if republish else None
         if delivery is None:
@@ -152,12 +155,13 @@ class Postman:
                 return delivery
         return None
 
-    def _webhook_id(self, event: Event, part: int, republished: int) -> str:
+    def _webhook_id(self, event: Event, part: int, republished: int, channel: int) -> str:
         switches = self.world.switches
+        channel = channel if switches.channel_webhook_id == "own" else 0
         turn = republished if switches.republish_webhook_id == "new" else 0
         if switches.webhook_id == "event" and turn == 0:
             return event.id
-        return self.world.ids.named(f"webhook {event.id} {part} {turn}")
+        return self.world.ids.named(f"webhook {event.id} {part} {turn}" + (f" {channel}" if channel else ""))
 
     def _hand_in(self, parcel: Parcel) -> None:
         if parcel.fate.hold > 1:

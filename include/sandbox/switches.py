@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown_values": (("none", "some"), "new status, exception code and event type turn up"),
     "completion": (("later", "at_once", "never"), "when a payload is generated"),
     "webhook_id": (("event", "unrelated"), "data.id of a webhook"),
+    "channel_webhook_id": (("shared", "own"), "data.id of one notification to several channels"),
     "webhook_shape": (("enveloped", "raw"), "messaging_changed and deleted webhooks"),
     "webhook_times": (("as_event", "coarse"), "precision of the times in webhooks"),
     "split_events": (("one", "per_number"), "events for one split"),
@@ -78,6 +79,7 @@ class Switches:
     unknown_values: str
     completion: str
     webhook_id: str
+    channel_webhook_id: str
     webhook_shape: str
     webhook_times: str
     split_events: str

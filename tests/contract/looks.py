@@ -166,6 +166,15 @@ def webhook_ids_of_a_split(eyes: Eyes) -> set[bool]:
     return {webhook["data"]["id"] == event["id"] for webhook in webhooks}
 
 
+def ids_of_a_notification_to_two_channels(eyes: Eyes) -> int:
+    eyes.sandbox.switches(webhook_id="unrelated")
+    eyes.sandbox.subscribe(eyes.receiver.url, eyes.receiver.url)
+    eyes.sandbox.act(eyes.sandbox.order(), "comment")
+    webhooks = eyes.sent()
+    assert len(webhooks) == 2
+    return len({webhook["data"]["id"] for webhook in webhooks})
+
+
 def shapes_by_type(eyes: Eyes) -> dict[str, str]:
     eyes.sandbox.subscribe(eyes.receiver.url)
     order = eyes.sandbox.order()

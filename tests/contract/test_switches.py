@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
         {"later": ["created", "completed"], "at_once": ["completed", "completed"], "never": ["created", "created"]},
     ),
     "webhook_id": (looks.webhook_ids_of_a_split, {"event": {True}, "unrelated": {False}}),
+    "channel_webhook_id": (looks.ids_of_a_notification_to_two_channels, {"shared": 1, "own": 2}),
     "webhook_shape": (
         looks.shapes_by_type,
         {

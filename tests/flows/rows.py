@@ -53,6 +53,7 @@ def add_delivery(ledger: Ledger, **given: Any) -> str:
         "type": "porting_order.status_changed",
         "destination": "https://crm.example.com/hook",
         "ok": True,
+        "attempt": 1,
         "occurred_at": NOW - timedelta(hours=1),
         "signed_at": NOW - timedelta(hours=1),
         "stored_at": NOW - timedelta(hours=1),

@@ -83,7 +83,7 @@ def _decide_one(ledger: Ledger, account: str, delivery: str, age: timedelta, fee
     if delivery != "no_row":
         source = "receiver" if delivery == "delivered" else "deliveries"
         add_delivery(ledger, account=account, source=source, webhook_id=event, ok=delivery != "failed")
-    match(ledger, account)
+    match(ledger, account, SETTINGS)
     decide(ledger, account, SETTINGS, NOW)
     return event_row(ledger, event, account)
 
@@ -122,11 +122,11 @@ def test_a_split_needs_as_many_webhooks_as_numbers(ledger: Ledger) -> None:
     common = {"type": "porting_order.split", "natural_key": "split:a:b"}
     for webhook in ("w1", "w2", "w2"):
         add_delivery(ledger, webhook_id=webhook, **common)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     assert event_row(ledger, event).delivery == "missed"
     add_delivery(ledger, webhook_id="w3", **common)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     assert event_row(ledger, event).delivery == "arrived"
 
@@ -137,9 +137,9 @@ def test_an_event_read_after_its_webhook_finds_it(ledger: Ledger) -> None:
     order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
     key = f"status_changed:{order}:submitted:{at:%Y-%m-%dT%H:%M:%S}"
     add_delivery(ledger, natural_key=key, natural_at=f"{at:%Y-%m-%dT%H:%M:%S}Z")
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     event = add_event(ledger, order_id=order, created_at=at)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     assert event_row(ledger, event).delivery == "arrived"
 

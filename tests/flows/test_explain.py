@@ -172,7 +172,7 @@ def waking_looks(ledger: Ledger) -> None:
 HOT: dict[str, Callable[[Ledger], object]] = {
     "scan": poll,
     "delivery rule": lambda ledger: decide(ledger, ACCOUNT, Settings(), NOW),
-    "matching": lambda ledger: matching.match(ledger, ACCOUNT),
+    "matching": lambda ledger: matching.match(ledger, ACCOUNT, Settings()),
     "orders": lambda ledger: project_events(ledger, ACCOUNT, NOW),
     "findings": lambda ledger: reconcile(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW),
     "alerts": lambda ledger: send_due(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW, lambda *_: None),

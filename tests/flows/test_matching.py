@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.matching import assign, match
+from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.rivals import Reading, assign
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import load
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 SETTINGS = load(environ={"TELNYX_PORTING_CONSUMER_OF_RECORD": "receiver"})
 MESSAGING = "porting_order.messaging_changed"
-Candidate = namedtuple("Candidate", "id type created_at updated_at natural_at copies sends last_sent_at")
-Row = namedtuple("Row", "source source_id webhook_id type natural_at occurred_at signed_at stored_at ok")
+Candidate = namedtuple(
+    "Candidate",
+    "id type created_at updated_at natural_key natural_at copies sent arrived_at reread_at payload_status",
+)
+Row = namedtuple("Row", "source source_id webhook_id type natural_key natural_at occurred_at signed_at stored_at ok")
 
-END = NOW + timedelta(days=1)
+END = Reading.of(SETTINGS, NOW + timedelta(days=1))
+KEYS = {MESSAGING: "messaging_changed:o:pending", "porting_order.split": "split:o:p"}
 minutes = st.integers(0, 300)
 
 
@@ -32,19 +37,27 @@ minutes = st.integers(0, 300)
 def worlds(draw: Any) -> tuple[list[Candidate], list[Row]]:
     """Events that share a natural key, and deliveries of it."""
     kind = draw(st.sampled_from([MESSAGING, "porting_order.status_changed", "porting_order.split"]))
+
+    def key(at: Any) -> str:
+        return KEYS.get(kind) or f"status_changed:o:submitted:{at:%Y-%m-%dT%H:%M:%S}"
+
     candidates = []
     for number, at in enumerate(draw(st.lists(minutes, min_size=1, max_size=4))):
         created = NOW + timedelta(minutes=at)
-        sent = draw(st.one_of(st.none(), minutes.map(lambda m: NOW + timedelta(minutes=m))))
-        at_text = created.isoformat() if kind != "porting_order.split" else None
-        candidates.append(Candidate(f"e{number}", kind, created, created, at_text, 1, int(sent is not None), sent))
+        sent = draw(st.lists(minutes.map(lambda m: NOW + timedelta(minutes=m)), max_size=2))
+        generated = draw(st.booleans())
+        known = (key(created), created.isoformat()) if generated else (None, None)
+        status = "completed" if generated else "created"
+        candidates.append(Candidate(f"e{number}", kind, created, created, *known, 1, sent, None, None, status))
     rows = []
     for number in range(draw(st.integers(0, 6))):
         occurred = NOW + timedelta(minutes=draw(minutes), seconds=draw(st.integers(0, 5)))
         signed = occurred + timedelta(minutes=draw(st.sampled_from([0, 0, 1, 90])))
         webhook = draw(st.sampled_from(["w1", "w2", "w3", "w4"]))
-        at = draw(st.sampled_from([None, *(c.natural_at for c in candidates)]))
-        rows.append(Row("receiver", f"d{number}", webhook, kind, at, occurred, signed, signed, draw(st.booleans())))
+        at = draw(st.sampled_from([occurred, *(c.created_at for c in candidates)]))
+        written = draw(st.sampled_from([None, at.isoformat(), (at + timedelta(microseconds=300_000)).isoformat()]))
+        times = (occurred, signed, signed)
+        rows.append(Row("receiver", f"d{number}", webhook, kind, key(at), written, *times, draw(st.booleans())))
     return candidates, rows
 
 
@@ -103,7 +116,7 @@ def _decide(ledger: Ledger, *event_ids: str) -> list[str]:
     add_feed(ledger, "events", watch_from=OLD)
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     return [event_row(ledger, event).delivery for event in event_ids]
 

@@ -58,7 +58,7 @@ def test_a_webhook_that_comes_in_during_a_look_is_seen_by_the_next(ledger: Ledge
     add_delivery(ledger, type="porting_order.new_comment", natural_key="new_comment:somebody-else")
     more = {"webhook_id": event} if by == "id" else {"natural_key": key}
     crowded = Crowded(ledger, n, lambda: add_delivery(ledger, type="porting_order.new_comment", **more))
-    match(crowded, ACCOUNT)
+    match(crowded, ACCOUNT, SETTINGS)
     with ledger.read() as connection:
         mine = deliveries.c.webhook_id == event if by == "id" else deliveries.c.natural_key == key
         assert connection.execute(deliveries.select().where(mine)).one().matched in (None, by)
@@ -73,7 +73,7 @@ def test_an_event_read_between_matching_and_deciding_finds_its_webhook(ledger: L
     event, key = str(uuid.uuid4()), f"new_comment:{uuid.uuid4()}"
     more = {"webhook_id": event} if by == "id" else {"natural_key": key}
     add_delivery(ledger, type="porting_order.new_comment", **more)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, SETTINGS)
     add_event(ledger, id=event, type="porting_order.new_comment", natural_key=key, natural_at=None)
     decide(ledger, ACCOUNT, SETTINGS, NOW)
     settle(ledger, ACCOUNT, SETTINGS, NOW)
@@ -132,14 +132,14 @@ def test_what_is_told_apart_later_is_decided_again_for_all(ledger: Ledger) -> No
 
 def test_no_verdict_while_a_webhook_waits_for_the_scan(ledger: Ledger) -> None:
     """Resent, and the webhook says that it occurred now: it may be another event's, which nobody has read yet."""
-    order, sent = str(uuid.uuid4()), NOW - timedelta(minutes=20)
+    order, sent = str(uuid.uuid4()), NOW - timedelta(minutes=50)
     add_feed(ledger, "events", watch_from=OLD, covered_until=sent)
     event = messaging(ledger, order, 180, sends=1, last_sent_at=sent, last_sent_date=sent)
     row = {"account": ACCOUNT, "plan_id": "p", "event_id": event, "position": 0, "wave": 1, "state": "accepted"}
     row |= {"baseline": [], "sent_at": sent, "reply_date": sent, "due_at": sent + timedelta(minutes=15)}
     with ledger.write() as connection:
         connection.execute(republishes.insert().values(**row))
-    told(ledger, order, 19)
+    told(ledger, order, 49)
 
     def verdict() -> str:
         settle(ledger, ACCOUNT, SETTINGS, NOW)

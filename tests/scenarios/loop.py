@@ -221,6 +221,13 @@ class Loop:
                     wrong.append(f"republish of {event} is said not to have arrived")
         return wrong
 
+    def lost_to_ambiguity(self) -> tuple[int, int]:
+        """How many events arrived with nothing told of them but that it cannot be told, and how many arrived."""
+        truth = self.sandbox.truth()
+        arrived = set(truth["arrived_first"]) | set(truth["arrived_after_republish"])
+        held = {event: state for event, state in self.states().items() if event in arrived}
+        return sum(state == "undetermined" for state in held.values()), len(held)
+
     def close(self) -> None:
         self.client.__exit__(None, None, None)
         self.ear.close()

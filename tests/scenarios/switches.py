@@ -87,6 +87,24 @@ def own_url(**positions: Any) -> Callable[[Loop], str]:
     return play
 
 
+def subscribed_twice(**positions: Any) -> Callable[[Loop], str]:
+    """Two subscriptions to our one URL: more webhooks than numbers, so that counting them proves no split."""
+
+    def play(loop: Loop) -> str:
+        loop.sandbox.switches(**positions)
+        loop.begin(loop.ear.url)
+        whole, texting = loop.sandbox.order(status="submitted", numbers=4), loop.sandbox.order(status="ported")
+        (split, *_) = loop.sandbox.act(whole, "split", numbers=3, complete_after=0)
+        (change,) = loop.sandbox.act(texting, "messaging", value="activating", complete_after=0)
+        for _ in range(2):
+            loop.jump(40 * MINUTE)
+            loop.cycle()
+        states = loop.states()
+        return f"{got(loop)}; the split is {states[split['id']]}, the messaging change {states[change['id']]}"
+
+    return play
+
+
 def pulled(**positions: Any) -> Callable[[Loop], str]:
     """The provider's own records decide; the consumer is one of two destinations."""
 
@@ -161,6 +179,16 @@ STORIES = [
             webhook_id="unrelated", republish_webhook_id="new", republish_occurred_at="now", webhook_times="coarse"
         ),
         CLEAR,
+    ),
+    Story(
+        "subscribed twice, webhooks with ids of their own",
+        subscribed_twice(webhook_id="unrelated", channel_webhook_id="own"),
+        "0 sends; the split is undetermined, the messaging change arrived",
+    ),
+    Story(
+        "subscribed twice, webhooks with shared ids",
+        subscribed_twice(webhook_id="unrelated"),
+        "0 sends; the split is arrived, the messaging change arrived",
     ),
     *_switch(unfinished, "0 sends", republish_unfinished="refused"),
     *_switch(unsubscribed, "1 sends, 1 not arrived, 4 dropped; budget spent: 0", republish_unsubscribed="accepted"),

@@ -24,7 +24,6 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
-    distinct,
     exists,
     func,
     literal,
@@ -33,12 +32,13 @@ from sqlalchemy import (
     update,
 )
 
+from telnyx_porting.flows import proofs
 from telnyx_porting.flows.clock import clock_offset
 from telnyx_porting.flows.destinations import below, budget, ends_with
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record
 from telnyx_porting.ledger.tables import deliveries, events, orders
-from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microseconds
+from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 STORM_WINDOW = timedelta(days=7)
-FUZZ = timedelta(seconds=1)  # HTTP dates and signatures have whole seconds
 
 
 @dataclass(frozen=True)
@@ -132,13 +131,16 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
 
 def proof(record: Record) -> list[ColumnElement[bool]]:
     """Return SQL: a good delivery of the event at the consumer of record."""
-    same = [
-        deliveries.c.account == events.c.account,
-        deliveries.c.event_id == events.c.id,
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-    ]
-    return [*same, *at_record(record)]
+    return proofs.of_event(_good(record))
+
+
+def _good(record: Record) -> list[ColumnElement[bool]]:
+    return [deliveries.c.source == record.source, deliveries.c.ok, *at_record(record)]
+
+
+def settled_by(record: Record, settings: Settings, offset: timedelta) -> datetime:
+    """Return, on the provider's clock, until when all of one sending's webhooks have come in, or are lost."""
+    return record.covered_until + offset - settings.confirm_within / 2
 
 
 def at_record(record: Record) -> list[ColumnElement[bool]]:
@@ -155,15 +157,21 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
     record, begin = look.record, look.begin
     unclear: list[ColumnElement[bool]] = []
     if record is not None:
-        unclear += [_ambiguous(record), _indistinct(record), _routed_elsewhere(record)]
+        good = _good(record)
+        near = 2 * look.settings.grace
+        unclear += [
+            proofs.unclear(good, near),
+            proofs.indistinct(good, doubled=record.doubled),
+            _routed_elsewhere(record),
+        ]
     if begin is not None:
         unclear.append(look.generated < instant(begin))
     covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
     return case(
-        (_arrived(record), "arrived"),
+        (_arrived(look), "arrived"),
         (~_has_webhook(), "not_expected"),
         (events.c.payload_status != "completed", "pending"),
-        (unread(record) if record else literal(False), "pending"),
+        (unread(record, look.settings, look.offset) if record else literal(False), "pending"),
         (or_(literal(False), *unclear), "undetermined"),
         (~covered, "pending"),
         (events.c.sends >= look.budget, "given_up"),
@@ -177,24 +185,11 @@ def _has_webhook() -> ColumnElement[bool]:
     return and_(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
 
 
-def _webhooks(record: Record, *when: ColumnElement[bool]) -> Any:
-    query = select(func.count(distinct(deliveries.c.webhook_id))).where(*proof(record), *when)
-    return query.correlate(events).scalar_subquery()
-
-
-def _before() -> ColumnElement[bool]:
-    """Return SQL: signed before the last send, both on the provider's clock."""
-    sent = func.coalesce(events.c.last_sent_date, events.c.last_sent_at, type_=Instant())
-    return or_(events.c.last_sent_at.is_(None), deliveries.c.signed_at < sent - microseconds(FUZZ))
-
-
-def _arrived(record: Record | None) -> ColumnElement[bool]:
-    """Enough distinct webhooks; for a split, all from before a resend or all from after it."""
-    if record is None:
+def _arrived(look: _Look) -> ColumnElement[bool]:
+    if (record := look.record) is None:
         return literal(False)
-    before = _before()
-    enough = or_(_webhooks(record, before) >= events.c.copies, _webhooks(record, ~before) >= events.c.copies)
-    return case((events.c.copies == 1, exists().where(*proof(record)).correlate(events)), else_=enough)
+    until = settled_by(record, look.settings, look.offset)
+    return proofs.arrived(_good(record), until, doubled=record.doubled)
 
 
 def _arrived_at(record: Record) -> Any:
@@ -203,43 +198,10 @@ def _arrived_at(record: Record) -> Any:
     return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
 
 
-def unread(record: Record) -> ColumnElement[bool]:
-    """Return SQL: a good delivery that may be this event's came in, and nobody has looked whose it is."""
-    maybe = or_(deliveries.c.webhook_id == events.c.id, deliveries.c.natural_key == events.c.natural_key)
-    new = and_(
-        deliveries.c.account == events.c.account,
-        deliveries.c.matched.is_(None),
-        deliveries.c.stored_at > EPOCH,  # in the words of the index of what is new
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-        maybe,
-        *at_record(record),
-    )
-    return exists().where(new).correlate(events)
-
-
-def _ambiguous(record: Record) -> ColumnElement[bool]:
-    """A good delivery may be this event's or another's; a failed one proves nothing either way."""
-    unclear = and_(
-        deliveries.c.account == events.c.account,
-        deliveries.c.natural_key == events.c.natural_key,
-        deliveries.c.matched == "ambiguous",
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-        *at_record(record),
-    )
-    return exists().where(unclear).correlate(events)
-
-
-def _indistinct(record: Record) -> ColumnElement[bool]:
-    """Several webhooks may be promised, and how many came cannot be told.
-
-    All carry the event's own id; or a single one came, which is all that is lost, or all that was ever sent.
-    """
-    same_id = exists().where(*proof(record), deliveries.c.webhook_id == events.c.id).correlate(events)
-    before = _before()
-    single = and_(_webhooks(record) >= 1, _webhooks(record, before) <= 1, _webhooks(record, ~before) <= 1)
-    return and_(events.c.copies > 1, or_(same_id, single))
+def unread(record: Record, settings: Settings, offset: timedelta) -> ColumnElement[bool]:
+    """Return SQL: a good delivery that may be this event's came in, and nobody has decided whose it is."""
+    good = _good(record)
+    return or_(proofs.unread(good), proofs.settling(good, settled_by(record, settings, offset)))
 
 
 def _routed_elsewhere(record: Record) -> ColumnElement[bool]:

@@ -89,6 +89,7 @@ def _row(account: str, source: str, row: Mapping[str, Any], now: datetime) -> di
         "order_id": _text(row.get("order_id")),
         "natural_key": None,
         "natural_at": None,
+        "attempt": None,
         "occurred_at": None,
         "error_code": None,
     }
@@ -105,6 +106,7 @@ def _row(account: str, source: str, row: Mapping[str, Any], now: datetime) -> di
         "order_id": webhook.order_id,
         "natural_key": key.key if key else None,
         "natural_at": key.at if key else None,
+        "attempt": webhook.attempt,
         "occurred_at": webhook.occurred_at,
     }
 

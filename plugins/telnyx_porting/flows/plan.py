@@ -22,9 +22,9 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.destinations import Destinations, read_destinations
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.matching import ALIKE
 from telnyx_porting.flows.plan_select import CONSENTS, UNRESOLVED, missed, named, select_ids, superseded_count
 from telnyx_porting.flows.plan_words import left_out_words, words
+from telnyx_porting.flows.rivals import ALIKE
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.ledger.types import instant
 

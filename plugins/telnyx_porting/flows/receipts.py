@@ -63,6 +63,7 @@ def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now:
         "order_id": None,
         "natural_key": None,
         "natural_at": None,
+        "attempt": None,
         "occurred_at": None,
     }
     try:
@@ -79,6 +80,7 @@ def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now:
         "order_id": _short(webhook.order_id),
         "natural_key": _short(key.key) if key else None,
         "natural_at": at if at is not None and at.isascii() and at.isprintable() else None,
+        "attempt": webhook.attempt,
         "occurred_at": webhook.occurred_at,
     }
 

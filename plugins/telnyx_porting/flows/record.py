@@ -39,6 +39,7 @@ class Record:
     outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
     refused: str | None = None  # why its newest signatures were refused, in words
     urls: tuple[str, ...] = ()  # its destinations, as the provider's records show them
+    doubled: bool = False  # lately it got one notification as several webhooks, with ids of their own
 
     @property
     def name(self) -> str:
@@ -66,7 +67,8 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
             if name == "receiver":  # a signed time, on the provider's clock
                 begin -= clock_offset(connection, account)
             urls = _urls(connection, account, name, prefix, now)
-            return Record(name, prefix, begin, until, down, why_refused(feed), urls)
+            doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
+            return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
     return None
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import RowMapping, and_, or_, select
 
 from telnyx_porting.errors import PlanError
-from telnyx_porting.flows.delivery import FUZZ
 from telnyx_porting.flows.plan_select import REJECTED, UNANSWERED
+from telnyx_porting.flows.proofs import FUZZ
 from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE
 from telnyx_porting.ledger.tables import events, plans, republishes
 

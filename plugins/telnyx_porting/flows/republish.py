@@ -14,16 +14,18 @@ How one event is sent: `republish_send.py`.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, case, func, select
 
-from telnyx_porting.errors import PlanError
+from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
 from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.credit import wants_records
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.plan import POLICY, close_plan
 from telnyx_porting.flows.record import find_record
@@ -116,6 +118,9 @@ def advance(
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
     if _pulls(ledger, account, settings, clock()):
         evidence.read_deliveries(ledger, account, client, settings, clock())
+    elif _explains(ledger, account):
+        with suppress(TelnyxError):  # what it would explain is not credited, then
+            evidence.read_deliveries(ledger, account, client, settings, clock())
     if pull is not None:
         pull(clock())
     settle(ledger, account, settings, clock())
@@ -187,6 +192,11 @@ def _pulls(ledger: Ledger, account: str, settings: Settings, now: datetime) -> b
     if record is None:
         return settings.consumer_of_record.startswith(evidence.SOURCE)
     return record.source == evidence.SOURCE
+
+
+def _explains(ledger: Ledger, account: str) -> bool:
+    with ledger.read() as connection:
+        return wants_records(connection, account)
 
 
 def _plan(ledger: Ledger, account: str, plan_id: str) -> RowMapping:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
 from telnyx_porting.flows.clock import clock_offset, clock_trouble, receiver_ahead
-from telnyx_porting.flows.delivery import FUZZ, at_record
+from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.plan import FIRST_WAVES
 from telnyx_porting.flows.plan_select import UNRESOLVED
+from telnyx_porting.flows.proofs import FUZZ
 from telnyx_porting.flows.record import find_record
 from telnyx_porting.flows.verdicts import NOBODY_CAN_TELL
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes

@@ -2,7 +2,7 @@
 
 New evidence is a delivery at the consumer of record that was not known when the claim was written. Any arrival makes
 the *event* arrived; the *republish* is credited only when that delivery was signed or started after the reply's
-``Date`` minus one second, both the provider's clock, and is not recognisably the original's own retry. Otherwise the
+``Date`` minus one second, both the provider's clock, and no other try explains it: see `credit.py`. Otherwise the
 verdict is `unknown` ("arrived otherwise"), reported apart. Nothing is `not_arrived` before its due time has passed
 inside the feed's coverage; late evidence lifts it again.
 """
@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, func, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, literal, or_, select, update
 
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.delivery import FUZZ, at_record, decide, unread
+from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.credit import Credit
+from telnyx_porting.flows.delivery import at_record, decide, unread
+from telnyx_porting.flows.matching import UNCLEAR as UNDECIDED
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.proofs import FUZZ
 from telnyx_porting.flows.record import Record, find_record, undecided
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 
@@ -48,7 +52,7 @@ class VerdictsResult:
 
 def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
-    match(ledger, account)
+    match(ledger, account, settings)
     failpoint("verdicts.matched")
     with ledger.write() as connection:
         _charge_dead_claims(connection, account, settings, now)
@@ -60,8 +64,8 @@ def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> V
     with ledger.write() as connection:
         ledger.lock(connection, f"verdicts:{account}")
         record = find_record(connection, account, settings, now)
-        for row in _waiting(connection, account, record):
-            verdict = _verdict(connection, row, record, now)
+        for row in _waiting(connection, account, settings, record):
+            verdict = _verdict(connection, row, settings, record, now)
             if verdict is None:
                 unresolved += row["settled_at"] is None
             elif _settle(connection, row, *verdict, now):
@@ -128,8 +132,9 @@ def _settle(connection: Connection, row: RowMapping, state: str, detail: str | N
     return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
 
 
-def _waiting(connection: Connection, account: str, record: Record | None) -> list[RowMapping]:
+def _waiting(connection: Connection, account: str, settings: Settings, record: Record | None) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
+    offset = clock_offset(connection, account)
     query = (
         select(
             republishes,
@@ -137,7 +142,9 @@ def _waiting(connection: Connection, account: str, record: Record | None) -> lis
             events.c.copies,
             events.c.arrived_at,
             events.c.natural_key,
-            (unread(record) if record else literal(False)).label("unread"),
+            events.c.first_seen_at,
+            events.c.completed_seen_at,
+            (unread(record, settings, offset) if record else literal(False)).label("unread"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)
@@ -152,24 +159,21 @@ def _waiting(connection: Connection, account: str, record: Record | None) -> lis
 
 
 def _verdict(
-    connection: Connection, row: RowMapping, record: Record | None, now: datetime
+    connection: Connection, row: RowMapping, settings: Settings, record: Record | None, now: datetime
 ) -> tuple[str, str | None] | None:
     """Return state and reason, or None while nothing can be said."""
     if record is None:
         return ("unknown", NO_FEED) if row["due_at"] <= now and row["settled_at"] is None else None
     fresh = _new_evidence(connection, row, record)
+    credit = Credit(connection, row, settings)
     if fresh and row["arrived_at"] is not None:
-        credited = {
-            d["webhook_id"] or d["source_id"]
-            for d in fresh
-            if _after(d["signed_at"], row["reply_date"]) and not _own_retry(connection, row, d)
-        }
-        if len(credited) >= row["copies"]:
+        credited = {d["webhook_id"] or d["source_id"] for d in fresh if credit.is_due(d)}
+        if credited and (len(credited) == row["copies"] or row["copies"] == 1):
             return "arrived", None
     if row["due_at"] > record.covered_until or row["unread"]:
         return None
     if fresh and row["arrived_at"] is not None:
-        return "unknown", ARRIVED_OTHERWISE
+        return None if credit.may_be_explained(fresh, now) else ("unknown", ARRIVED_OTHERWISE)
     if row["settled_at"] is not None:
         return None
     if row["delivery"] == "not_expected":
@@ -181,13 +185,13 @@ def _verdict(
     return "not_arrived", None
 
 
-def _after(signed_at: datetime | None, sent: datetime | None) -> bool:
-    return signed_at is not None and sent is not None and signed_at >= sent - FUZZ
-
-
 def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> list[RowMapping]:
     query = select(
-        deliveries.c.source_id, deliveries.c.record_id, deliveries.c.webhook_id, deliveries.c.signed_at
+        deliveries.c.source_id,
+        deliveries.c.record_id,
+        deliveries.c.webhook_id,
+        deliveries.c.attempt,
+        deliveries.c.signed_at,
     ).where(
         deliveries.c.account == row["account"],
         deliveries.c.event_id == row["event_id"],
@@ -199,25 +203,12 @@ def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> li
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]
 
 
-def _own_retry(connection: Connection, row: RowMapping, delivery: RowMapping) -> bool:
-    """Tell a record begun before the send and not listed by then: the original's tries were still running."""
-    if delivery["record_id"] is None or row["reply_date"] is None:
-        return False
-    query = select(
-        func.min(deliveries.c.signed_at, type_=deliveries.c.signed_at.type).label("begun"),
-        func.min(deliveries.c.stored_at, type_=deliveries.c.stored_at.type).label("known"),
-    ).where(deliveries.c.account == row["account"], deliveries.c.record_id == delivery["record_id"])
-    first = connection.execute(query).mappings().one()
-    begun_before = first["begun"] is not None and first["begun"] < row["reply_date"] - FUZZ
-    return begun_before and first["known"] > row["sent_at"]
-
-
 def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -> bool:
     """Tell whether a good delivery of this event's key came after the send, and nobody knows whose it is."""
     query = select(deliveries.c.source_id).where(
         deliveries.c.account == row["account"],
         deliveries.c.natural_key == row["natural_key"],
-        deliveries.c.matched == "ambiguous",
+        deliveries.c.matched.in_(UNDECIDED),
         deliveries.c.source == record.source,
         deliveries.c.ok,
         *at_record(record),

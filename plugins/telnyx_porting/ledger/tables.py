@@ -130,6 +130,7 @@ feeds = Table(
     Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/outages.py
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
+    Column("doubled_at", Instant),  # when one notification was last seen to come as several webhooks
     Column("rate_limit", Json),
     Column("token", Text),  # on `events`: fences the scan that may seal; on `channel:...`: PagerDuty's first incident
     Column("lateness", Integer),  # on `events`: the largest recent delay of a late row, in seconds
@@ -171,7 +172,7 @@ deliveries = Table(
     Column("source_id", Text, primary_key=True),
     Column("record_id", Text),  # on `deliveries`: the provider's record this attempt belongs to
     Column("event_id", Text),  # the one event this proves, once matched
-    Column("matched", Text),  # null = not looked at, or waits | id | key | none | ambiguous
+    Column("matched", Text),  # null = not looked at, or waits | id | key | none | ambiguous | far: see flows/rivals.py
     Column("webhook_id", Lossless),
     Column("type", Lossless),
     Column("order_id", Lossless),
@@ -179,6 +180,7 @@ deliveries = Table(
     Column("natural_at", Text),
     Column("destination", Lossless),
     Column("ok", Boolean, nullable=False),
+    Column("attempt", Integer),  # which try of the webhook it was, where that is told: `meta.attempt`
     Column("occurred_at", Instant),
     Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
     Column("stored_at", Instant, nullable=False),
@@ -190,7 +192,12 @@ deliveries = Table(
     Index("porting_deliveries_order", "account", "order_id"),
     Index("porting_deliveries_signed", "account", "source", "signed_at"),
 )
-Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where("matched = 'none'"))
+Index(
+    "porting_deliveries_unmatched",
+    deliveries.c.account,
+    deliveries.c.webhook_id,
+    **_where("matched IN ('none', 'ambiguous', 'far')"),
+)
 Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where("matched IS NULL"))
 
 _TO_LOOK_AT = text(

@@ -83,7 +83,7 @@ class Webhook:
     :param payload: as received
     :param order_id: the order the payload is about
     :param natural_key: what it shares with its event
-    :param attempt: count of delivery attempts, where the envelope says it
+    :param attempt: which try it is, from 1, where the envelope says it
     :param delivered_to: the URL called, where the envelope says it
     """
 
@@ -115,9 +115,15 @@ def parse_webhook_object(data: dict[str, Any], meta: dict[str, Any] | None = Non
         payload=payload,
         order_id=order_of(event_type, payload),
         natural_key=natural_key(event_type, payload, occurred_at),
-        attempt=number_of(about.get("attempt")),
+        attempt=_ordinal(about.get("attempt")),
         delivered_to=text_of(about.get("delivered_to")),
     )
+
+
+def _ordinal(value: object) -> int | None:
+    """Read a count of tries; None where it counts nothing, or more than a database's integer."""
+    number = number_of(value)
+    return number if number is not None and 1 <= number < 2**31 else None
 
 
 @dataclass(frozen=True, slots=True)
