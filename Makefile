@@ -13,7 +13,7 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
-.PHONY: help install demo test test-postgres test-e2e test-slow test-all lint format lock env bench chaos soak clean
+.PHONY: help install demo test test-postgres test-e2e test-slow test-all test-python test-lowest wheel lint format lock env bench chaos soak clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -49,7 +49,7 @@ demo: install  ## Sandbox, receiver and Airflow on this machine, one full cycle 
 
 test: install  ## What a change must pass, in minutes; needs nothing but PyPI
 	@echo "seed: $(SEED) (again: make test SEED=$(SEED))"
-	@$(PYTEST) -n 4 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
+	@$(PYTEST) $(QUICK)
 
 test-postgres: install  ## Everything that both databases run, on PostgreSQL
 	@echo "seed: $(SEED) (again: make test-postgres SEED=$(SEED))"
@@ -57,6 +57,35 @@ test-postgres: install  ## Everything that both databases run, on PostgreSQL
 
 test-e2e: install  ## Whole processes: Airflow, the receiver, a browser
 	@$(PYTEST) --timeout 600 -m "e2e and not chaos and not bench"
+
+# Beside .venv, below build/: another interpreter with the same locks, and the lowest versions we say we work with.
+QUICK = -n 4 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"
+
+test-python: install  ## tests/unit and tests/airflow on another interpreter: PYTHON=/path/to/python3.13
+	@[ -n "$(PYTHON)" ] || { echo "which one? make test-python PYTHON=/path/to/python3.13" >&2; exit 1; }
+	@other=build/python-$$($(PYTHON) -c 'import platform; print(platform.python_version())') && \
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $$other && \
+	$(BIN)/uv pip sync --quiet --python $$other/bin/python requirements-dev.txt && \
+	$(BIN)/uv pip install --quiet --python $$other/bin/python --no-deps --no-build-isolation --editable . && \
+	echo "$$other, seed: $(SEED)" && \
+	$$other/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
+
+LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres pyproject.toml
+
+test-lowest: install  ## tests/unit, tests/flows and tests/airflow on the lowest versions that pyproject.toml allows
+	@mkdir -p build && cp requirements-dev.txt build/lowest-dev.txt
+	@$(LOWEST) --upgrade --resolution lowest-direct --output-file build/lowest.txt
+	@$(LOWEST) --group dev --constraint build/lowest.txt --output-file build/lowest-dev.txt
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python build/lowest
+	@$(BIN)/uv pip sync --quiet --python build/lowest/bin/python build/lowest-dev.txt
+	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --no-build-isolation --editable .
+	@echo "build/lowest, seed: $(SEED)"
+	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/flows tests/airflow
+
+wheel: install  ## Build the package into dist/
+	@rm -f dist/*.whl
+	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl
 
 test-slow: test-postgres test-e2e  ## What make test leaves out (kills in full: make chaos)
 
