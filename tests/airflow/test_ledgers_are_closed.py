@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.airflow
 NOBODY = "5796a670-482c-490e-8d97-82bfcdc83011"
-INSTANCE = SimpleNamespace(id="1", dag_id="dag", task_id="task", run_id="run", map_index=-1)
+INSTANCE = SimpleNamespace(id="1", dag_id="dag", task_id="task", run_id="run", map_index=-1, xcom_push=lambda **_: None)
 CONTEXT: Any = {"dag_run": SimpleNamespace(triggering_user_name="ann"), "ti": INSTANCE, "task_instance": INSTANCE}
 CONTEXT["task"] = SimpleNamespace(telnyx_conn_id=ACCOUNT)
 
