@@ -61,7 +61,8 @@ async def list_deliveries(request: Request) -> Response:
     found.sort(key=lambda one: (one.started_us, one.id), reverse=switches.delivery_order == "-started_at")
 
     def fetch(start: int, stop: int) -> list[object]:
-        return [render.delivery(one, world.user_id, switches) for one in found[start:stop]]
+        rows = (render.delivery(one, world.user_id, switches) for one in found[start:stop])
+        return [world.faults.spoil(request.url.path, row) for row in rows]
 
     return pages.page(number, size, len(found), fetch, switches)
 
@@ -72,7 +73,8 @@ async def show_delivery(request: Request) -> Response:
     one = world.deliveries.get(path_id(request.path_params["id"], world.switches.malformed_id))
     if one is None or not _shown(world, one):
         raise plain(404, "There is no webhook delivery with this id")
-    return pages.reply({"data": render.delivery(one, world.user_id, world.switches)})
+    shown = render.delivery(one, world.user_id, world.switches)
+    return pages.reply({"data": world.faults.spoil(request.url.path, shown)})
 
 
 def _shown(world: World, one: Delivery) -> bool:

@@ -49,7 +49,7 @@ async def list_events(request: Request) -> Response:
             found = _shuffle_ties(view, found, start)
         if switches.event_order == "-created_at":
             found.reverse()
-        return [render.event(one, switches) for one in found]
+        return [world.faults.spoil(request.url.path, render.event(one, switches)) for one in found]
 
     answer = pages.page(number, size, total, fetch, switches)
     if switches.list_growth != "off":
@@ -60,7 +60,8 @@ async def list_events(request: Request) -> Response:
 async def show_event(request: Request) -> Response:
     """Answer one event."""
     world: World = request.app.state.world
-    return pages.reply({"data": render.event(_find(world, request), world.switches)})
+    shown = render.event(_find(world, request), world.switches)
+    return pages.reply({"data": world.faults.spoil(request.url.path, shown)})
 
 
 async def republish_event(request: Request) -> Response:

@@ -11,7 +11,7 @@ from include.sandbox.errors import plain
 from include.sandbox.filters import Query, path_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -50,14 +50,14 @@ async def list_orders(request: Request) -> Response:
     sort = query.one_of("sort[value]", ("created_at", "-created_at", _FOC, f"-{_FOC}")) or "-created_at"
     with_numbers = query.flag("include_phone_numbers", True)
     if not tests and sort.endswith("created_at"):
-        return _by_creation(world, number, size, sort, with_numbers)
+        return _by_creation(request, number, size, sort, with_numbers)
     found = [o for o in world.orders() if all(test(o) for test in tests)]
     found.sort(key=lambda o: (o.created_us if sort.endswith("created_at") else o.foc_requested_us or 0, o.seq))
     if sort.startswith("-"):
         found.reverse()
 
     def fetch(start: int, stop: int) -> list[object]:
-        return [render.order(o, world.user_id, with_numbers=with_numbers) for o in found[start:stop]]
+        return _shown(request, found[start:stop], with_numbers)
 
     return pages.page(number, size, len(found), fetch, world.switches)
 
@@ -70,7 +70,7 @@ async def show_order(request: Request) -> Response:
         raise plain(404, "There is no porting order with this id")
     with_numbers = Query(request.query_params, ()).flag("include_phone_numbers", True)
     url = f"{request.base_url}v2/porting_phone_numbers?filter[porting_order_id]={order.id}"
-    shown = render.order(order, world.user_id, with_numbers=with_numbers)
+    (shown,) = _shown(request, [order], with_numbers)
     return pages.reply({"data": shown, "meta": {"phone_numbers_url": url}})
 
 
@@ -83,14 +83,22 @@ async def exception_types(request: Request) -> Response:
     return pages.reply({"data": catalog.details(codes)})
 
 
-def _by_creation(world: World, number: int, size: int, sort: str, with_numbers: bool) -> Response:
+def _shown(request: Request, orders: Iterable[Order], with_numbers: bool) -> list[object]:
+    world: World = request.app.state.world
+    rows = (render.order(o, world.user_id, with_numbers=with_numbers) for o in orders)
+    return [world.faults.spoil(request.url.path, row) for row in rows]
+
+
+def _by_creation(request: Request, number: int, size: int, sort: str, with_numbers: bool) -> Response:
+    world: World = request.app.state.world
+
     def fetch(start: int, stop: int) -> list[object]:
         total = world.order_count()
         if sort.startswith("-"):
             found = world.orders_between(total - stop, total - start)[::-1]
         else:
             found = world.orders_between(start, stop)
-        return [render.order(o, world.user_id, with_numbers=with_numbers) for o in found]
+        return _shown(request, found, with_numbers)
 
     return pages.page(number, size, world.order_count(), fetch, world.switches)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import random
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +23,8 @@ API_KINDS = (
 )
 WEBHOOK_KINDS = ("webhook_drop", "webhook_fail", "webhook_duplicate", "webhook_late", "webhook_reorder")
 EVENT_KINDS = ("stuck", "late_row")
-KINDS = (*API_KINDS, *WEBHOOK_KINDS, *EVENT_KINDS, "republish_lost")
+ROW_KINDS = ("odd_row",)
+KINDS = (*API_KINDS, *WEBHOOK_KINDS, *EVENT_KINDS, *ROW_KINDS, "republish_lost")
 
 
 class BadFault(ValueError):
@@ -58,6 +60,14 @@ class Fault:
     """webhook_fail: attempts that fail; webhook_duplicate: copies in all; webhook_reorder: size of a batch."""
     error: str = "503"
     """webhook_fail: 503, no_connection or timeout."""
+    row_id: str | None = None
+    """odd_row: the id of the event, order or delivery record that is shown odd, in its list and alone."""
+    row: dict[str, Any] | None = None
+    """odd_row: dotted field -> what it holds instead."""
+    without: tuple[str, ...] = ()
+    """odd_row: dotted fields that are left out."""
+    instead: Any = None
+    """odd_row without row and without: what stands in the row's place."""
     struck: int = 0
 
 
@@ -84,6 +94,8 @@ class Faults:
             raise BadFault(f"fault when {spec['when']!r} is neither before nor after")
         if spec.get("error", "503") not in ("503", "no_connection", "timeout"):
             raise BadFault(f"fault error {spec['error']!r} is none of 503, no_connection, timeout")
+        if spec["kind"] in ROW_KINDS and not spec.get("row_id"):
+            raise BadFault("fault row_id is missing: an odd_row needs the id of the row")
         fault = Fault(**spec)
         if fault.kind == "webhook_duplicate" and "count" not in spec:
             fault.count = 2
@@ -117,6 +129,23 @@ class Faults:
             if fault.kind == kind and self._concerns(fault, event, republish) and self._strikes(fault):
                 return fault
         return None
+
+    def spoil(self, path: str, row: dict[str, Any]) -> Any:
+        """Give a row of the API as it is shown: itself, or odd."""
+        shown: Any = row
+        for fault in self.active:
+            if fault.kind not in ROW_KINDS or fault.row_id != row["id"]:
+                continue
+            if (fault.path and not fnmatch.fnmatchcase(path, fault.path)) or not self._strikes(fault):
+                continue
+            shown = fault.instead
+            if fault.row or fault.without:
+                shown = copy.deepcopy(row)
+                for name, value in (fault.row or {}).items():
+                    _set(shown, name.split("."), value)
+                for name in fault.without:
+                    _drop(shown, name.split("."))
+        return shown
 
     def fate(self, event: Event, *, republish: bool) -> Fate | None:
         """Say what happens to the webhooks of a notification; None = nothing special."""
@@ -157,3 +186,17 @@ class Faults:
             return False
         fault.struck += 1
         return True
+
+
+def _set(row: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, last = path
+    for name in parents:
+        row = row.setdefault(name, {})
+    row[last] = value
+
+
+def _drop(row: dict[str, Any], path: list[str]) -> None:
+    *parents, last = path
+    for name in parents:
+        row = row.get(name) or {}
+    row.pop(last, None)

@@ -276,6 +276,50 @@ class TestRows:
         assert api.get(f"/porting/events/{late}").json()["data"]["created_at"] == "2026-05-01T12:00:00.000000Z"
 
 
+class TestOddRows:
+    """One row of a list is not as published: every other is, and so is this one wherever the fault does not strike."""
+
+    @pytest.mark.parametrize(
+        ("fault", "shown"),
+        [
+            ({"without": ["id"]}, {"id": "<missing>"}),
+            ({"row": {"id": None, "payload.comment.body": "\ud800\x00"}}, {"id": None}),
+            ({"instead": [1]}, [1]),
+            ({}, None),
+        ],
+    )
+    def test_of_events(self, sandbox: RunningSandbox, api: httpx.Client, fault: dict[str, Any], shown: Any) -> None:
+        first, second = sandbox.burst(2, complete_after=0)
+        sandbox.fault("odd_row", row_id=second, path="/v2/porting/events*", **fault)
+        body = api.get("/porting/events").json()
+        assert body["meta"]["total_results"] == 2
+        assert [row["id"] for row in body["data"] if isinstance(row, dict) and row.get("id")] == [first]
+        (odd,) = [row for row in body["data"] if not (isinstance(row, dict) and row.get("id") == first)]
+        alone = api.get(f"/porting/events/{second}").json()["data"]
+        assert alone == odd
+        if isinstance(shown, dict):
+            assert {"id": odd.get("id", "<missing>")} == shown
+        else:
+            assert odd == shown
+
+    def test_of_orders_and_records(self, sandbox: RunningSandbox, receiver: Receiver, api: httpx.Client) -> None:
+        sandbox.subscribe(receiver.url)
+        order, other = sandbox.order(), sandbox.order()
+        sandbox.act(order, "comment", complete_after=0)
+        sandbox.settle()
+        (record,) = api.get("/webhook_deliveries").json()["data"]
+        sandbox.fault("odd_row", row_id=order, row={"activation_settings.foc_datetime_actual": "9999-12-31T00:00:00Z"})
+        sandbox.fault("odd_row", row_id=record["id"], row={"attempts": None})
+        shown = {row["id"]: row["activation_settings"] for row in api.get("/porting_orders").json()["data"]}
+        assert shown[order]["foc_datetime_actual"] == "9999-12-31T00:00:00Z"
+        assert shown[other]["foc_datetime_actual"] is None
+        assert api.get("/webhook_deliveries").json()["data"] == [record | {"attempts": None}]
+
+    def test_one_needs_the_row(self, sandbox: RunningSandbox) -> None:
+        with pytest.raises(Refused, match="row_id is missing"):
+            sandbox.fault("odd_row")
+
+
 def test_every_kind_is_tried_here() -> None:
     text = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
