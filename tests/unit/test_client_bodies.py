@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import traceback
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,21 @@ def test_a_body_that_is_not_the_envelope_is_a_contract_error(body: bytes, error:
         get(Script(httpx.Response(200, content=body)))
 
 
-def test_a_bad_row_is_named() -> None:
-    script = Script(httpx.Response(200, json={"data": [samples.event(), {"id": None}], "meta": {"total_results": 2}}))
+@pytest.mark.parametrize("odd", [{}, {"id": None}, {"id": 7}, {"id": ""}, {"id": "x" * 201}, None, 7, "text", [[]]])
+def test_a_bad_row_is_named_once_all_others_were_given(odd: object) -> None:
+    rows = [samples.event(), odd, samples.event(id=str(uuid.uuid4()))]
+    script = Script(httpx.Response(200, json={"data": rows, "meta": {"total_results": 3}}))
+    given: list[str] = []
 
     async def run() -> None:
         async with script.client() as client:
-            async for _ in client.iter_porting_events():
-                pass
+            async for event in client.iter_porting_events():
+                given.append(event.id)
 
-    with pytest.raises(EnvelopeError, match=r"data\[1\] is an event without id"):
+    with pytest.raises(EnvelopeError, match="but not (an event without id|an event with an id of|no object)"):
         asyncio.run(run())
+    assert len(script.requests) == 1, "read once, it is proved"
+    assert sorted(given) == sorted(row["id"] for row in (rows[0], rows[2]) if isinstance(row, dict))
 
 
 class Endless(httpx.AsyncByteStream):

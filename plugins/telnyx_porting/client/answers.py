@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -187,17 +189,20 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
     """
     Read ``{"data": [...], "meta": {...}}``; ``meta`` may be missing in part or whole.
 
+    A row that cannot be read keeps no other from being read; it is named in ``unread``.
+
     :raises NotJsonError: when it is not JSON
-    :raises EnvelopeError: when it is something else, naming the first bad row
+    :raises EnvelopeError: when it is something else
     """
     document = decode_json(answer)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise EnvelopeError("the answer holds no list data", **answer.about)
+    unread: list[str] = []
     try:
         rows = [parse(raw) for raw in data]
-    except (ValueError, AttributeError):
-        raise _bad_row(data, parse, answer) from None
+    except Exception:
+        rows, unread = _row_by_row(data, parse)
     meta = document.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     return Page(
@@ -206,19 +211,26 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
         pages=_count(meta.get("total_pages")),
         size=_count(meta.get("page_size")),
         date=answer.date,
+        unread=unread,
     )
 
 
-def _bad_row(data: list[Any], parse: Callable[[dict[str, Any]], T], answer: Answer) -> EnvelopeError:
-    """Say which row it was; looked for only when there is one."""
-    for position, raw in enumerate(data):
-        if not isinstance(raw, dict):
-            return EnvelopeError(f"data[{position}] is no object", **answer.about)
+def _row_by_row(data: list[Any], parse: Callable[[dict[str, Any]], T]) -> tuple[list[T], list[str]]:
+    """Read what can be read, and say of each other row what it is, as far as that tells it from others."""
+    rows: list[T] = []
+    unread = []
+    for raw in data:
         try:
-            parse(raw)
-        except ValueError as error:
-            return EnvelopeError(f"data[{position}] is {error}", **answer.about)
-    return EnvelopeError("data cannot be read", **answer.about)
+            rows.append(parse(raw))
+        except Exception as error:  # whatever a row holds, the others are read
+            what = (
+                str(error) if isinstance(error, ValueError) else f"a row that cannot be read ({type(error).__name__})"
+            )
+            digest = hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:8]
+            made = raw.get("created_at") if isinstance(raw, dict) else None
+            at = f", created {made[:32]!r}" if isinstance(made, str) else ""
+            unread.append(f"{what}{at} [{digest}]")
+    return rows, unread
 
 
 def _count(value: object) -> int | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.models import is_uuid
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_PAGE_SIZE = 250
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 def checked_base_url(base_url: str, allow_insecure_http: bool) -> str:
@@ -55,11 +53,6 @@ def check_page_size(value: int) -> None:
     """Refuse what Telnyx does not publish as a page size."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PAGE_SIZE:
         raise SettingsError("page_size", value, f"a whole number from 1 to {MAX_PAGE_SIZE}")
-
-
-def is_uuid(value: object) -> bool:
-    """Whether this is fit to enter a path as an id."""
-    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def checked_uuid(field: str, value: str) -> str:

@@ -14,9 +14,10 @@ from telnyx_porting.client.pacer import SYSTEM_CLOCK, Clock
 from telnyx_porting.client.paging import Listing
 from telnyx_porting.client.queries import bounds
 from telnyx_porting.client.transport import Transport
+from telnyx_porting.errors import EnvelopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     import httpx
@@ -139,6 +140,19 @@ class Core:
             clock=self._clock,
             path=path,
         )
+
+    @staticmethod
+    def _say_unread(path: str, found: Iterable[str], unread: list[str] | None) -> None:
+        """Hand over what is wrong with rows that could not be read; or say it in an error, once all others are given.
+
+        :raises EnvelopeError: naming the first of them
+        """
+        rows = list(found)
+        if unread is not None:
+            unread += rows
+        elif rows:
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            raise EnvelopeError(f"all other rows were given, but not {rows[0]}{more}: it cannot be read", path=path)
 
     async def _ask(
         self,

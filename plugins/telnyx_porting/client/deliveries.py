@@ -32,6 +32,7 @@ class DeliveryVerbs(Core):
         finished_at_gte: datetime | None = None,
         finished_at_lte: datetime | None = None,
         page_size: int = MAX_PAGE_SIZE,
+        unread: list[str] | None = None,
     ) -> AsyncGenerator[WebhookDelivery, None]:
         """
         Yield Telnyx's records of delivering webhooks; whether port-ins are recorded there is undocumented.
@@ -41,7 +42,9 @@ class DeliveryVerbs(Core):
         :param webhook_contains: text to be found in the webhook
         :param started_at_gte: earliest start of delivery, with a zone; the other times likewise
         :param page_size: 1 to 250
+        :param unread: takes what is wrong with each row that cannot be read; without it they are an error
         :raises IncompleteListing: instead of leaving one out
+        :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
         batches = self.delivery_batches(
             event_types,
@@ -52,6 +55,7 @@ class DeliveryVerbs(Core):
             finished_at_gte,
             finished_at_lte,
             page_size,
+            unread,
         )
         async with aclosing(batches):
             async for batch in batches:
@@ -68,6 +72,7 @@ class DeliveryVerbs(Core):
         finished_at_gte: datetime | None = None,
         finished_at_lte: datetime | None = None,
         page_size: int = MAX_PAGE_SIZE,
+        unread: list[str] | None = None,
     ) -> AsyncGenerator[list[WebhookDelivery], None]:
         """Yield the records of :meth:`iter_webhook_deliveries` in lists."""
         started = checked_range("started_at", started_at_gte, started_at_lte)
@@ -90,9 +95,12 @@ class DeliveryVerbs(Core):
             time_of=attrgetter(bounded_by),
             bounded_by=bounded_by,
         )
+        odd: list[str] = []
         async with aclosing(listing.windows(since, until or max(self._now(), since or self._now()))) as windows:
             async for window in windows:
+                odd += window.unread
                 yield [row for row in window.rows if _between(row.finished_at, *finished)]
+        self._say_unread(DELIVERIES_PATH, odd, unread)
 
     async def get_webhook_delivery(self, delivery_id: str) -> WebhookDelivery:
         """

@@ -30,12 +30,13 @@ _CREATED_AT = attrgetter("created_at")
 @dataclass(frozen=True, slots=True)
 class ProvedWindow:
     """
-    A stretch of time all of whose events were read.
+    A stretch of time all of whose events were read, as far as they can be.
 
     :param since: start, None when the caller gave none
     :param until: end; an event at this very time is in here only if this is the last window of the listing
     :param events: oldest first; events without any ``created_at`` last
     :param count: how many the provider counts in the window: as many as were read, or there is no window
+    :param unread: what is wrong with each row that cannot be read, such as one without id; it is in no other field
     :param requests: requests it took
     :param as_of: the provider's ``Date`` as the proving reading began; what was recorded later may be missing
     """
@@ -46,6 +47,7 @@ class ProvedWindow:
     count: int
     requests: int
     as_of: datetime | None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ class EventVerbs(Core):
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
-                rows = window.rows
-                yield ProvedWindow(window.since, window.until or until, rows, len(rows), window.requests, window.as_of)
+                rows, proof = window.rows, (window.requests, window.as_of, window.unread)
+                yield ProvedWindow(window.since, window.until or until, rows, len(rows), *proof)
                 # What the caller has is not kept here while the next window is read.
                 del window, rows
 
@@ -116,13 +118,32 @@ class EventVerbs(Core):
         Yield all events of a stretch of time, oldest first; see :meth:`iter_proved_windows`.
 
         :raises IncompleteListing: instead of leaving one out
+        :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
+        batches = self.event_batches(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
+        async with aclosing(batches):
+            async for batch in batches:
+                for event in batch:
+                    yield event
+                del batch
+
+    async def event_batches(
+        self,
+        created_at_gte: datetime | None = None,
+        created_at_lte: datetime | None = None,
+        event_type: str | None = None,
+        porting_order_id: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> AsyncGenerator[list[PortingEvent], None]:
+        """Yield the events of :meth:`iter_porting_events` in lists."""
         windows = self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
+        odd: list[str] = []
         async with aclosing(windows):
             async for window in windows:
-                for event in window.events:
-                    yield event
+                odd += window.unread
+                yield window.events
                 del window
+        self._say_unread(EVENTS_PATH, odd, None)
 
     async def count_porting_events(
         self,

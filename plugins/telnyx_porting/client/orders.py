@@ -32,7 +32,11 @@ class OrderVerbs(Core):
         return await self._get_one(ORDERS_PATH, "porting_order_id", porting_order_id, parse_order, params)
 
     async def iter_porting_orders(
-        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+        self,
+        sort: str = OLDEST_FIRST,
+        page_size: int = MAX_PAGE_SIZE,
+        limit: int | None = None,
+        unread: list[str] | None = None,
     ) -> AsyncGenerator[PortingOrder, None]:
         """
         Yield all orders, or the first few, without their numbers.
@@ -40,32 +44,49 @@ class OrderVerbs(Core):
         :param sort: as Telnyx's ``sort[value]``: ``created_at``, ``-created_at`` and the same of the requested FOC date
         :param page_size: 1 to 250
         :param limit: stop after this many (at most a page), without proof that the list is complete
+        :param unread: takes what is wrong with each row that cannot be read; without it they are an error
         :raises IncompleteListing: instead of leaving one out
+        :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
-        async with aclosing(self.order_batches(sort, page_size, limit)) as batches:
+        async with aclosing(self.order_batches(sort, page_size, limit, unread)) as batches:
             async for batch in batches:
                 for order in batch:
                     yield order
 
     async def order_batches(
-        self, sort: str = OLDEST_FIRST, page_size: int = MAX_PAGE_SIZE, limit: int | None = None
+        self,
+        sort: str = OLDEST_FIRST,
+        page_size: int = MAX_PAGE_SIZE,
+        limit: int | None = None,
+        unread: list[str] | None = None,
     ) -> AsyncGenerator[list[PortingOrder], None]:
         """Yield the orders of :meth:`iter_porting_orders` in lists."""
         filters = {"sort[value]": checked_choice("sort", sort, ORDER_SORTS), "include_phone_numbers": "false"}
         listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=lambda order: order.id)
         if limit is not None:
             check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
-            yield (await listing.ask(1, page_size, None, None, 0.0)).rows[:limit]
+            page = await listing.ask(1, page_size, None, None, 0.0)
+            if page.unread and len(page.rows) < limit:  # another row may do as well
+                page = await listing.ask(1, MAX_PAGE_SIZE, None, None, 0.0)
+            yield page.rows[:limit]
             return
+        odd: list[str] = []
         async with aclosing(listing.windows(None, None)) as windows:
             async for window in windows:
+                odd += window.unread
                 yield window.rows
+        self._say_unread(ORDERS_PATH, odd, unread)
 
     async def get_user_id(self) -> str | None:
-        """Fetch the Telnyx user this key belongs to, as the oldest order shows it; None without one. Asks once."""
+        """Fetch the Telnyx user this key belongs to, as the oldest order shows it; None without one. Asks once.
+
+        Where that order does not say it, the others of its page are looked at.
+        """
         if self._whose is None:
-            async with aclosing(self.iter_porting_orders(page_size=1, limit=1)) as first:
-                self._whose = (await anext((order.user_id async for order in first), None),)
+            users = [order.user_id async for order in self.iter_porting_orders(page_size=1, limit=1)]
+            if users == [None]:
+                users = [order.user_id async for order in self.iter_porting_orders(limit=MAX_PAGE_SIZE)]
+            self._whose = (next(filter(None, users), None),)
         return self._whose[0]
 
     async def list_exception_types(self) -> dict[str, str]:

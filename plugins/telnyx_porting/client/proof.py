@@ -13,8 +13,8 @@ largest ever seen here is believed only when the counts of two parts of its wind
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from collections import Counter
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from telnyx_porting.client.windows import SECOND, Window
 from telnyx_porting.errors import IncompleteListing, InvalidRequestError, NotFoundError
@@ -53,6 +53,8 @@ class Reading(Generic[T]):
         self.requests = 0
         # Of the reading under way:
         self.totals: set[int] = set()
+        self.unread: Counter[str] = Counter()
+        self.unread_given = 0
         self.as_of: datetime | None = None
         self.bounds_work = listing.time_of is not None and span.until is not None
 
@@ -67,7 +69,7 @@ class Reading(Generic[T]):
         for number in range(READINGS):
             if number:
                 await self.listing.clock.sleep(PAUSE * 2 ** (number - 1))
-            self.totals = set()
+            self.totals, self.unread, self.unread_given = set(), Counter(), 0
             first, *others = await self._pages(self._first_pages())
             self.as_of = first.date
             self._check_bounds(first)
@@ -82,11 +84,14 @@ class Reading(Generic[T]):
             closing, adds_up = await self._finish(first)
             if (verdict := await self._judge(closing, adds_up)) is not None:
                 return verdict
+        if self.unread and self.totals == {closing} and closing == len(self.seen) + self.unread_given:
+            # Unreadable rows that are equal cannot be told apart where they come on several pages.
+            return self._window()
         raise self._incomplete(closing, "counts and rows did not agree, in several readings")
 
     async def _judge(self, closing: int, adds_up: bool) -> Window[T] | list[Span] | None:
         """Say what a reading was worth; None when it is to be repeated."""
-        read = len(self.seen)
+        read = self._read()
         if self.totals == {closing} and read >= closing:
             if read == closing and adds_up:
                 return self._window()
@@ -109,7 +114,7 @@ class Reading(Generic[T]):
 
         :return: the count given after all other pages had come, and whether parts of the window add up to it
         """
-        total, stride, asked = first.total or 0, self._distinct(first), len(self._first_pages())
+        total, stride, asked = first.total or 0, self._given(first), len(self._first_pages())
         full = min(self.listing.page_size, first.size or self.listing.page_size)
         if stride == 0 or (asked == 1 and total == stride < full):
             return total, True
@@ -137,10 +142,10 @@ class Reading(Generic[T]):
                 closing = page.total
             if page is None:
                 return closing
-            before = len(self.seen)
+            before = self._read()
             self._take(page)
-            new = len(self.seen) - before
-            if not new or (self._distinct(page) < stride and len(self.seen) >= total):
+            new = self._read() - before
+            if not new or (self._given(page) < stride and self._read() >= total):
                 return closing
             number += 1
 
@@ -186,32 +191,33 @@ class Reading(Generic[T]):
             given = await self._read_to_the_end()
             if isinstance(given, list):
                 return given
-            if number and previous == self.seen.keys() and given == len(self.seen):
+            ids = self.seen.keys() | self.unread.keys()
+            if number and previous == ids and given == len(self.seen) + self.unread_given:
                 return self._window()
-            previous = set(self.seen)
+            previous = ids
         raise self._incomplete(None, "no count is given, and no two readings were equal")
 
     async def _read_to_the_end(self) -> int | list[Span]:
         """Read once; return the rows given, or parts to read instead when there are too many."""
-        self.seen = {}
+        self.seen, self.unread, self.unread_given = {}, Counter(), 0
         number, given = 1, 0
         while True:
             page = await self._page(number)
             if number == 1 and page is not None:
                 self.as_of = page.date
-            if page is None or not page.rows:
+            if page is None or not self._given(page):
                 return given
-            before = len(self.seen)
+            before = self._read()
             self._take(page)
             if len(self.seen) > self.listing.split_above and (parts := self._split(0, None, None)):
                 return parts
             self._check_size(len(self.seen))
-            if len(self.seen) == before:
+            if self._read() == before:
                 if page.pages is not None and number > page.pages:
                     # This provider gives its last page again for those past the end.
                     return given
                 raise self._incomplete(None, f"page {number} brings nothing new, and no count says it is the last")
-            given += self._distinct(page)
+            given += self._given(page)
             number += 1
 
     # -- splitting -----------------------------------------------------------------------------------------------------
@@ -231,7 +237,7 @@ class Reading(Generic[T]):
         on_page = len(times) / max((times[-1] - times[0]).total_seconds(), 1.0)
         if rows_per_second / 2 < on_page < rows_per_second * 2:
             return self._split(total, None, None, even=True)
-        page = await self._page(-(-total // len(first.rows)))
+        page = await self._page(-(-total // self._given(first)))
         times = sorted([*times, *self._times(page.rows if page else ())])
         return self._split(total, times[0], times[-1])
 
@@ -280,9 +286,15 @@ class Reading(Generic[T]):
         if page.total is not None:
             self.totals.add(page.total)
         self.seen.update(zip(map(self.listing.id_of, page.rows), page.rows, strict=True))
+        self.unread_given += len(page.unread)
+        # An unreadable row has no id: given again on another page it counts once, so no row can hide behind it.
+        self.unread |= Counter(page.unread)
 
-    def _distinct(self, page: Page[T]) -> int:
-        return len(set(map(self.listing.id_of, page.rows)))
+    def _given(self, page: Page[T]) -> int:  # distinct rows, readable or not
+        return len(set(map(self.listing.id_of, page.rows))) + len(page.unread)
+
+    def _read(self) -> int:  # rows certainly met so far
+        return len(self.seen) + self.unread.total()
 
     def _times(self, rows: Iterable[T]) -> list[datetime]:
         time_of = self.listing.time_of
@@ -294,20 +306,8 @@ class Reading(Generic[T]):
             raise self._incomplete(total, f"more than {most} rows that time does not split")
 
     def _window(self) -> Window[T]:
-        """Keep what is this span's own, oldest first."""
-        span, time_of = self.span, self.listing.time_of
-        rows = list(self.seen.values())
-        if time_of is not None:
-            timeless = [row for row in rows if time_of(row) is None]
-            # Ids differ, so rows themselves are never compared.
-            items = zip(map(time_of, rows), self.seen, rows, strict=True)
-            ordered = sorted(item for item in items if item[0] is not None) if timeless else sorted(items)
-            times = cast("list[datetime]", [item[0] for item in ordered])
-            first = bisect_left(times, span.since) if span.since else 0
-            cut = bisect_right if span.last else bisect_left
-            last = cut(times, span.until) if span.until else len(times)
-            rows = [item[2] for item in ordered[first:last]] + timeless
-        return Window(span.since, span.until, rows, self.requests, self.as_of)
+        span, odd = self.span, tuple(self.unread.elements())
+        return Window(span.since, span.until, span.own(self.seen, self.listing.time_of), self.requests, self.as_of, odd)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
         return IncompleteListing(
@@ -315,6 +315,6 @@ class Reading(Generic[T]):
             since=self.span.since,
             until=self.span.until,
             expected=expected,
-            got=len(self.seen),
+            got=self._read(),
             path=self.listing.path,
         )

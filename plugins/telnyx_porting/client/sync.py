@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from anyio.from_thread import start_blocking_portal
@@ -179,8 +180,8 @@ class SyncVerbs:
         page_size: int = 250,
     ) -> Iterator[PortingEvent]:
         """See :meth:`AsyncTelnyxClient.iter_porting_events`."""
-        for window in self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size):
-            yield from window.events
+        verb, about = AsyncTelnyxClient.event_batches, (event_type, porting_order_id, page_size)
+        yield from chain.from_iterable(self._each(verb, created_at_gte, created_at_lte, *about))
 
     def count_porting_events(
         self,
@@ -215,11 +216,10 @@ class SyncVerbs:
         return self._call(AsyncTelnyxClient.get_porting_order, porting_order_id)
 
     def iter_porting_orders(
-        self, sort: str = "created_at", page_size: int = 250, limit: int | None = None
+        self, sort: str = "created_at", page_size: int = 250, limit: int | None = None, unread: list[str] | None = None
     ) -> Iterator[PortingOrder]:
         """See :meth:`AsyncTelnyxClient.iter_porting_orders`."""
-        for batch in self._each(AsyncTelnyxClient.order_batches, sort, page_size, limit):
-            yield from batch
+        yield from chain.from_iterable(self._each(AsyncTelnyxClient.order_batches, sort, page_size, limit, unread))
 
     def get_user_id(self) -> str | None:
         """See :meth:`AsyncTelnyxClient.get_user_id`."""
@@ -239,6 +239,7 @@ class SyncVerbs:
         finished_at_gte: datetime | None = None,
         finished_at_lte: datetime | None = None,
         page_size: int = 250,
+        unread: list[str] | None = None,
     ) -> Iterator[WebhookDelivery]:
         """See :meth:`AsyncTelnyxClient.iter_webhook_deliveries`."""
         for batch in self._each(
@@ -251,6 +252,7 @@ class SyncVerbs:
             finished_at_gte,
             finished_at_lte,
             page_size,
+            unread,
         ):
             yield from batch
 

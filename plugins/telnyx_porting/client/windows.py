@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Page(Generic[T]):
     :param pages: its number of pages, None when missing
     :param size: its page size, None when missing
     :param date: the answer's ``Date``
+    :param unread: what is wrong with each row that cannot be read; equal rows are told apart by how many there are
     """
 
     rows: list[T]
@@ -33,6 +35,7 @@ class Page(Generic[T]):
     pages: int | None
     size: int | None
     date: datetime | None
+    unread: list[str] = field(default_factory=list)
 
 
 class Ask(Protocol[T]):
@@ -50,13 +53,14 @@ class Ask(Protocol[T]):
 @dataclass(frozen=True, slots=True)
 class Window(Generic[T]):
     """
-    A part of a list that is complete.
+    A part of a list that is complete, but for rows that cannot be read.
 
     :param since: start, None when open
     :param until: end, None when open; it belongs to the next window unless this is the last
     :param rows: oldest first; rows without a time last
     :param requests: requests it took
     :param as_of: the provider's ``Date`` as the proving reading began, None when not sent
+    :param unread: what is wrong with each row that cannot be read
     """
 
     since: datetime | None
@@ -64,6 +68,7 @@ class Window(Generic[T]):
     rows: list[T]
     requests: int
     as_of: datetime | None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,20 @@ class Span:
         low = None if self.ask_since is None else self.ask_since - SECOND
         high = None if self.ask_until is None else self.ask_until + SECOND
         return all((low is None or low <= m) and (high is None or m <= high) for m in moments)
+
+    def own(self, rows: Mapping[str, T], time_of: Callable[[T], datetime | None] | None) -> list[T]:
+        """Return which of some rows, by id, are in it: oldest first, then those without a time."""
+        if time_of is None:
+            return list(rows.values())
+        timeless = [row for row in rows.values() if time_of(row) is None]
+        # Ids differ, so rows themselves are never compared.
+        items = zip(map(time_of, rows.values()), rows, rows.values(), strict=True)
+        ordered = sorted(item for item in items if item[0] is not None) if timeless else sorted(items)
+        times = cast("list[datetime]", [item[0] for item in ordered])
+        first = bisect_left(times, self.since) if self.since else 0
+        cut = bisect_right if self.last else bisect_left
+        last = cut(times, self.until) if self.until else len(times)
+        return [item[2] for item in ordered[first:last]] + timeless
 
     def split(self, parts: int, first: datetime, last: datetime, guess: int) -> list[Span]:
         """

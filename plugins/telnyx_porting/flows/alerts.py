@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
+from sqlalchemy.exc import DatabaseError
 
+from telnyx_porting.errors import LedgerError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.alerts_digest import claim_digest
 from telnyx_porting.flows.alerts_facts import gather
@@ -79,21 +81,40 @@ def send_due(
         _look_again(ledger, account, settings, now, read_orders)
     messages = told = 0
     not_taken = []
+    wordless: dict[str, str] = {}
     for channel in channels_of(settings):
-        for batch, message in _due(ledger, account, settings, channel, moment):
-            failpoint("alerts.claimed")
-            try:
-                send(channel, message)
-            except Exception as error:  # whatever a channel does, the others get theirs
-                _failed(ledger, account, channel, batch, moment(), error)
-                not_taken.append(channel.name)
-                break
-            failpoint("alerts.sent")
-            if mark(ledger, account, channel, settings, batch, moment()):
-                clear(ledger, account, f"channel:{channel.name}", moment())
-            failpoint("alerts.marked")
-            messages, told = messages + 1, told + len(message.findings)
+        try:
+            for batch, message in _due(ledger, account, settings, channel, moment, wordless):
+                failpoint("alerts.claimed")
+                try:
+                    send(channel, message)
+                except Exception as error:  # whatever a channel does, the others get theirs
+                    _failed(ledger, account, channel, batch, moment(), error)
+                    not_taken.append(channel.name)
+                    break
+                failpoint("alerts.sent")
+                if mark(ledger, account, channel, settings, batch, moment()):
+                    clear(ledger, account, f"channel:{channel.name}", moment())
+                failpoint("alerts.marked")
+                messages, told = messages + 1, told + len(message.findings)
+        except (LedgerError, DatabaseError):
+            raise
+        except Exception as error:  # a message that cannot be composed; the other channels get theirs
+            log.exception("channel %s of %s", channel.name, account)
+            wordless[f"channel {channel.name}"] = type(error).__name__
+            not_taken.append(channel.name)
+    _say_wordless(ledger, account, wordless, moment(), any_told=told > 0)
     return AlertsResult(account, messages, told, tuple(not_taken))
+
+
+def _say_wordless(ledger: Ledger, account: str, wordless: dict[str, str], now: datetime, *, any_told: bool) -> None:
+    """Say that words could not be made; it is over when a round has told something, and had words for all of it."""
+    if wordless:
+        first = min(wordless)
+        text = f"what to say of {one_line(first)} could not be put into words ({wordless[first]})"
+        health(ledger, account, "wording", text, "high", now)
+    elif any_told:
+        clear(ledger, account, "wording", now)
 
 
 def _look_again(ledger: Ledger, account: str, settings: Settings, now: datetime, read_orders: ReadOrders) -> None:
@@ -124,10 +145,15 @@ def _look_again(ledger: Ledger, account: str, settings: Settings, now: datetime,
 
 
 def _due(
-    ledger: Ledger, account: str, settings: Settings, channel: Channel, moment: Callable[[], datetime]
+    ledger: Ledger,
+    account: str,
+    settings: Settings,
+    channel: Channel,
+    moment: Callable[[], datetime],
+    wordless: dict[str, str],
 ) -> Iterator[tuple[Batch, Message]]:
     while (batch := claim(ledger, account, channel, moment())) is not None:
-        message = _render(ledger, account, settings, channel, batch, moment())
+        message = _render(ledger, account, settings, channel, batch, moment(), wordless)
         if message is not None:
             yield batch, message
     over = claim_end_of_first_look(ledger, account, channel, moment())
@@ -140,7 +166,13 @@ def _due(
 
 
 def _render(
-    ledger: Ledger, account: str, settings: Settings, channel: Channel, batch: Batch, now: datetime
+    ledger: Ledger,
+    account: str,
+    settings: Settings,
+    channel: Channel,
+    batch: Batch,
+    now: datetime,
+    wordless: dict[str, str],
 ) -> Message | None:
     with ledger.read() as connection:
         facts = gather(connection, account, settings, now, [row["key"] for row in batch.rows])
@@ -153,6 +185,7 @@ def _render(
         finding = facts.findings[row["key"]]
         row["revision"] = finding["revision"] if finding["turn"] == row["turn"] else row["told"]
         entries.append(entry(finding, row["turn"], batch.action, facts))
+    wordless |= facts.failed
     if not entries:
         return None
     text = headline(account, batch.action, entries, settings.alert_templates, batch.is_first_look)

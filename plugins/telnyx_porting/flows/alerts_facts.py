@@ -38,6 +38,7 @@ class Facts:
     comments: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # order -> (author type, text)
     siblings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # order -> names of those split from or with it
     exception_types: Mapping[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # findings whose words could not be made -> why
 
     def order_of(self, finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the order a finding is about, when it is known."""
@@ -47,7 +48,7 @@ class Facts:
 def gather(connection: Connection, account: str, settings: Settings, now: datetime, keys: Sequence[str]) -> Facts:
     """Read what texts about these findings need."""
     query = select(findings).where(findings.c.account == account, findings.c.key.in_(keys))
-    found = {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+    found = {row["key"]: {**row, "detail": row["detail"] or {}} for row in connection.execute(query).mappings()}
     ids = sorted({row["order_id"] for row in found.values() if row["order_id"]})
     about = select(orders).where(orders.c.account == account, orders.c.id.in_(ids))
     known = {row["id"]: dict(row) for row in connection.execute(about).mappings()}

@@ -88,7 +88,7 @@ def open_rows(connection: Connection, account: str) -> dict[str, Row]:
         .outerjoin(orders, about)
         .where(findings.c.account == account, findings.c.resolved_at.is_(None))
     )
-    return {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+    return {row["key"]: {**row, "detail": row["detail"] or {}} for row in connection.execute(query).mappings()}
 
 
 def _last_sent(connection: Connection, account: str, channel: Channel, since: datetime) -> dict[str, datetime]:

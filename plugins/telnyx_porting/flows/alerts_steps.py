@@ -53,6 +53,18 @@ _HEALTH: dict[str, Step] = {
     "republish_halted": (RECEIVERS, "repair it; the next look makes a new plan, and no try is counted"),
     "not_arrived": (RECEIVERS, "look at the plan's report, and at why it takes none"),
     "horizon": ("nobody", "nothing to do"),
+    "odd": (
+        PLATFORM,
+        "ask whose rows they are (Telnyx support; of a table of yours who fills it); nothing waits for it",
+    ),
+    "look": (
+        PLATFORM,
+        "see the log of the last run of porting_exception_alerts, and report it as a fault of the watch",
+    ),
+    "wording": (
+        PLATFORM,
+        "see the log of the last run of porting_exception_alerts, and report it as a fault of the watch",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.alerts_facts import Facts
 
+log = logging.getLogger(__name__)
 LEADS = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED", "digest": "DIGEST"}
 _TITLES = {
     "question": "open question",
@@ -39,12 +41,12 @@ def entry(finding: Mapping[str, Any], turn: int, action: str, facts: Facts) -> d
     mode = facts.settings.alert_details
     detail = finding["detail"] if current else {}
     row = {
-        "key": finding["key"],
+        "key": as_data(finding["key"]),
         "turn": turn,
-        "dedup_key": f"{facts.account}/{finding['key']}/{turn}",
+        "dedup_key": as_data(f"{facts.account}/{finding['key']}/{turn}"),
         "kind": finding["kind"],
-        "subject": finding["subject"],
-        "order_id": finding["order_id"],
+        "subject": as_data(finding["subject"]),
+        "order_id": as_data(finding["order_id"]),
         "severity": finding["severity"],
         "since": finding["since"].isoformat() if current else None,
         "detail": _clean(detail, mode),
@@ -57,10 +59,15 @@ def entry(finding: Mapping[str, Any], turn: int, action: str, facts: Facts) -> d
 
 
 def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: bool = True) -> str:
-    """Return what to tell a person about one finding."""
-    view = _view(finding, action, facts, current)
-    name = "over" if action == "resolved" or not current else finding["kind"]
-    return " ".join(render(name, facts.settings.alert_templates, **view).split())
+    """Return what to tell a person about one finding; where its words fail, that there is one: it is never silent."""
+    try:
+        view = _view(finding, action, facts, current)
+        name = "over" if action == "resolved" or not current else finding["kind"]
+        return " ".join(render(name, facts.settings.alert_templates, **view).split())
+    except Exception as error:  # one odd row must not keep the others of a message from being told
+        log.exception("the words of finding %r of %s", finding["key"], facts.account)
+        facts.failed[finding["key"]] = type(error).__name__
+        return f"{_lead(action, facts)}: {one_line(finding['key'])} (its words cannot be made: see Telnyx's portal)."
 
 
 def bare(finding: Mapping[str, Any], action: str, facts: Facts) -> str:
@@ -189,10 +196,18 @@ def _away(detail: Mapping[str, Any], name: str, facts: Facts) -> str:
 
 def _clean(detail: Mapping[str, Any], mode: str) -> dict[str, Any]:
     """Return a finding's detail for a field of its own, as far as alerts may say it."""
-    cleaned = {name: as_data(value) if isinstance(value, str) else value for name, value in detail.items()}
-    if "codes" in cleaned:
+    cleaned = {name: _travels(value) for name, value in detail.items()}
+    if isinstance(detail.get("codes"), list):
         cleaned["codes"] = [
-            {"code": as_data(code), **({"description": as_data(text)} if mode != "ids" else {})}
-            for code, text in detail["codes"]
+            {"code": _travels(code[0]), **({"description": _travels(code[-1])} if mode != "ids" else {})}
+            for code in detail["codes"]
+            if isinstance(code, (list, tuple)) and code
         ]
     return cleaned
+
+
+def _travels(value: Any) -> Any:
+    """Return a value whose texts every transport takes."""
+    if isinstance(value, list):
+        return [_travels(item) for item in value]
+    return as_data(value) if isinstance(value, str) else value

@@ -28,7 +28,9 @@ from telnyx_porting.flows.coverage import SOURCE, check_stretch, held, scanned
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.store import CHUNK, Stored, store
+from telnyx_porting.flows.unread import why_open
 from telnyx_porting.ledger.tables import events, windows
+from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -237,7 +239,9 @@ class _Audit:
         return begin
 
     def is_there(self, event_id: str) -> bool:
-        """Ask for one event."""
+        """Ask for one event; of one whose id is none of Telnyx's nothing can be asked, nor concluded."""
+        if not is_uuid(event_id):
+            return True
         try:
             self.client.get_porting_event(event_id)
         except NotFoundError:
@@ -252,6 +256,8 @@ class _Audit:
             for part in self.client.iter_proved_windows(since, until):
                 self.stored += store(self.ledger, self.account, part.events, self.now, behind=part.until)
                 self._look_for_gone(part, part.until >= until)
+                if part.unread:
+                    self.reasons.append(why_open(part.unread))
         except ContractError as error:
             self.reasons.append(str(error))
 
@@ -266,7 +272,8 @@ class _Audit:
             rows = connection.execute(query.where(events.c.first_seen_at <= self.now)).all()
         back = [row.id for row in rows if row.gone_at is not None and row.id in there]
         away = [row.id for row in rows if row.gone_at is None and row.id not in there]
-        sample = away[:3] + away[-3:]
+        can_be_asked = [event_id for event_id in away if is_uuid(event_id)]
+        sample = can_be_asked[:3] + can_be_asked[-3:]
         if away and any(self.is_there(event_id) for event_id in dict.fromkeys(sample)):
             self.reasons.append(f"Telnyx has {len(away)} events that its list leaves out")
             away = []

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
-from telnyx_porting.flows.coverage import check_stretch, extend, gaps, scanned, sealable
+from telnyx_porting.flows.coverage import SOURCE, check_stretch, extend, gaps, scanned, sealable
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.flows.odd import keep_odd
 from telnyx_porting.flows.store import Stored, store
+from telnyx_porting.flows.unread import is_stretch, leave_open
 from telnyx_porting.ledger.tables import windows
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class _Run:
         left: dict[str, Any] = {"account": self.account, "id": f"{run}:left", "since": since, "until": until}
         left |= {"made_by": "backfill", "started_at": self.now, "open_reason": "not finished"}
         with self.ledger.write() as connection:
-            inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None))
+            inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None), ~is_stretch())
             connection.execute(
                 delete(windows).where(windows.c.account == self.account, windows.c.made_by == "backfill", *inside)
             )
@@ -114,16 +116,7 @@ class _Run:
 
         reached = since
 
-        def seal(part: ProvedWindow, connection: Connection) -> None:
-            nonlocal reached
-            end = sealable(part, self.settings, self.now)
-            if end <= reached or (part.since or since) > reached:
-                return
-            reached = end
-            done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
-            done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
-            change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
-            self.ledger.upsert(connection, windows, [done], change=change)
+        def shrink(end: datetime, connection: Connection) -> None:
             mine = (windows.c.account == self.account, windows.c.id == left["id"])
             if end >= until:
                 connection.execute(delete(windows).where(*mine))
@@ -131,10 +124,28 @@ class _Run:
                 connection.execute(update(windows).where(*mine).values(since=end))
             extend(connection, self.account)
 
+        def seal(part: ProvedWindow, connection: Connection) -> None:
+            nonlocal reached
+            end = sealable(part, self.settings, self.now)
+            if end <= reached or (part.since or since) > reached:
+                return
+            reached = end
+            if part.unread:  # what was read before it stays sealed as it is; what comes after begins anew
+                leave_open(self.ledger, connection, self.account, part, "backfill", self.now)
+                done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
+                shrink(end, connection)
+                return
+            done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
+            done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
+            change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
+            self.ledger.upsert(connection, windows, [done], change=change)
+            shrink(end, connection)
+
         try:
             for part in self.client.iter_proved_windows(since, until):
                 self.stored += store(self.ledger, self.account, part.events, self.now, finish=partial(seal, part))
                 self.read += len(part.events)
+                keep_odd(self.ledger, self.account, SOURCE, [*part.unread, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):

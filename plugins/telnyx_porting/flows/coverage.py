@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from telnyx_porting.errors import FormError, NotScannedError
 from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.unread import is_stretch
 from telnyx_porting.ledger.tables import events, feeds, windows
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ def held(connection: Connection, account: str, since: datetime, until: datetime)
 def _proved(connection: Connection, account: str) -> list[Stretch]:
     feed = get_feed(connection, account, SOURCE)
     query = select(windows.c.since, windows.c.until).where(
-        windows.c.account == account, windows.c.made_by == "backfill", windows.c.sealed_at.is_not(None)
+        windows.c.account == account,
+        windows.c.made_by == "backfill",
+        # What was read but for a row that cannot be is left open for that alone, and read again by the scan.
+        or_(windows.c.sealed_at.is_not(None), is_stretch()),
     )
     stretches = [(row.since, row.until) for row in connection.execute(query)]
     if feed is not None and feed["covers_from"] is not None and feed["covered_until"] is not None:

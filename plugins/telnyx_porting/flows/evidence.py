@@ -23,7 +23,9 @@ from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.flows.odd import MOST, keep_odd
 from telnyx_porting.flows.record import KNOWN_FOR
+from telnyx_porting.flows.rowwise import write_rows
 from telnyx_porting.flows.store import CHUNK
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import deliveries
@@ -75,6 +77,7 @@ def read_deliveries(
             event_types=sorted(WEBHOOK_TYPES),
             finished_at_gte=since - reach_back(settings) + min(offset, timedelta(0)),
             finished_at_lte=until,
+            unread=seen.odd,
         )
         for batch in chunks(listed, CHUNK):
             seen.take(batch)
@@ -83,6 +86,7 @@ def read_deliveries(
         with ledger.write() as connection:
             touch_feed(ledger, connection, account, SOURCE, checked_at=now, error=str(error))
         raise
+    keep_odd(ledger, account, SOURCE, seen.odd, now)
     measured = client.clock_offset
     if measured is not None:
         keep_offset(ledger, account, measured)
@@ -129,6 +133,7 @@ class _Seen:
     def __init__(self, ledger: Ledger, account: str, now: datetime) -> None:
         self._ledger, self._account, self._now = ledger, account, now
         self.records = self.new = 0
+        self.odd: list[str] = []
         self.destinations: set[str] = set()
         self.oldest: datetime | None = None  # when the oldest try began, on the provider's clock
 
@@ -137,6 +142,8 @@ class _Seen:
         rows: list[dict[str, Any]] = []
         for record in records:
             self.records += 1
+            if record.odd and len(self.odd) < MOST:
+                self.odd.append(f"delivery record {record.id}: {'; '.join(record.odd)}")
             rows.extend(_attempts(self._account, record, self._now))
         begun = [row["signed_at"] for row in rows if row["signed_at"]]
         self.oldest = min([*begun, self.oldest] if self.oldest else begun, default=None)
@@ -161,7 +168,7 @@ def store_deliveries(ledger: Ledger, account: str, source: str, rows: Iterable[d
             )
             known = {row.source_id: row.ok for row in connection.execute(query)}
             fresh = {row["source_id"]: row for row in batch if row["ok"] > known.get(row["source_id"], -1)}
-            ledger.upsert(connection, deliveries, list(fresh.values()), change=better)
+            write_rows(ledger, connection, deliveries, list(fresh.values()), better)
         new += len(fresh)
     return new
 

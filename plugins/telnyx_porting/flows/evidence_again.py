@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from telnyx_porting.errors import NotFoundError
+from telnyx_porting.errors import EnvelopeError, NotFoundError, SettingsError
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant, fixed, microseconds
 
@@ -41,6 +41,8 @@ def read(ledger: Ledger, account: str, client: AccountClient, now: datetime) -> 
             yield client.get_webhook_delivery(record_id)
         except NotFoundError:
             log.info("delivery record %s is no longer listed", record_id)
+        except (EnvelopeError, SettingsError) as error:  # an odd answer, or an odd id: the others are read all the same
+            log.warning("delivery record %s cannot be read again: %s", record_id, error)
     mine = (deliveries.c.account == account, _failed(), deliveries.c.record_id.in_(ids))
     with ledger.write() as connection:
         connection.execute(update(deliveries).where(*mine).values(looked_at=now))

@@ -24,8 +24,9 @@ from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.evidence import EvidenceResult, reach_back, store_deliveries
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.odd import keep_odd
 from telnyx_porting.flows.store import CHUNK
-from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.models import WEBHOOK_TYPES, meant
 from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:
@@ -45,21 +46,28 @@ def read_table(
 
     :param source: ``table:<connection>``, the feed's name.
     :param rows: called with the time from which on rows are wanted (`received_at`); it may yield older ones.
-    :raises SettingsError: naming the column that is missing or unreadable; the feed's coverage does not move.
+    :raises SettingsError: not one row can be read as it is meant, of a table that never showed a port-in webhook: the
+        query is to be mended. Names the column and its value; the feed's coverage does not move.
     """
     with ledger.read() as connection:
         feed = get_feed(connection, account, source)
     covered_until = feed["covered_until"] if feed else None
     since = covered_until or now - timedelta(days=settings.first_look_days)
     records = new = 0
+    odd: list[str] = []
     proved: datetime | None = feed["proved_at"] if feed else None
     first: list[datetime] = [feed["covers_from"]] if feed and feed["covers_from"] else []
     for batch in chunks(rows(since - reach_back(settings)), CHUNK):
-        found = [_row(account, source, row, now) for row in batch]
+        read = [_Row(account, source, row, now) for row in batch]
+        if not records and proved is None and all(row.odd for row in read):
+            raise SettingsError("evidence_query", *read[0].odd[0])
+        odd += [f"row {row.values['source_id']}: {row.odd[0][0]}" for row in read if row.odd]
+        found = [row.values for row in read]
         records += len(found)
         new += store_deliveries(ledger, account, source, found)
         if proved is None:  # it vouches from its first port-in webhook on
             first += [row["stored_at"] for row in found if row["type"] in WEBHOOK_TYPES]
+    keep_odd(ledger, account, source, odd, now)
     proved = proved or (now if first else None)
     covered = now - settings.settle
     with ledger.write() as connection:
@@ -69,67 +77,80 @@ def read_table(
     return EvidenceResult(account, source, records, new, proved is not None, covered)
 
 
-def _row(account: str, source: str, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    if row.get("id") in (None, ""):
-        raise SettingsError("evidence_query", "a row without id", f"columns named {', '.join(COLUMNS)}")
-    received = _time("received_at", row.get("received_at"))
-    if received is None:
-        raise SettingsError("evidence_query", "a row without received_at", "the time each webhook was received")
-    signed = _time("signed_at", row.get("signed_at"))
-    common: dict[str, Any] = {
-        "account": account,
-        "source": source,
-        "source_id": _short(str(row["id"])),
-        "ok": _flag("ok", row.get("ok", True)),
-        "signed_at": signed,
-        "stored_at": min(received, now),
-        "destination": _text(row.get("destination")),
-        "webhook_id": _text(row.get("webhook_id")),
-        "type": _text(row.get("event_type")),
-        "order_id": _text(row.get("order_id")),
-        "natural_key": None,
-        "natural_at": None,
-        "attempt": None,
-        "occurred_at": None,
-        "error_code": None,
-    }
-    if (body := row.get("body")) is None:
-        return common
-    try:
-        webhook = parse_webhook(body.encode() if isinstance(body, str) else bytes(body))
-    except (MalformedWebhook, UnicodeEncodeError, TypeError):
-        return common  # kept, and it matches nothing
-    key = webhook.natural_key
-    return common | {
-        "webhook_id": webhook.id,
-        "type": webhook.event_type,
-        "order_id": webhook.order_id,
-        "natural_key": key.key if key else None,
-        "natural_at": key.at if key else None,
-        "attempt": webhook.attempt,
-        "occurred_at": webhook.occurred_at,
-    }
+class _Row:
+    """One row as a delivery: what of it cannot be read is left out, and named in `odd` with what would be right."""
 
+    def __init__(self, account: str, source: str, row: Mapping[str, Any], now: datetime) -> None:
+        self.odd: list[tuple[str, str]] = []
+        if row.get("id") in (None, ""):
+            self.odd.append(("a row without id", f"columns named {', '.join(COLUMNS)}"))
+        received = self._time("received_at", row.get("received_at"))
+        if received is None and not self.odd:
+            self.odd.append(("a row without received_at", "the time each webhook was received"))
+        self.values: dict[str, Any] = {
+            "account": account,
+            "source": source,
+            "source_id": _short(str(row["id"]))
+            if row.get("id") not in (None, "")
+            else _digest(repr(sorted(row.items()))),
+            "ok": self._flag("ok", row.get("ok", True)),
+            "signed_at": self._time("signed_at", row.get("signed_at")),
+            "stored_at": min(received or now, now),
+            "destination": _text(row.get("destination")),
+            "webhook_id": _text(row.get("webhook_id")),
+            "type": _text(row.get("event_type")),
+            "order_id": _text(row.get("order_id")),
+            "natural_key": None,
+            "natural_at": None,
+            "attempt": None,
+            "occurred_at": None,
+            "error_code": None,
+        }
+        if (body := row.get("body")) is not None:
+            self._take(body)
 
-def _time(column: str, value: Any) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        if isinstance(value, (int, float)) or (isinstance(value, str) and value.isdigit()):
-            return datetime.fromtimestamp(float(value), UTC)
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except (ValueError, OverflowError, OSError):
-        raise SettingsError("evidence_query", f"{column} {value!r}", "a time, ISO 8601 text or Unix seconds") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    def _take(self, body: Any) -> None:
+        """Read the webhook; a body that is none is kept, and matches nothing."""
+        try:
+            webhook = parse_webhook(body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body))
+        except (MalformedWebhook, TypeError):
+            return
+        key = webhook.natural_key
+        self.values |= {
+            "webhook_id": webhook.id,
+            "type": webhook.event_type,
+            "order_id": webhook.order_id,
+            "natural_key": key.key if key else None,
+            "natural_at": key.at if key else None,
+            "attempt": webhook.attempt,
+            "occurred_at": webhook.occurred_at,
+        }
 
+    def _time(self, column: str, value: Any) -> datetime | None:
+        if value is None or value == "":
+            return None
+        moment = None
+        try:
+            if isinstance(value, (int, float)) or (isinstance(value, str) and value.isdigit()):
+                moment = datetime.fromtimestamp(float(value), UTC)
+            else:
+                moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+            moment = meant(moment)
+        except (ValueError, OverflowError, OSError):
+            moment = None
+        if moment is None:
+            self.odd.append((f"{column} {str(value)[:60]!r}", "a time, ISO 8601 text or Unix seconds"))
+        return moment
 
-def _flag(column: str, value: Any) -> bool:
-    if isinstance(value, bytes):  # MySQL's BIT
-        return any(value)
-    written = str(value or "").lower()
-    if isinstance(value, str) and written not in (*_TRUE, *_FALSE):
-        raise SettingsError("evidence_query", f"{column} {value!r}", f"true or false ({', '.join(_TRUE)} are true)")
-    return written not in _FALSE
+    def _flag(self, column: str, value: Any) -> bool:
+        """Read whether you took it; what is neither yes nor no proves nothing."""
+        if isinstance(value, bytes):  # MySQL's BIT
+            return any(value)
+        written = str(value or "").lower()
+        if isinstance(value, str) and written not in (*_TRUE, *_FALSE):
+            self.odd.append((f"{column} {value[:60]!r}", f"true or false ({', '.join(_TRUE)} are true)"))
+            return False
+        return written not in _FALSE
 
 
 def _text(value: Any) -> str | None:
@@ -137,6 +158,8 @@ def _text(value: Any) -> str | None:
 
 
 def _short(text: str) -> str:
-    return (
-        text if len(text) <= 300 and text.isprintable() else hashlib.sha256(text.encode(errors="replace")).hexdigest()
-    )
+    return text if len(text) <= 300 and text.isprintable() else _digest(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

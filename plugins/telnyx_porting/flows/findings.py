@@ -19,9 +19,9 @@ from sqlalchemy import Connection, func, select
 from telnyx_porting.flows.alerts_outbox import enqueue
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings_see import see
+from telnyx_porting.flows.findings_see import is_held, see
 from telnyx_porting.flows.findings_seen import QUIET, Look, Seen
-from telnyx_porting.flows.findings_watch import DERIVED
+from telnyx_porting.flows.findings_watch import is_derived
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import findings
 
@@ -58,11 +58,12 @@ def reconcile(ledger: Ledger, account: str, settings: Settings, now: datetime) -
     while True:
         with ledger.read() as connection:
             before = _token(connection, account)
-            seen = see(Look(connection, account, settings, now))
+            look = Look(connection, account, settings, now)
+            seen = see(look)
         with ledger.write() as connection:
             ledger.lock(connection, f"findings:{account}")
             if _token(connection, account) == before:
-                result = _apply(ledger, connection, account, settings, now, seen)
+                result = _apply(ledger, connection, look, seen)
                 touch_feed(ledger, connection, account, SOURCE, token=uuid.uuid4().hex, checked_at=now)
                 return result
         # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
@@ -73,9 +74,8 @@ def _token(connection: Connection, account: str) -> str | None:
     return feed["token"] if feed else None
 
 
-def _apply(
-    ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime, seen: dict[str, Seen]
-) -> FindingsResult:
+def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, Seen]) -> FindingsResult:
+    account, settings, now = look.account, look.settings, look.now
     known = _known(connection, account, seen)
     fresh_at = _fresh_at(connection, account, settings)
     rows: list[Row] = []
@@ -87,7 +87,7 @@ def _apply(
             opened += was == "opened"
             changed += was == "changed"
     for key, row in known.items():
-        if key in seen or row["resolved_at"] is not None:
+        if key in seen or row["resolved_at"] is not None or is_held(look, row):
             continue
         gone = _gone(row, settings, now, fresh_at)
         if gone is not None:
@@ -150,7 +150,7 @@ def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dic
 
 
 def _told(detail: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in detail.items() if name not in QUIET}
+    return {name: value for name, value in (detail or {}).items() if name not in QUIET}
 
 
 def _kept(row: Row | None) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _kept(row: Row | None) -> dict[str, Any]:
 def _gone(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
     """Return the row of a finding that is no longer true, or None while nothing about it changes."""
     absent = row["absent_since"]
-    if row["kind"] == HEALTH and row["key"] not in DERIVED:
+    if row["kind"] == HEALTH and not is_derived(row["key"]):
         over = absent is not None and now - absent >= settings.resolve_hold
         return row | {"resolved_at": now} if over else None
     if absent is None and settings.resolve_hold:

@@ -12,7 +12,7 @@ from telnyx_porting.ledger.types import EPOCH, exactly
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from telnyx_porting.flows.findings_seen import Look
 
@@ -28,22 +28,35 @@ def stuck(look: Look) -> Iterator[Seen]:
         events.c.created_at <= look.now - look.settings.stuck_after,
         can_have_webhook,
     )
-    for row in look.connection.execute(query).mappings():
-        if row["status"] == "draft" or look.ignores(row):
-            continue
-        severe = row["created_at"] <= look.now - look.settings.stuck_high_after
-        detail = {"event_type": row["type"]}
-        yield Seen("stuck", row["event_id"], row["order_id"], HIGH if severe else LOW, row["created_at"], detail)
+    rows = look.connection.execute(query).mappings().all()
+    yield from look.each("stuck", rows, lambda row: _stuck(look, row), _order_id)
+
+
+def _stuck(look: Look, row: Mapping[Any, Any]) -> Iterator[Seen]:
+    if row["status"] == "draft" or look.ignores(row):
+        return
+    severe = row["created_at"] <= look.now - look.settings.stuck_high_after
+    detail = {"event_type": row["type"]}
+    yield Seen("stuck", row["event_id"], row["order_id"], HIGH if severe else LOW, row["created_at"], detail)
 
 
 def given_up(look: Look) -> Iterator[Seen]:
     """Events whose notification never arrived although every send of the budget was spent."""
     query = _with_order(look).where(events.c.delivery == exactly("given_up"), events.c.created_at > EPOCH)
-    for row in look.connection.execute(query).mappings():
-        if not look.ignores(row):
-            detail = {"event_type": row["type"], "sends": row["sends"]}
-            since = row["last_sent_at"] or row["created_at"]
-            yield Seen("given_up", row["event_id"], row["order_id"], HIGH, since, detail)
+    rows = look.connection.execute(query).mappings().all()
+    yield from look.each("given_up", rows, lambda row: _given_up(look, row), _order_id)
+
+
+def _given_up(look: Look, row: Mapping[Any, Any]) -> Iterator[Seen]:
+    if not look.ignores(row):
+        detail = {"event_type": row["type"], "sends": row["sends"]}
+        since = row["last_sent_at"] or row["created_at"]
+        yield Seen("given_up", row["event_id"], row["order_id"], HIGH, since, detail)
+
+
+def _order_id(row: Mapping[Any, Any]) -> str:
+    """Name the order, or else the event, at which something failed."""
+    return str(row["order_id"] or row["event_id"])
 
 
 def _with_order(look: Look) -> Select[Any]:

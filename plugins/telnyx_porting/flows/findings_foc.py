@@ -23,16 +23,18 @@ def foc(look: Look, problems: Mapping[str, Seen]) -> Iterator[Seen]:
 
     :param problems: per order, the open exception or question that endangers its date.
     """
-    for order_id, row in look.open_orders.items():
-        if row["status"] in CLOSED:
-            continue
-        date = row["foc_actual"]
-        if date is not None and look.now >= date + look.settings.foc_grace:
-            yield _seen(order_id, "overdue", CRITICAL, date + look.settings.foc_grace, date)
-        if date is not None and look.now >= date and row["activation_status"] == READY:
-            yield _seen(order_id, "activation", HIGH, date, date)
-        yield from _at_risk(look, row, problems.get(order_id))
-        yield from _changed(look, row)
+    orders = (row for row in look.open_orders.values() if row["status"] not in CLOSED)
+    yield from look.each("foc", orders, lambda row: _of_order(look, row, problems.get(row["id"])))
+
+
+def _of_order(look: Look, row: Mapping[Any, Any], problem: Seen | None) -> Iterator[Seen]:
+    order_id, date = row["id"], row["foc_actual"]
+    if date is not None and look.now >= date + look.settings.foc_grace:
+        yield _seen(order_id, "overdue", CRITICAL, date + look.settings.foc_grace, date)
+    if date is not None and look.now >= date and row["activation_status"] == READY:
+        yield _seen(order_id, "activation", HIGH, date, date)
+    yield from _at_risk(look, row, problem)
+    yield from _changed(look, row)
 
 
 def _seen(order_id: str, what: str, severity: str, since: datetime, date: datetime, **more: Any) -> Seen:

@@ -28,7 +28,7 @@ def listing(ledger: Ledger, account: str, settings: Settings, now: datetime) -> 
         facts = gather(connection, account, settings, now, [row["key"] for row in rows])
     lines = [f"account {account}: {len(rows)} open"]
     for row in rows:
-        lines += [f"{row['severity']:8}  {row['key']}", f"          {bare(row, 'digest', facts)}"]
+        lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
         lines += [f"          ({hands})"] if (hands := _hands(row, now)) else []
     return "\n".join(lines)
 

@@ -27,21 +27,24 @@ _SEVERE = frozenset({"exception", "cancel-pending", "activation-in-progress"})
 
 def overdue(look: Look) -> Iterator[Seen]:
     """One per order, however long it stays."""
-    for order_id, row in look.open_orders.items():
-        status, since = row["status"], row["status_since"]
-        if status == "ported":
-            if row["messaging_status"] not in ("pending", "activating"):
-                continue
-            status, since = MESSAGING, max(filter(None, (row["messaging_since"], since)), default=None)
-        limit = limit_of(look.settings.overdue_after, status, row)
-        if limit is None or since is None:
-            continue
-        unit = look.calendar.day_length if limit.unit == "d" else timedelta(hours=1)
-        began = look.calendar.after_working_time(since, limit.amount * unit)
-        if look.now >= began:
-            detail = {"status": status, "limit": f"{limit.amount}{limit.unit}", "entered": since.isoformat()}
-            severity = HIGH if status in _SEVERE else LOW
-            yield Seen("overdue", order_id, order_id, severity, began, detail)
+    yield from look.each("overdue", look.open_orders.values(), lambda row: _of_order(look, row))
+
+
+def _of_order(look: Look, row: Mapping[str, Any]) -> Iterator[Seen]:
+    order_id, status, since = row["id"], row["status"], row["status_since"]
+    if status == "ported":
+        if row["messaging_status"] not in ("pending", "activating"):
+            return
+        status, since = MESSAGING, max(filter(None, (row["messaging_since"], since)), default=None)
+    limit = limit_of(look.settings.overdue_after, status, row)
+    if limit is None or since is None:
+        return
+    unit = look.calendar.day_length if limit.unit == "d" else timedelta(hours=1)
+    began = look.calendar.after_working_time(since, limit.amount * unit)
+    if look.now >= began:
+        detail = {"status": status, "limit": f"{limit.amount}{limit.unit}", "entered": since.isoformat()}
+        severity = HIGH if status in _SEVERE else LOW
+        yield Seen("overdue", order_id, order_id, severity, began, detail)
 
 
 def limit_of(added: tuple[Limit, ...], status: str | None, order: Mapping[str, Any]) -> Limit | None:

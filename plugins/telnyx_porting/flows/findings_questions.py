@@ -32,10 +32,14 @@ def questions(look: Look) -> Iterator[Seen]:
         .order_by(events.c.order_id, events.c.created_at, events.c.id)
     )
     rows = look.connection.execute(query).all()
-    for order_id, comments in groupby(rows, key=lambda row: row.order_id):
-        order = look.open_orders.get(order_id)
-        if order is not None and order["status"] != "ported":
-            yield from _unanswered(look, order_id, list(comments))
+    grouped = [(order_id, list(comments)) for order_id, comments in groupby(rows, key=lambda row: row.order_id)]
+    yield from look.each("question", grouped, lambda item: _of_order(look, *item), lambda item: item[0])
+
+
+def _of_order(look: Look, order_id: str, comments: list[Any]) -> Iterator[Seen]:
+    order = look.open_orders.get(order_id)
+    if order is not None and order["status"] != "ported":
+        yield from _unanswered(look, order_id, comments)
 
 
 def _unanswered(look: Look, order_id: str, comments: list[Any]) -> Iterator[Seen]:

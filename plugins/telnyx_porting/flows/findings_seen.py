@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
 from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, findings, orders
@@ -18,10 +20,12 @@ from telnyx_porting.ledger.types import EPOCH, fixed
 if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
+log = logging.getLogger(__name__)
+R = TypeVar("R")
 CRITICAL, HIGH, LOW = "critical", "high", "low"
 Row = Mapping[Any, Any]
-QUIET = frozenset({"episode", "came_from", "seen_by", "entered", "dormant"})
-"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past, and sheer age."""
+QUIET = frozenset({"episode", "came_from", "seen_by", "entered", "dormant", "rows"})
+"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past, age, counts."""
 
 _NAMES = ("id", "customer_reference", "customer_group_reference", "support_key")
 
@@ -51,6 +55,40 @@ class Look:
     account: str
     settings: Settings
     now: datetime
+    failed: dict[tuple[str, str | None], str] = field(default_factory=dict)
+    """What could not be judged, and why: a kind at one order, or (None) a kind as a whole."""
+
+    def kind(self, name: str, read: Callable[[Look], Iterable[Seen]]) -> list[Seen]:
+        """Return what one kind finds; where it fails, nothing, and it stops no other."""
+        try:
+            with self.connection.begin_nested():
+                return list(read(self))
+        except OperationalError:
+            raise  # the database is gone, so nothing can be said of any kind
+        except Exception as error:
+            log.exception("findings of the kind %s of %s", name, self.account)
+            self.failed[name, None] = type(error).__name__
+            return []
+
+    def each(
+        self,
+        name: str,
+        rows: Iterable[R],
+        judge: Callable[[R], Iterable[Seen]],
+        order_of: Callable[[R], str | None] = lambda row: row["id"],  # type: ignore[index]
+    ) -> Iterator[Seen]:
+        """Yield what is found in each row; one that cannot be judged stops no other."""
+        for row in rows:
+            try:
+                found = list(judge(row))
+            except (OperationalError, ProgrammingError):
+                raise
+            except Exception as error:  # whatever is odd about it
+                order_id = order_of(row)
+                log.exception("findings of the kind %s of %s at %r", name, self.account, order_id)
+                self.failed[name, order_id] = type(error).__name__
+                continue
+            yield from found
 
     @cached_property
     def calendar(self) -> Calendar:

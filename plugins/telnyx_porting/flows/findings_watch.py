@@ -11,8 +11,9 @@ from telnyx_porting.flows.clock import clock_trouble, kept_offset
 from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
+from telnyx_porting.flows.odd import odd_of
 from telnyx_porting.flows.record import find_record
-from telnyx_porting.ledger.tables import deliveries, plans
+from telnyx_porting.ledger.tables import deliveries, feeds, plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,19 +32,45 @@ NOT_ALIVE = timedelta(minutes=5)
 ENOUGH = 5  # refused signatures, or failed deliveries in a row, that are no accident any more
 
 
-def watch(look: Look) -> Iterator[Seen]:
-    """Yield what is wrong with the watch of this account."""
+def is_derived(key: str) -> bool:
+    """Whether a health finding follows from the ledger at every look, rather than being opened and cleared."""
+    return key in DERIVED or key.startswith(("health:odd:", "health:look:"))
+
+
+def _reading(look: Look) -> Iterator[Seen]:
     events = get_feed(look.connection, look.account, "events")
     if events is not None:
         yield from _not_sealed(look, events)
         yield from _starved(look, events)
+
+
+def _signatures(look: Look) -> Iterator[Seen]:
     receiver = get_feed(look.connection, look.account, "receiver")
     skewed = clock_trouble(kept_offset(receiver))  # told as such, by who is told the time by Telnyx
     if receiver is not None and not skewed and (receiver["refused"] or 0) >= ENOUGH:
         text = "webhooks are refused because their signature does not fit: the public key may have changed"
         yield _health("signatures", HIGH, receiver["proved_at"] or receiver["checked_at"] or look.now, text)
-    yield from _approval(look)
-    yield from _consumer(look)
+
+
+def _odd_rows(look: Look) -> Iterator[Seen]:
+    """Yield, per feed, that it holds rows which are not as they are meant."""
+    query = select(feeds).where(feeds.c.account == look.account, feeds.c.odd.is_not(None)).order_by(feeds.c.source)
+    for feed in look.connection.execute(query).mappings().all():
+        if odd := odd_of(feed, look.now):
+            what, (first, _) = next(iter(odd.items()))
+            yield _odd(feed["source"], first, what, len(odd))
+
+
+def _odd(source: str, since: datetime, what: str, count: int) -> Seen:
+    name = {
+        "events": "Telnyx's list of events holds",
+        "orders": "Telnyx's list of orders holds",
+        "deliveries": "Telnyx's delivery records hold",
+        "receiver": "the receiver's webhooks hold",
+    }.get(source, f"{source} holds")
+    text = f"{name} what cannot be read as it is meant, for example {what}; everything else is stored and judged"
+    severity = HIGH if source == "events" else LOW
+    return Seen("health", f"odd:{source}", None, severity, since, {"text": text, "rows": count})
 
 
 def _health(subject: str, severity: str, since: datetime, text: str) -> Seen:
@@ -103,3 +130,7 @@ def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
     if look.now - feed["heartbeat"] >= NOT_ALIVE:
         text = "the receiver is not running: webhooks are lost, and will have to be republished"
         yield _health("receiver", CRITICAL, feed["heartbeat"] + NOT_ALIVE, text)
+
+
+WATCHED = (_reading, _signatures, _approval, _consumer, _odd_rows)
+"""Each says what is wrong with one thing about the watch of an account."""

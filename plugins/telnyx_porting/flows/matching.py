@@ -22,7 +22,7 @@ from telnyx_porting.flows.record import KNOWN_FOR
 from telnyx_porting.flows.rivals import Reading, assign
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant, fixed
-from telnyx_porting.models import NEW_COMMENT
+from telnyx_porting.models import NEW_COMMENT, WEBHOOK_TYPES
 from telnyx_porting.models.keys import PREFIX
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 CHUNK = 500
 UNCLEAR = ("ambiguous", "far")
 UNDECIDED = fixed("none", *UNCLEAR)  # in the words of the index
+_TOLD = ("receiver", "deliveries")
 Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
 
 
@@ -59,6 +60,7 @@ class MatchResult:
     by_key: int = 0
     ambiguous: int = 0
     unmatched: int = 0
+    odd: tuple[tuple[str, str], ...] = ()  # source, and what is wrong with a webhook of it that can match nothing
 
 
 def match(ledger: Ledger, account: str, settings: Settings) -> MatchResult:
@@ -83,9 +85,19 @@ def match(ledger: Ledger, account: str, settings: Settings) -> MatchResult:
             .where(deliveries.c.account == account, deliveries.c.matched.is_(None))
             .where(deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
             .values(matched="none")
+            .returning(deliveries.c.source, deliveries.c.type)
         )
-        outcome["none"] += connection.execute(done).rowcount
-    return MatchResult(by_id, outcome["key"], outcome["ambiguous"] + outcome["far"], outcome["none"])
+        keyless = connection.execute(done).all()
+    outcome["none"] += len(keyless)
+    unclear = outcome["ambiguous"] + outcome["far"]
+    return MatchResult(by_id, outcome["key"], unclear, outcome["none"], _unclear(keyless))
+
+
+def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+    """Say which port-in webhooks do not say what they are about; a table of yours may have ids only."""
+    found = {(row.source, row.type) for row in keyless if row.type in (None, *WEBHOOK_TYPES)}
+    what = "a webhook of type {} that does not say which event it is about"
+    return tuple((source, what.format(kind or "unknown")) for source, kind in sorted(found, key=str) if source in _TOLD)
 
 
 def _match_by_id(ledger: Ledger, account: str) -> int:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
-from telnyx_porting.errors import NotFoundError
+from telnyx_porting.errors import EnvelopeError, NotFoundError
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept, claim_orders
+from telnyx_porting.flows.odd import MOST, keep_odd
 from telnyx_porting.flows.orders_rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
 from telnyx_porting.ledger.types import EPOCH, exactly
-from telnyx_porting.models import SPLIT
+from telnyx_porting.models import SPLIT, is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,10 +86,15 @@ def read_orders(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequenc
 
 def _read(ledger: Ledger, account: str, client: AccountClient, ids: Sequence[str] | None, now: datetime) -> int:
     read = 0
-    source = client.iter_porting_orders() if ids is None else _one_by_one(ledger, account, client, ids, now)
+    odd: list[str] = []
+    source = (
+        client.iter_porting_orders(unread=odd) if ids is None else _one_by_one(ledger, account, client, ids, now, odd)
+    )
     for batch in chunks(source, CHUNK):
-        keep_readings(ledger, account, batch, now)
+        odd += [f"order {order.id}: {'; '.join(order.odd)}" for order in batch if order.odd][:MOST]
+        odd += keep_readings(ledger, account, batch, now)
         read += len(batch)
+    keep_odd(ledger, account, SOURCE, odd, now)
     if ids is None:
         with ledger.write() as connection:
             touch_feed(ledger, connection, account, SOURCE, checked_at=now)
@@ -96,13 +102,18 @@ def _read(ledger: Ledger, account: str, client: AccountClient, ids: Sequence[str
 
 
 def _one_by_one(
-    ledger: Ledger, account: str, client: AccountClient, ids: Iterable[str], now: datetime
+    ledger: Ledger, account: str, client: AccountClient, ids: Iterable[str], now: datetime, odd: list[str]
 ) -> Iterator[PortingOrder]:
     for order_id in ids:
+        if not is_uuid(order_id):
+            continue  # it can be read with the whole list only
         try:
             yield client.get_porting_order(order_id)
-        except NotFoundError:
-            log.warning("order %s of %s is not known to Telnyx any more", order_id, account)
+        except (NotFoundError, EnvelopeError) as error:
+            if isinstance(error, EnvelopeError):
+                odd.append(f"order {order_id} cannot be read: {error}")
+            else:
+                log.warning("order %s of %s is not known to Telnyx any more", order_id, account)
             mine = (orders.c.account == account, orders.c.id == order_id)
             with ledger.write() as connection:
                 connection.execute(update(orders).where(*mine).values(api_read_at=now))
@@ -136,7 +147,7 @@ def _due(ledger: Ledger, account: str, now: datetime) -> tuple[list[str], int]:
         ),
     )
     with ledger.read() as connection:
-        due = list(connection.execute(query.order_by(orders.c.id)).scalars())
+        due = [row.id for row in connection.execute(query.order_by(orders.c.id)) if is_uuid(row.id)]
         held = connection.execute(select(func.count()).where(orders.c.account == account)).scalar_one()
     return due, held
 
@@ -157,6 +168,7 @@ def project_events(ledger: Ledger, account: str, now: datetime) -> int:
         .order_by(events.c.created_at)
         .limit(EVENTS_AT_ONCE)
     )
+    odd: list[str] = []
     while True:
         with ledger.write() as connection:
             ledger.lock(connection, f"orders:{account}")
@@ -164,12 +176,13 @@ def project_events(ledger: Ledger, account: str, now: datetime) -> int:
             children = _children(rows)
             touched = {row.order_id for row in rows if row.order_id and row.type in TELLING_TYPES}
             for ids in chunks(sorted(touched | set(children)), CHUNK):
-                rebuild(ledger, connection, account, ids, {}, now)
+                odd += rebuild(ledger, connection, account, ids, {}, now)
             for child, parent in children.items():
                 link_split(connection, account, parent, child)
             _mark(ledger, connection, account, rows)
         total += len(rows)
         if len(rows) < EVENTS_AT_ONCE:
+            keep_odd(ledger, account, SOURCE, odd, now)
             return total
 
 
@@ -178,7 +191,7 @@ def _children(rows: Sequence[Any]) -> dict[str, str]:
     found = {}
     for row in rows:
         parts = (row.natural_key or "").split(":")
-        if row.type == SPLIT and row.order_id and len(parts) == 3:
+        if row.type == SPLIT and row.order_id and len(parts) == 3 and not parts[2].startswith("#"):
             found[parts[2]] = row.order_id
     return found
 
@@ -193,13 +206,14 @@ def _mark(ledger: Ledger, connection: Connection, account: str, rows: Sequence[A
 # -- from the API ------------------------------------------------------------------------------------------------------
 
 
-def keep_readings(ledger: Ledger, account: str, batch: Sequence[PortingOrder], now: datetime) -> None:
+def keep_readings(ledger: Ledger, account: str, batch: Sequence[PortingOrder], now: datetime) -> list[str]:
     """Store what the API says about some orders (at most :data:`CHUNK`).
 
+    :return: what is wrong with those that cannot be kept.
     :raises WrongAccountError: one of them is another Telnyx user's; none is stored.
     """
     read = {order.id: order for order in batch}
     with ledger.write() as connection:
         ledger.lock(connection, f"orders:{account}")
         claim_orders(ledger, connection, account, [order.user_id for order in batch])
-        rebuild(ledger, connection, account, sorted(read), read, now)
+        return rebuild(ledger, connection, account, sorted(read), read, now)

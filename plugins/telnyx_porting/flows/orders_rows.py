@@ -6,12 +6,14 @@ Two sources, kept apart in the row: what its events say, and what the order itse
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
 from telnyx_porting.flows.orders_history import Change, Codes, Reading, Standing, began, episode_after, standing
+from telnyx_porting.flows.rowwise import write_rows
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models import PortingOrder
 
+log = logging.getLogger(__name__)
 TELLING_TYPES = (STATUS_CHANGED, MESSAGING_CHANGED, DELETED)
 
 
@@ -35,22 +38,29 @@ def rebuild(
     ids: Sequence[str],
     read: dict[str, PortingOrder],
     now: datetime,
-) -> None:
-    """Compute the rows of some orders anew, and store them.
+) -> list[str]:
+    """Compute the rows of some orders anew, and store them; one that cannot be computed or stored stops no other.
 
     :param read: what the API just said about some of them.
+    :return: what is wrong with those that stay as they were.
     """
     query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids))
     before = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
     history = _histories(connection, account, ids)
-    rows = []
+    rows, odd = [], []
     for order_id in ids:
         row = before.get(order_id) or {column.name: None for column in orders.columns}
         row |= {"account": account, "id": order_id, "episode": row["episode"] or 0}
-        _take_all(row, history.get(order_id, []), read.get(order_id), now)
+        try:
+            _take_all(row, history.get(order_id, []), read.get(order_id), now)
+        except Exception as error:  # whatever is odd about it
+            log.exception("order %r of %s", order_id, account)
+            odd.append(f"order {order_id} cannot be taken in ({type(error).__name__})")
+            continue
         rows.append(row)
-    names = [column.name for column in orders.columns if not column.primary_key]
-    ledger.upsert(connection, orders, rows, change={name: excluded(name) for name in names})
+    change = {column.name: excluded(column.name) for column in orders.columns if not column.primary_key}
+    refused = write_rows(ledger, connection, orders, rows, change)
+    return odd + [f"order {row['id']} is refused by the database" for row in refused]
 
 
 def link_split(connection: Connection, account: str, parent: str, child: str) -> None:

@@ -121,7 +121,9 @@ def _fits(candidate: Row[Any], row: Row[Any]) -> bool:
     if candidate.natural_key[:-LENGTH_OF_SECOND] != row.natural_key[:-LENGTH_OF_SECOND]:
         return False
     one, other = parse_time(candidate.natural_at), parse_time(row.natural_at)
-    return one is None or other is None or abs(one - other) < SECOND
+    if one is None or other is None:  # a time nobody can mean, such as one of the year 9999: as written, or not at all
+        return bool(candidate.natural_key == row.natural_key)
+    return abs(one - other) < SECOND
 
 
 def _names(candidate: Row[Any], row: Row[Any]) -> bool:

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
-from telnyx_porting.errors import LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.errors import EnvelopeError, LedgerError, NotFoundError, TelnyxPortingError
 from telnyx_porting.flows.coverage import SOURCE, sealable
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.flows.odd import keep_odd
 from telnyx_porting.flows.store import Stored, store
+from telnyx_porting.flows.unread import is_stretch, leave_open, read_again, why_open
 from telnyx_porting.ledger.tables import events, feeds, windows
 from telnyx_porting.ledger.types import exactly, instant
-from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent
+from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,10 +85,12 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
             reading.take(part)
         reading.stored += _reread(ledger, account, client, now, since)
+        reading.stored += read_again(ledger, account, client, now)
     except TelnyxPortingError as error:
         reading.close(client.requests_made - asked_before, reason=str(error))
         raise
     reading.close(client.requests_made - asked_before, reason=None)
+    keep_odd(ledger, account, SOURCE, [*reading.unread, *reading.stored.odd], now)
     _remember_rate_limit(ledger, account, client)
     return ScanResult(
         account=account,
@@ -136,6 +140,7 @@ class _Reading:
         self.behind = behind
         self.stored = Stored()
         self.held = 0
+        self.unread: tuple[str, ...] = ()
         self.sealed_until: datetime | None = None
         self.as_of: datetime | None = None
         self.started = datetime.now(UTC)
@@ -155,6 +160,7 @@ class _Reading:
             self.ledger, self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
         )
         self.held += len(part.events)
+        self.unread += part.unread
         self.as_of = self.as_of or part.as_of
         seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
         since, until = self.row["since"], self.row["until"]
@@ -185,6 +191,7 @@ class _Reading:
         )
         if moved.rowcount:
             self.sealed_until = end
+            leave_open(self.ledger, connection, self.account, part, "scan", self.now)
 
     def close(self, requests: int, reason: str | None) -> None:
         """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
@@ -192,7 +199,9 @@ class _Reading:
             reason = "another scan took over, or the window is younger than the settle time"
         values: dict[str, Any] = {"held": self.held, "late": self.stored.late, "requests": requests}
         values |= {"as_of": self.as_of, "open_reason": reason}
-        if reason is None:
+        if reason is None and self.unread:
+            values |= {"counted": self.held + len(self.unread), "open_reason": why_open(self.unread)}
+        elif reason is None:
             values |= {"counted": self.held, "until": self.sealed_until, "sealed_at": self.now}
         with self.ledger.write() as connection:
             connection.execute(update(windows).where(*self.window).values(**values))
@@ -209,7 +218,7 @@ class _Reading:
         """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
         earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
         mine = (windows.c.account == self.account, windows.c.made_by == "scan", windows.c.sealed_at.is_(None))
-        connection.execute(delete(windows).where(*mine, *earlier))
+        connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
 
 
 def _reread(ledger: Ledger, account: str, client: AccountClient, now: datetime, since: datetime) -> Stored:
@@ -233,7 +242,7 @@ def _reread(ledger: Ledger, account: str, client: AccountClient, now: datetime, 
     if by_window < len(rows):
         found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
     else:
-        found = [event for row in rows if (event := _get(client, row.id)) is not None]
+        found = [event for row in rows if is_uuid(row.id) and (event := _get(client, row.id)) is not None]
     total = store(ledger, account, found, now)
     with ledger.write() as connection:
         looked_at = events.c.id.in_([row.id for row in rows])
@@ -253,7 +262,9 @@ def _get(client: AccountClient, event_id: str) -> PortingEvent | None:
         return client.get_porting_event(event_id)
     except NotFoundError:
         log.warning("event %s is no longer known to the provider; it is kept here", event_id)
-        return None
+    except EnvelopeError as error:  # the others are read all the same
+        log.warning("event %s cannot be read again: %s", event_id, error)
+    return None
 
 
 def _remember_rate_limit(ledger: Ledger, account: str, client: AccountClient) -> None:

@@ -8,16 +8,25 @@ retention removed does not come back.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, case, or_
-from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError, StatementError
 
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.odd import MOST
+from telnyx_porting.flows.rowwise import write_rows
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import MessagingChangedEvent, NewCommentEvent, PortingEvent, SplitEvent, StatusChangedEvent
+from telnyx_porting.models import (
+    MessagingChangedEvent,
+    NewCommentEvent,
+    PortingEvent,
+    SplitEvent,
+    StatusChangedEvent,
+    odd_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,10 +48,12 @@ class Stored:
     changed: int = 0
     late: int = 0  # new rows created before `behind`
     oldest_late: datetime | None = None
+    odd: tuple[str, ...] = field(default=(), compare=False)  # what of new and changed rows could not be read
 
     def __add__(self, other: Stored) -> Stored:
         oldest = min((t for t in (self.oldest_late, other.oldest_late) if t), default=None)
-        return Stored(self.new + other.new, self.changed + other.changed, self.late + other.late, oldest)
+        odd = (self.odd + other.odd)[:MOST]
+        return Stored(self.new + other.new, self.changed + other.changed, self.late + other.late, oldest, odd)
 
 
 def store(
@@ -64,11 +75,12 @@ def store(
         last = number >= len(parts)
         with ledger.read() as connection:
             known = _known(ledger, connection, account, part)
-        rows = [_row(account, event, now) for event in part if _moved(known.get(event.id), event)]
+        moved = [event for event in part if _moved(known.get(event.id), event)]
+        rows = [_row(account, event, now) for event in moved]
         if not rows and not (last and finish):
             continue
         with ledger.write() as connection:
-            total += _write(ledger, connection, rows, known, behind)
+            total += replace(_write(ledger, connection, rows, known, behind), odd=_odd(moved))
             if last and finish:
                 finish(connection)
         if not last:
@@ -103,35 +115,24 @@ def _write(
 ) -> Stored:
     if not rows:
         return Stored()
-    if not _upsert(ledger, connection, rows, fresh=not known):
-        for row in rows:
-            _isolated(ledger, connection, row)
+    for row in write_rows(ledger, connection, events, rows, _forwards(ledger), fresh=not known):
+        _bare(ledger, connection, row)
     fresh = {row["id"]: row["created_at"] for row in rows if row["id"] not in known}
     late = [created for created in fresh.values() if behind is not None and created < behind]
     changed = len({row["id"] for row in rows}) - len(fresh)
     return Stored(len(fresh), changed, len(late), min(late, default=None))
 
 
-def _upsert(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]], *, fresh: bool = False) -> bool:
-    """Write rows; False, and nothing is written, where one of them is refused."""
-    try:
-        with connection.begin_nested():
-            ledger.upsert(connection, events, rows, change=_forwards(ledger), fresh=fresh)
-    except (OperationalError, InternalError, ProgrammingError):
-        raise
-    except (StatementError, ValueError, TypeError, RecursionError) as error:
-        log.warning("%d events were refused together: %s", len(rows), type(error).__name__)
-        return False
-    return True
-
-
-def _isolated(ledger: Ledger, connection: Connection, row: dict[str, Any]) -> None:
-    """Write one row; where the database refuses it, without what it may be refused for: its id must be held."""
-    if _upsert(ledger, connection, [row]):
-        return
+def _bare(ledger: Ledger, connection: Connection, row: dict[str, Any]) -> None:
+    """Write a refused row without what it may be refused for: its id must be held."""
     log.error("event %r of type %r is refused by the database; it is kept without its payload", row["id"], row["type"])
     bare = {"payload": None, "natural_key": None, "natural_at": None, "value": None}
     ledger.upsert(connection, events, [row | bare], change=_forwards(ledger))
+
+
+def _odd(moved: Sequence[PortingEvent]) -> tuple[str, ...]:
+    found = (f"event {event.id}: {'; '.join(odd)}" for event in moved if (odd := odd_event(event)))
+    return tuple(islice(found, MOST))
 
 
 def _status(event: PortingEvent) -> str:

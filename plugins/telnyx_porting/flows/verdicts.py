@@ -22,6 +22,7 @@ from telnyx_porting.flows.credit import Credit
 from telnyx_porting.flows.delivery import at_record, decide, unread
 from telnyx_porting.flows.matching import UNCLEAR as UNDECIDED
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.odd import keep_odd
 from telnyx_porting.flows.proofs import FUZZ
 from telnyx_porting.flows.record import Record, find_record, undecided
 from telnyx_porting.ledger.tables import deliveries, events, republishes
@@ -52,7 +53,8 @@ class VerdictsResult:
 
 def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
-    match(ledger, account, settings)
+    for source, what in match(ledger, account, settings).odd:
+        keep_odd(ledger, account, source, [what], now)
     failpoint("verdicts.matched")
     with ledger.write() as connection:
         _charge_dead_claims(connection, account, settings, now)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
-from telnyx_porting.client.checks import is_uuid
 from telnyx_porting.flows.chunks import chunks
 from telnyx_porting.flows.clock import RECEIVERS, clock_trouble, kept_offset, receiver_ahead
 from telnyx_porting.flows.orders_history import EXCEPTION
 from telnyx_porting.flows.receipts import SOURCE
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
 from telnyx_porting.ledger.types import EPOCH, exactly, fixed
-from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED
+from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED, is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

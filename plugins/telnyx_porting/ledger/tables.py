@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
-from telnyx_porting.ledger.types import Instant, Json, Lossless
+from telnyx_porting.ledger.types import Instant, Json, Lossless, Word
 
 metadata = MetaData()
 
@@ -24,16 +24,16 @@ events = Table(
     "porting_events",
     metadata,
     _account(),
-    Column("id", Lossless, primary_key=True),
-    Column("type", Lossless, nullable=False),
-    Column("order_id", Lossless),
+    Column("id", Word, primary_key=True),
+    Column("type", Word, nullable=False),
+    Column("order_id", Word),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("payload_status", Lossless, nullable=False),
     Column("completed_seen_at", Instant),  # when a scan saw `created` turn into `completed`
     Column("methods", Json, nullable=False),  # what the event *type* could use
     Column("has_webhook", Boolean, nullable=False),  # the type and the methods allow one
-    Column("natural_key", Lossless),  # outlives the payload
+    Column("natural_key", Word),  # outlives the payload
     Column("natural_at", Lossless),  # the key's time as written: its precision matters
     Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: one per number of a split
     Column("value", Lossless),  # order status, messaging state or comment author type; outlives the payload
@@ -75,8 +75,8 @@ orders = Table(
     "porting_orders",
     metadata,
     _account(),
-    Column("id", Text, primary_key=True),
-    Column("status", Lossless),
+    Column("id", Word, primary_key=True),
+    Column("status", Word),
     Column("status_since", Instant),
     Column("episode", Integer, nullable=False, server_default="0"),  # which exception of this order, 1-based
     Column("came_from", Lossless),  # the status before the present one
@@ -106,7 +106,7 @@ orders = Table(
     Column("seen_by", Text),  # event | order: who told the present status
     Column("foc_before", Instant),  # the date agreed before the present one; null = it never moved
     Column("foc_since", Instant),  # the order's updated_at when the present date was first read
-    Column("split_from", Text),  # the order its numbers came from
+    Column("split_from", Word),  # the order its numbers came from
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
@@ -139,6 +139,7 @@ feeds = Table(
     Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
     Column("user_id", Text),
     Column("key_fingerprint", Text),
+    Column("odd", Json),  # rows that could not be read as they are meant: what -> [first, last seen], see flows/odd.py
     Column("known", Json),  # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations
     Column("clock_offset", BigInteger),  # on `events`: the provider's clock minus ours, on `receiver`: minus its; in ms
 )
@@ -169,22 +170,22 @@ deliveries = Table(
     metadata,
     _account(),
     Column("source", Text, primary_key=True),
-    Column("source_id", Text, primary_key=True),
-    Column("record_id", Text),  # on `deliveries`: the provider's record this attempt belongs to
-    Column("event_id", Text),  # the one event this proves, once matched
+    Column("source_id", Word, primary_key=True),
+    Column("record_id", Word),  # on `deliveries`: the provider's record this attempt belongs to
+    Column("event_id", Word),  # the one event this proves, once matched
     Column("matched", Text),  # null = not looked at, or waits | id | key | none | ambiguous | far: see flows/rivals.py
-    Column("webhook_id", Lossless),
+    Column("webhook_id", Word),
     Column("type", Lossless),
-    Column("order_id", Lossless),
-    Column("natural_key", Lossless),
-    Column("natural_at", Text),
+    Column("order_id", Word),
+    Column("natural_key", Word),
+    Column("natural_at", Lossless),
     Column("destination", Lossless),
     Column("ok", Boolean, nullable=False),
     Column("attempt", Integer),  # which try of the webhook it was, where that is told: `meta.attempt`
     Column("occurred_at", Instant),
     Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
     Column("stored_at", Instant, nullable=False),
-    Column("error_code", Text),
+    Column("error_code", Lossless),
     # on `receiver`: when its order was looked at because of it; on `deliveries`: when the record was read again
     Column("looked_at", Instant),
     Index("porting_deliveries_event", "account", "event_id"),
@@ -244,7 +245,7 @@ republishes = Table(
     metadata,
     _account(),
     Column("plan_id", Text, primary_key=True),
-    Column("event_id", Text, primary_key=True),
+    Column("event_id", Word, primary_key=True),
     Column("position", Integer, nullable=False),
     Column("wave", Integer, nullable=False),  # 1: the canary, 2: ten more, 3: the rest; final once it is sent
     Column("state", Text, nullable=False),  # see flows/republish.py
@@ -272,10 +273,10 @@ findings = Table(
     "porting_findings",
     metadata,
     _account(),
-    Column("key", Text, primary_key=True),  # kind:subject
+    Column("key", Word, primary_key=True),  # kind:subject
     Column("kind", Text, nullable=False),
     Column("subject", Lossless, nullable=False),
-    Column("order_id", Text),
+    Column("order_id", Word),
     Column("severity", Text, nullable=False),  # critical | high | low
     Column("detail", Json, nullable=False),
     Column("since", Instant, nullable=False),
@@ -298,7 +299,7 @@ alerts = Table(
     "porting_alerts",
     metadata,
     _account(),
-    Column("key", Text, primary_key=True),
+    Column("key", Word, primary_key=True),
     Column("turn", Integer, primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("status", Text, nullable=False),  # queued | sent | resolving | resolved | dropped | baseline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,10 @@ from sqlalchemy import BigInteger, BindParameter, Dialect, Text, bindparam, lite
 from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Times read from the ledger lie between these two, whatever stands there: what is added to them cannot overflow."""
+LONGEST_WORD = 600
+"""Bytes of text in a key or an index: PostgreSQL's index rows hold 2 700."""
 _MARK = "\x01"  # never the first character of stored plain text
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -36,11 +41,16 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn microseconds into an aware datetime."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        if value is None:
+            return None
+        return EPOCH + timedelta(microseconds=value if 0 <= value <= _LATEST else _LATEST if value > 0 else 0)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Let plain integers (durations in microseconds) take part in arithmetic."""
         return BigInteger() if isinstance(value, int) else self
+
+
+_LATEST = microseconds(LATEST)
 
 
 def instant(value: datetime) -> BindParameter[datetime]:
@@ -74,7 +84,10 @@ class Lossless(TypeDecorator[str]):
         """Undo the escape."""
         if value is None or not value.startswith(_MARK):
             return value
-        text = json.loads(value[1:])
+        try:
+            text = json.loads(value[1:])
+        except ValueError:  # never written by us; one such row must not keep others from being read
+            return value
         return text if isinstance(text, str) else value
 
     def bind_all(self, values: list[str | None]) -> list[str | None]:
@@ -83,6 +96,33 @@ class Lossless(TypeDecorator[str]):
         if "\x00" not in together and _MARK not in together and _encodable(together):
             return values
         return [None if value is None else self.process_bind_param(value, None) for value in values]
+
+
+class Word(Lossless):
+    """Text in a key or an index. It is lossless up to :data:`LONGEST_WORD`; beyond, its beginning and its hash remain.
+
+    The same text is written the same everywhere, so it is found by it, and equal in two tables.
+    """
+
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect | None) -> str | None:
+        """Escape text that a database would refuse or change, and shorten what no index would take."""
+        written = super().process_bind_param(value, dialect)
+        if value is None or written is None or len(written) <= LONGEST_WORD // 4 or _fits(written):
+            return written
+        digest = hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
+        return "".join(c if c.isprintable() else "?" for c in value[: LONGEST_WORD // 8]) + f"...{digest}"
+
+    def bind_all(self, values: list[str | None]) -> list[str | None]:
+        """Do so with a column: nearly always there is nothing to do."""
+        if max((len(value) for value in values if value), default=0) <= LONGEST_WORD // 4:
+            return super().bind_all(values)
+        return [self.process_bind_param(value, None) for value in values]
+
+
+def _fits(written: str) -> bool:
+    return len(written.encode(errors="replace")) <= LONGEST_WORD
 
 
 def _needs_escape(value: str) -> bool:
@@ -115,5 +155,8 @@ class Json(TypeDecorator[Any]):
             return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Parse; SQL NULL is None."""
-        return None if value is None else json.loads(value)
+        """Parse; SQL NULL is None, and so is what does not parse: it must not keep other rows from being read."""
+        try:
+            return None if value is None else json.loads(value)
+        except (ValueError, RecursionError):
+            return None

@@ -33,7 +33,8 @@ from telnyx_porting.models.keys import (
     NaturalKey,
     natural_key,
 )
-from telnyx_porting.models.reading import load_json, parse_time, same_instant
+from telnyx_porting.models.oddities import is_uuid, odd_event
+from telnyx_porting.models.reading import load_json, meant, parse_time, same_instant
 from telnyx_porting.models.records import (
     DeliveryAttempt,
     PortingOrder,
@@ -72,8 +73,11 @@ __all__ = [
     "UnknownPortingEvent",
     "Webhook",
     "WebhookDelivery",
+    "is_uuid",
     "load_json",
+    "meant",
     "natural_key",
+    "odd_event",
     "parse_delivery",
     "parse_event",
     "parse_order",

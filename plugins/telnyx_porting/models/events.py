@@ -19,7 +19,16 @@ from telnyx_porting.models.keys import (
     natural_key,
     order_of,
 )
-from telnyx_porting.models.reading import details_of, dict_of, flag_of, items_of, parse_time, text_of
+from telnyx_porting.models.reading import (
+    YEARS,
+    details_of,
+    dict_of,
+    flag_of,
+    id_of,
+    items_of,
+    parse_time,
+    text_of,
+)
 
 
 def own_field(raw: dict[str, Any], name: str) -> Any:
@@ -257,15 +266,14 @@ def parse_event(raw: dict[str, Any]) -> PortingEvent:
     Make the event of one JSON object, of the class of its type.
 
     :param raw: the object as received
-    :raises ValueError: when it has no ``id``: such a row can be neither counted nor stored
+    :raises ValueError: when it is no object or has no ``id``: such a row can be neither counted nor stored
     """
-    event_id = raw.get("id")
-    if not isinstance(event_id, str) or not event_id:
-        raise ValueError("an event without id")
+    event_id = id_of(raw, "an event")
     # Most of the time of a listing is spent here, so the usual shapes come first and cost little.
     try:
         moment = datetime.fromisoformat(raw["created_at"])
-        created_at = moment if moment.tzinfo is UTC else parse_time(raw["created_at"])
+        usual = moment.tzinfo is UTC and moment.year in YEARS
+        created_at = moment if usual else parse_time(raw["created_at"])
     except (KeyError, TypeError, ValueError):
         created_at = parse_time(own_field(raw, "created_at"))
     try:

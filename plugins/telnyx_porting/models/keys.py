@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ def canonical_type(event_type: str) -> str:
     return event_type
 
 
+LONGEST_KEY = 300
+"""Characters of a natural key as it is; a longer one is told apart by its hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class NaturalKey:
     """
@@ -59,10 +64,24 @@ def natural_key(event_type: str, payload: Mapping[str, Any] | None, happened_at:
     """
     Build the natural key of an event or a webhook; None when the payload lacks a part of it.
 
+    However long the words are that it is made of: it fits into an index of every database, and stays the same for both.
+
     :param event_type: e.g. ``porting_order.status_changed``
     :param payload: the payload, equal in both
     :param happened_at: ``created_at`` of an event, ``occurred_at`` of a webhook: for payloads without time
     """
+    found = _natural_key(event_type, payload, happened_at)
+    if found is None or (len(found.key) <= LONGEST_KEY and found.key.isascii()):
+        return found
+    written = found.key.encode(errors="surrogatepass")
+    if len(written) <= LONGEST_KEY:
+        return found
+    kind, order, *_ = (*found.key.split(":"), "")
+    known = f"{order}:" if order.isascii() and len(order) <= LONGEST_KEY // 2 else ""
+    return NaturalKey(f"{kind}:{known}#{hashlib.sha256(written).hexdigest()}", found.at)
+
+
+def _natural_key(event_type: str, payload: Mapping[str, Any] | None, happened_at: str | None) -> NaturalKey | None:
     body = dict_of(payload)
     order = (order_of(event_type, body) or "").lower()
     if event_type == STATUS_CHANGED:

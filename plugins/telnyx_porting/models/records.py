@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.models.keys import NaturalKey, canonical_type, natural_key, order_of
-from telnyx_porting.models.reading import details_of, dict_of, items_of, number_of, parse_time, text_of
+from telnyx_porting.models.oddities import odd_delivery, odd_order
+from telnyx_porting.models.reading import details_of, dict_of, id_of, items_of, number_of, parse_time, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +19,7 @@ class PortingOrder:
     A porting order, without the end user's personal data.
 
     Field names and shapes: Telnyx's OpenAPI. ``country_code`` is the end user's location's, the only country
-    an order carries. Statuses and codes are open sets.
+    an order carries. Statuses and codes are open sets. ``odd``: what of it could not be read, in words.
     """
 
     id: str
@@ -39,6 +40,7 @@ class PortingOrder:
     phone_numbers_count: int | None
     phone_number_type: str | None
     country_code: str | None
+    odd: tuple[str, ...] = ()
 
 
 def parse_order(raw: dict[str, Any]) -> PortingOrder:
@@ -46,12 +48,13 @@ def parse_order(raw: dict[str, Any]) -> PortingOrder:
     Make the order of one JSON object.
 
     :param raw: the object as received
-    :raises ValueError: when it has no ``id``
+    :raises ValueError: when it is no object or has no ``id``
     """
+    order_id = id_of(raw, "an order")
     activation = dict_of(raw.get("activation_settings"))
     status = dict_of(raw.get("status"))
     return PortingOrder(
-        id=_required_id(raw, "an order"),
+        id=order_id,
         user_id=text_of(raw.get("user_id")),
         status=text_of(status.get("value")),
         status_details=details_of(status),
@@ -69,6 +72,7 @@ def parse_order(raw: dict[str, Any]) -> PortingOrder:
         phone_numbers_count=number_of(raw.get("porting_phone_numbers_count")),
         phone_number_type=text_of(raw.get("phone_number_type")),
         country_code=text_of(dict_of(dict_of(raw.get("end_user")).get("location")).get("country_code")),
+        odd=odd_order(raw),
     )
 
 
@@ -152,6 +156,7 @@ class WebhookDelivery:
     :param status: ``delivered``, or ``failed`` when all attempts failed
     :param destination_urls: the distinct URLs tried, the most recent first
     :param attempts: the most recent first
+    :param odd: what of it could not be read, in words
     """
 
     id: str
@@ -161,6 +166,7 @@ class WebhookDelivery:
     started_at: datetime | None
     finished_at: datetime | None
     attempts: tuple[DeliveryAttempt, ...]
+    odd: tuple[str, ...] = ()
 
 
 def parse_delivery(raw: dict[str, Any]) -> WebhookDelivery:
@@ -168,17 +174,19 @@ def parse_delivery(raw: dict[str, Any]) -> WebhookDelivery:
     Make the delivery record of one JSON object, in any of the shapes the facts list.
 
     :param raw: the object as received
-    :raises ValueError: when it has no ``id``
+    :raises ValueError: when it is no object or has no ``id``
     """
+    delivery_id = id_of(raw, "a delivery record")
     attempts = tuple(_attempt(item) for item in items_of(raw.get("attempts")) if isinstance(item, dict))
     return WebhookDelivery(
-        id=_required_id(raw, "a delivery record"),
+        id=delivery_id,
         status=text_of(raw.get("status")),
         webhook=parse_webhook_object(dict_of(raw.get("webhook"))),
         destination_urls=tuple(dict.fromkeys(attempt.url for attempt in attempts if attempt.url)),
         started_at=parse_time(raw.get("started_at")),
         finished_at=parse_time(raw.get("finished_at")),
         attempts=attempts,
+        odd=odd_delivery(raw),
     )
 
 
@@ -201,13 +209,6 @@ def _error_code(error: object) -> str | None:
     value = error.get("code") if isinstance(error, dict) else error
     number = number_of(value)
     return text_of(value) if number is None else str(number)
-
-
-def _required_id(raw: dict[str, Any], what: str) -> str:
-    value = raw.get("id")
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{what} without id")
-    return value
 
 
 @dataclass(frozen=True, slots=True)
