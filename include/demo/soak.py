@@ -44,7 +44,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; go on with the same command", file=sys.stderr)
         return 130
-    print(_tally(done))
+    tally = _tally(done)
+    with file.open("a") as lines:
+        lines.write(json.dumps({"tally": tally}) + "\n")
+    print(tally)
     return 0 if all(line["ok"] for line in done) else 1
 
 
@@ -91,7 +94,8 @@ def _summary(output: Path) -> dict[str, Any]:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
+    written = [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
+    return [line for line in written if "tally" not in line]
 
 
 def _tally(lines: list[dict[str, Any]]) -> str:
