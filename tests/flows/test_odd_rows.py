@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from telnyx_porting.flows.alerts import send_due
 from telnyx_porting.flows.audit import audit
 from telnyx_porting.flows.backfill import backfill
 from telnyx_porting.flows.coverage import gaps
+from telnyx_porting.flows.evidence import read_deliveries
 from telnyx_porting.flows.evidence_table import read_table
 from telnyx_porting.flows.findings import reconcile
 from telnyx_porting.flows.findings_list import listing
@@ -253,6 +255,42 @@ def test_in_the_list_of_orders(desk: Desk, odd: list[Odd], caplog: pytest.LogCap
     assert desk.odd() == ([("firing", "health:odd:orders")] if any(one.told for one in odd) else [])
     listing(world.ledger, ACCOUNT, desk.settings, world.now).encode()
     caplog.text.encode()
+
+
+ODD_RECORDS = [
+    *UNREAD,
+    Odd("id is no UUID", row={"id": SURROGATE}),
+    Odd("times far", row={"started_at": FAR, "finished_at": NEAR_FAR, "webhook.occurred_at": FIRST}),
+    Odd("webhook a text", row={"webhook": LONG}),
+    Odd("webhook's parts", row={"webhook.id": 7, "webhook.payload": [SURROGATE]}),
+    Odd("attempts", row={"attempts": [None, 7, {"started_at": FAR, "errors": 7, "http": SURROGATE}]}),
+    Odd("no attempts", row={"attempts": None}),
+]
+
+
+@pytest.mark.parametrize("odd", [ODD_RECORDS, *([one] for one in ODD_RECORDS[:2])], ids=["all", "no id", "null id"])
+def test_in_the_list_of_delivery_records(provider: Provider, odd: list[Odd]) -> None:
+    world, sandbox = provider, provider.sandbox
+    sandbox.subscribe(sandbox.sink_url())
+    for _ in range(3 + len(odd)):
+        sandbox.act(world.order, "comment", complete_after=0)
+    sandbox.settle()
+    with httpx.Client(headers=sandbox.headers) as http:
+        records = [row["id"] for row in http.get(f"{sandbox.base_url}/webhook_deliveries").json()["data"]]
+    for record, one in zip(records, odd, strict=False):
+        sandbox.fault("odd_row", row_id=record, path="/v2/webhook_deliveries*", **one.fault)
+    now = datetime.now(UTC) + HOUR
+    for _ in range(2):
+        with world.client() as client:
+            result = read_deliveries(world.ledger, ACCOUNT, client, world.settings, now)
+        reconcile(world.ledger, ACCOUNT, world.settings, now)
+    assert result.covered_until is not None, "the account would never be judged"
+    assert result.proved
+    with world.ledger.read() as connection:
+        held = set(connection.execute(select(deliveries.c.record_id)).scalars())
+        told = connection.execute(select(findings.c.key).where(findings.c.key.startswith("health:odd"))).scalars().all()
+    assert set(records[len(odd) :]) <= held
+    assert told == ["health:odd:deliveries"]
 
 
 WEBHOOK = {"event_type": "porting_order.status_changed", "occurred_at": "2026-10-01T11:00:00Z"}
