@@ -11,6 +11,7 @@ from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.flows import plan as plans
 from telnyx_porting.flows.plan_orders import read_order
 from telnyx_porting.flows.republish_gate import unsafe
+from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -103,13 +104,15 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         return {"account": account, "plan_id": found.id, "hash": found.hash, "size": found.size, "words": found.words}
 
     def _make(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime) -> plans.Plan | None:
-        by_selection = bool(self.porting_order_id or self.event_type)
-        account = self.telnyx_conn_id
+        account, by_selection = self.telnyx_conn_id, bool(self.porting_order_id or self.event_type)
+        ids = None if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)
+        times = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
+        self._check(context, ledger, knobs, now, by_a_person=by_selection or ids is not None)
         with self.client(ledger) as client:
-            ids = self._named(ledger, client, knobs, now)
+            if by_selection:
+                ids = self._select(ledger, client, knobs, now, *times)
             if ids is not None and not ids:
                 self._end(context, "nothing", "the selection holds no event")
-            self._check(context, ledger, knobs, now, ids)
             destinations = plans.read_destinations(ledger, account, client, now)
         try:
             return plans.make_plan(
@@ -128,13 +131,13 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         except NothingToSendError as nothing:
             self._end(context, "nothing", str(nothing), left_out=nothing.left_out)
 
-    def _check(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime, ids: list[str] | None) -> None:
+    def _check(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime, *, by_a_person: bool) -> None:
         """Say at once what would only be found out at the first send."""
         if self.preview or not (reason := self._not_now(ledger, knobs, now)):
             return
-        if ids is None:
-            self._end(context, "held_back", f"nothing is planned: {reason}")
-        raise PlanError(f"nothing can be sent now: {reason}")
+        if by_a_person:
+            raise PlanError(f"nothing can be sent now: {reason}")
+        self._end(context, "held_back", f"nothing is planned: {reason}")
 
     def _not_now(self, ledger: Ledger, knobs: Settings, now: datetime) -> str | None:
         with ledger.read() as connection:
@@ -148,26 +151,23 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
             closed = plans.close_plan(connection, account, plan_id, now, who, f"closed by {who}")
         self._end(context, "closed", f"plan {plan_id} {'is closed' if closed else 'was closed already'}")
 
-    def _named(self, ledger: Ledger, client: TelnyxClient, knobs: Settings, now: datetime) -> list[str] | None:
-        account, order_id = self.telnyx_conn_id, self.porting_order_id
-        if self.event_ids:
-            return form_ids("event_ids", self.event_ids)
-        if not (order_id or self.event_type):
-            return None
-        since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
-        if order_id:
+    def _select(
+        self,
+        ledger: Ledger,
+        client: AccountClient,
+        knobs: Settings,
+        now: datetime,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> list[str]:
+        account, order_id = self.telnyx_conn_id, self.porting_order_id or None
+        if order_id is not None:
             read_order(ledger, account, client, knobs, now, order_id)
-        return plans.select_ids(
-            ledger,
-            account,
-            order_id=order_id or None,
-            event_type=self.event_type or None,
-            since=since,
-            until=until,
-        )
+        event_type = self.event_type or None
+        return plans.select_ids(ledger, account, order_id=order_id, event_type=event_type, since=since, until=until)
 
     def _say(self, context: Context, outcome: str, text: str, **facts: Any) -> None:
-        context["ti"].xcom_push(key="outcome", value={"outcome": outcome, "text": text, **facts})
+        context["ti"].xcom_push(key="outcome", value=for_airflow({"outcome": outcome, "text": text, **facts}))
 
     def _end(self, context: Context, outcome: str, text: str, **facts: Any) -> NoReturn:
         """Let the run do no more; what came of it stays in XCom."""
