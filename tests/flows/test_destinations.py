@@ -91,7 +91,7 @@ def test_another_destination_of_the_same_beginning_decides_nothing(ledger: Ledge
         events[url] = add_event(ledger)
         add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=url)
         add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=HOOK, ok=False)
-    match(ledger, ACCOUNT)
+    match(ledger, ACCOUNT, CRM)
     decide(ledger, ACCOUNT, CRM, NOW)
     with ledger.read() as connection:
         record = find_record(connection, ACCOUNT, CRM, NOW)

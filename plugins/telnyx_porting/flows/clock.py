@@ -1,22 +1,29 @@
 """Clocks: Telnyx's, ours and the receiver's. Who is told the time by Telnyx keeps how far its own clock is off.
 
 Every answer of the API carries Telnyx's `Date`; every webhook carries a signed time. Up to `LARGEST_SKEW` times are
-moved to one clock before they are compared; beyond it signatures are refused, and nothing may be judged or sent.
+moved to one clock before they are compared, here and nowhere else; beyond it signatures are refused, and nothing may be
+judged or sent.
+
+    Telnyx's    created_at, updated_at, occurred_at, signed_at; the events feed's coverage; the receiver's `covers_from`
+                and outages; `reply_date` and `last_sent_date`
+    receiver's  its heartbeat, and `stored_at` of what it stored
+    ours        everything else
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.ledger.types import EPOCH, LATEST, microseconds
 from telnyx_porting.webhooks import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -24,6 +31,57 @@ SKEW = timedelta(seconds=60)  # worth telling
 LARGEST_SKEW = TOLERANCE
 OURS, RECEIVERS = "this machine's", "the receiver's"
 GOOD_TO = timedelta(seconds=2)  # an HTTP date has whole seconds
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """How far other clocks are ahead of ours, as last measured; zero while that is not known."""
+
+    provider: timedelta = timedelta(0)
+    receiver: timedelta = timedelta(0)
+
+    def from_provider(self, at: datetime) -> datetime:
+        """Move a time of Telnyx's to our clock; one outside of the ledger's years becomes the first or the last."""
+        return min(max(at, EPOCH), LATEST) - self.provider
+
+    def to_provider(self, at: datetime) -> datetime:
+        """Move a time of ours to Telnyx's clock."""
+        return at + self.provider
+
+    def told_by_provider(self, column: ColumnElement[datetime]) -> ColumnElement[datetime]:
+        """Return SQL: a column of Telnyx's times, on our clock."""
+        return column - microseconds(self.provider)
+
+    def from_receiver(self, at: datetime) -> datetime:
+        """Move a time of the receiver's to our clock."""
+        return at - self.receiver
+
+    def to_receiver(self, at: datetime) -> datetime:
+        """Move a time of ours to the receiver's clock."""
+        return at + self.receiver
+
+    def to_source(self, source: str, at: datetime) -> datetime:
+        """Move a time of ours to the clock of who stored a source's deliveries."""
+        return self.to_receiver(at) if source == "receiver" else at
+
+
+def read_clocks(connection: Connection, account: str) -> Clocks:
+    """Return what is known of the clocks of this account."""
+    return clocks_of(get_feed(connection, account, "events"), get_feed(connection, account, "receiver"))
+
+
+def clocks_of(events: Mapping[Any, Any] | None, receiver: Mapping[Any, Any] | None) -> Clocks:
+    """Return what two feeds know of the clocks.
+
+    A difference beyond `LARGEST_SKEW` moves nothing: it may be a replay's, and whoever asks has :func:`clock_trouble`.
+    """
+    ours, theirs = kept_offset(events) or timedelta(0), kept_offset(receiver)
+    return Clocks(ours) if theirs is None or clock_trouble(theirs) else Clocks(ours, ours - theirs)
+
+
+def last_beat(receiver: Mapping[Any, Any] | None, clocks: Clocks) -> datetime | None:
+    """Return when the receiver's heart beat last, on our clock; None: never."""
+    return clocks.from_receiver(receiver["heartbeat"]) if receiver and receiver["heartbeat"] else None
 
 
 def clock_offset(connection: Connection, account: str) -> timedelta:
@@ -39,7 +97,8 @@ def kept_offset(feed: Mapping[Any, Any] | None) -> timedelta | None:
 def keep_offset(ledger: Ledger, account: str, offset: timedelta) -> None:
     """Keep the provider's clock minus ours."""
     with ledger.write() as connection:
-        if abs(clock_offset(connection, account) - offset) > GOOD_TO:
+        known = kept_offset(get_feed(connection, account, "events"))
+        if known is None or abs(known - offset) > GOOD_TO:
             touch_feed(ledger, connection, account, "events", clock_offset=offset // timedelta(milliseconds=1))
 
 
@@ -55,9 +114,16 @@ def clock_differs(offset: timedelta | None, whose: str = OURS) -> str | None:
     return f"{_differ(offset, whose)}: set it (NTP)" if offset is not None and abs(offset) > SKEW else None
 
 
-def receiver_ahead(feed: Mapping[Any, Any] | None, now: datetime) -> str | None:
-    """Return in words that the receiver's heart beat in the future, or None. That it is behind looks like silence."""
-    if feed is None or feed["heartbeat"] is None or (ahead := feed["heartbeat"] - now) <= SKEW:
+def receiver_differs(receiver: Mapping[Any, Any] | None, clocks: Clocks, now: datetime) -> str | None:
+    """Return in words that the receiver's clock differs enough to tell, or None.
+
+    As its last webhook showed; or its heart beat in the future, because its clock was set since. That it was set back
+    since looks like silence, until the next webhook.
+    """
+    if (measured := clock_differs(kept_offset(receiver), RECEIVERS)) is not None:
+        return measured
+    beat = last_beat(receiver, clocks)
+    if beat is None or (ahead := beat - now) <= SKEW:
         return None
     return f"the receiver's clock is {ahead.total_seconds():.0f} s ahead of {OURS}: set them (NTP)"
 

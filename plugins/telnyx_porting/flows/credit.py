@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
+from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.proofs import FUZZ
 from telnyx_porting.ledger.tables import deliveries, republishes
@@ -37,6 +38,7 @@ class Credit:
     def __init__(self, connection: Connection, row: RowMapping, settings: Settings) -> None:
         self._connection, self._row = connection, row
         self._settings, self._near = settings, 2 * settings.grace
+        self._clocks = read_clocks(connection, row["account"])
         self._tries: list[Row[Any]] | None = None
         self._earlier: list[datetime] | None = None
 
@@ -51,7 +53,10 @@ class Credit:
             return False
         unexplained = [d["signed_at"] for d in fresh if self._after(d) and self._is_ours(d) is None]
         late = now > self._row["due_at"] + self._settings.confirm_within
-        return bool(unexplained) and feed["covered_until"] < max(unexplained) + SAME_TRY and not late
+        if not unexplained or late:
+            return False
+        read_until: datetime = self._clocks.to_provider(feed["covered_until"])
+        return bool(read_until < max(unexplained) + SAME_TRY)
 
     def _after(self, delivery: RowMapping) -> bool:
         signed, sent = delivery["signed_at"], self._row["reply_date"]
@@ -66,7 +71,7 @@ class Credit:
         if delivery["attempt"] is not None or delivery["record_id"] is not None:
             return None
         generated: datetime = self._row["completed_seen_at"] or self._row["first_seen_at"]
-        return True if delivery["signed_at"] > generated + self._near else None
+        return True if self._clocks.to_provider(generated) + self._near < delivery["signed_at"] else None
 
     def _record(self, delivery: RowMapping) -> list[Row[Any]]:
         """Return all tries of the record that this delivery is in, oldest first."""

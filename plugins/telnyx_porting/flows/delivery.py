@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from telnyx_porting.flows import proofs
-from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.clock import Clocks, read_clocks
 from telnyx_porting.flows.destinations import below, budget, ends_with
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record
@@ -69,13 +69,13 @@ class _Look:
     settings: Settings
     record: Record | None
     watch_from: datetime | None
-    offset: timedelta
+    clocks: Clocks
     budget: int
 
     @property
     def generated(self) -> ColumnElement[datetime]:
         """When the notification was generated, on our clock: no earlier than this."""
-        told = events.c.updated_at - microseconds(self.offset)
+        told = self.clocks.told_by_provider(events.c.updated_at)
         return func.coalesce(events.c.completed_seen_at, told, type_=Instant())
 
     @property
@@ -110,7 +110,7 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
             settings,
             record,
             feed["watch_from"] if feed else None,
-            clock_offset(connection, account),
+            read_clocks(connection, account),
             budget(connection, account, settings),
         )
         held_back = _held_back(look)
@@ -138,9 +138,9 @@ def _good(record: Record) -> list[ColumnElement[bool]]:
     return [deliveries.c.source == record.source, deliveries.c.ok, *at_record(record)]
 
 
-def settled_by(record: Record, settings: Settings, offset: timedelta) -> datetime:
+def settled_by(record: Record, settings: Settings, clocks: Clocks) -> datetime:
     """Return, on the provider's clock, until when all of one sending's webhooks have come in, or are lost."""
-    return record.covered_until + offset - settings.confirm_within / 2
+    return clocks.to_provider(record.covered_until) - settings.confirm_within / 2
 
 
 def at_record(record: Record) -> list[ColumnElement[bool]]:
@@ -171,7 +171,7 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         (_arrived(look), "arrived"),
         (~_has_webhook(), "not_expected"),
         (events.c.payload_status != "completed", "pending"),
-        (unread(record, look.settings, look.offset) if record else literal(False), "pending"),
+        (unread(record, look.settings, look.clocks) if record else literal(False), "pending"),
         (or_(literal(False), *unclear), "undetermined"),
         (~covered, "pending"),
         (events.c.sends >= look.budget, "given_up"),
@@ -188,7 +188,7 @@ def _has_webhook() -> ColumnElement[bool]:
 def _arrived(look: _Look) -> ColumnElement[bool]:
     if (record := look.record) is None:
         return literal(False)
-    until = settled_by(record, look.settings, look.offset)
+    until = settled_by(record, look.settings, look.clocks)
     return proofs.arrived(_good(record), until, doubled=record.doubled)
 
 
@@ -198,10 +198,10 @@ def _arrived_at(record: Record) -> Any:
     return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
 
 
-def unread(record: Record, settings: Settings, offset: timedelta) -> ColumnElement[bool]:
+def unread(record: Record, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
     """Return SQL: a good delivery that may be this event's came in, and nobody has decided whose it is."""
     good = _good(record)
-    return or_(proofs.unread(good), proofs.settling(good, settled_by(record, settings, offset)))
+    return or_(proofs.unread(good), proofs.settling(good, settled_by(record, settings, clocks)))
 
 
 def _routed_elsewhere(record: Record) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from sqlalchemy import null, or_, select
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows import evidence_again
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.clock import clock_offset, keep_offset
+from telnyx_porting.flows.clock import Clocks, clock_offset, keep_offset
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.odd import MOST, keep_odd
@@ -68,14 +68,15 @@ def read_deliveries(
     client = accept(ledger, account, client, now)
     with ledger.read() as connection:
         feed = get_feed(connection, account, SOURCE)
-        offset = client.clock_offset or clock_offset(connection, account)
+        asked_by = Clocks(client.clock_offset or clock_offset(connection, account))
     since, anew = _since(feed, settings, now)
     seen = _Seen(ledger, account, now)
-    until = now + offset  # records are filtered by the provider's clock
+    until = asked_by.to_provider(now)  # records are filtered by the provider's clock
+    behind = min(asked_by.provider, timedelta(0))  # its difference may be new: read rather too far back
     try:
         listed = client.iter_webhook_deliveries(
             event_types=sorted(WEBHOOK_TYPES),
-            finished_at_gte=since - reach_back(settings) + min(offset, timedelta(0)),
+            finished_at_gte=since - reach_back(settings) + behind,
             finished_at_lte=until,
             unread=seen.odd,
         )
@@ -90,7 +91,8 @@ def read_deliveries(
     measured = client.clock_offset
     if measured is not None:
         keep_offset(ledger, account, measured)
-    covered = min(now, until - (measured or timedelta(0))) - settings.settle
+    clocks = Clocks(measured or timedelta(0))
+    covered = min(now, clocks.from_provider(until)) - settings.settle
     with ledger.write() as connection:
         feed = get_feed(connection, account, SOURCE)
         covered = evidence_again.covered(connection, account, settings, covered)
@@ -98,7 +100,7 @@ def read_deliveries(
         proved = proved or (now if _holds_any(connection, account) else None)
         begin = feed["covers_from"] if feed and not anew else covered
         if seen.oldest and (feed is None or feed["covered_until"] is None):
-            begin = min(begin, seen.oldest - (measured or timedelta(0)))  # no further back: older records may be gone
+            begin = min(begin, clocks.from_provider(seen.oldest))  # no further back: older records may be gone
         touch_feed(
             ledger,
             connection,

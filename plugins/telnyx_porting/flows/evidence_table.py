@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.evidence import EvidenceResult, reach_back, store_deliveries
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.odd import keep_odd
@@ -50,7 +51,7 @@ def read_table(
         query is to be mended. Names the column and its value; the feed's coverage does not move.
     """
     with ledger.read() as connection:
-        feed = get_feed(connection, account, source)
+        feed, clocks = get_feed(connection, account, source), read_clocks(connection, account)
     covered_until = feed["covered_until"] if feed else None
     since = covered_until or now - timedelta(days=settings.first_look_days)
     records = new = 0
@@ -66,7 +67,8 @@ def read_table(
         records += len(found)
         new += store_deliveries(ledger, account, source, found)
         if proved is None:  # it vouches from its first port-in webhook on
-            first += [row["stored_at"] for row in found if row["type"] in WEBHOOK_TYPES]
+            for row in (row for row in found if row["type"] in WEBHOOK_TYPES):
+                first.append(clocks.from_provider(row["signed_at"]) if row["signed_at"] else row["stored_at"])
     keep_odd(ledger, account, source, odd, now)
     proved = proved or (now if first else None)
     covered = now - settings.settle

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select
 
 from telnyx_porting.flows.alerts_outbox import enqueue
 from telnyx_porting.flows.chunks import chunks
+from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings_see import is_held, see
 from telnyx_porting.flows.findings_seen import QUIET, Look, Seen
@@ -114,7 +115,10 @@ def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[st
 def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
     """Return as of when the events are known."""
     feed = get_feed(connection, account, "events")
-    return feed["covered_until"] + settings.settle if feed and feed["covered_until"] else None
+    if feed is None or feed["covered_until"] is None:
+        return None
+    read_until: datetime = read_clocks(connection, account).from_provider(feed["covered_until"])
+    return read_until + settings.settle
 
 
 def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:

@@ -13,7 +13,8 @@ from telnyx_porting.flows.clock import (
     clock_trouble,
     keep_offset,
     kept_offset,
-    receiver_ahead,
+    read_clocks,
+    receiver_differs,
 )
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import HEALTH
@@ -95,10 +96,11 @@ def watch_clock(ledger: Ledger, account: str, offset: timedelta | None, now: dat
         keep_offset(ledger, account, offset)
     with ledger.read() as connection:
         receiver = get_feed(connection, account, "receiver")
+        clocks = read_clocks(connection, account)
     theirs = clock_trouble(kept_offset(receiver), RECEIVERS) if receiver and receiver["refused"] else None
     if grave := [text for text in (clock_trouble(offset), theirs) if text]:
         health(ledger, account, "clock_skew", "; ".join(grave), "critical", now)
-    elif slight := [text for text in (clock_differs(offset), receiver_ahead(receiver, now)) if text]:
+    elif slight := [text for text in (clock_differs(offset), receiver_differs(receiver, clocks, now)) if text]:
         health(ledger, account, "clock_skew", "; ".join(slight), "high", now)
     elif offset is not None:
         clear(ledger, account, "clock_skew", now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
 
-from telnyx_porting.flows.clock import clock_trouble, kept_offset
+from telnyx_porting.flows.clock import clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
@@ -78,7 +78,9 @@ def _health(subject: str, severity: str, since: datetime, text: str) -> Seen:
 
 
 def _not_sealed(look: Look, feed: Mapping[Any, Any]) -> Iterator[Seen]:
-    last = feed["covered_until"] or feed["watch_from"]
+    last = feed["watch_from"]
+    if feed["covered_until"] is not None:
+        last = read_clocks(look.connection, look.account).from_provider(feed["covered_until"])
     pause = max(NOT_SEALED, 3 * look.settings.scan_every) + look.settings.settle
     if last is not None and look.now - last >= pause:
         text = "the events could not be read completely for a while: what is wrong now may not be seen"
@@ -112,7 +114,7 @@ def _consumer(look: Look) -> Iterator[Seen]:
     ).where(
         deliveries.c.account == look.account,
         deliveries.c.source == "deliveries",
-        deliveries.c.signed_at >= look.now - FAILING_FOR,
+        deliveries.c.signed_at >= read_clocks(look.connection, look.account).to_provider(look.now - FAILING_FOR),
     )
     if record is not None and record.source == "deliveries":
         query = query.where(*at_record(record))
@@ -125,11 +127,12 @@ def _consumer(look: Look) -> Iterator[Seen]:
 def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
     """Yield a receiver that is the consumer of record and has no heartbeat."""
     feed = get_feed(look.connection, look.account, "receiver")
-    if record is None or record.source != "receiver" or feed is None or feed["heartbeat"] is None:
+    beat = last_beat(feed, read_clocks(look.connection, look.account))
+    if record is None or record.source != "receiver" or beat is None or clock_trouble(kept_offset(feed)):
         return
-    if look.now - feed["heartbeat"] >= NOT_ALIVE:
+    if look.now - beat >= NOT_ALIVE:
         text = "the receiver is not running: webhooks are lost, and will have to be republished"
-        yield _health("receiver", CRITICAL, feed["heartbeat"] + NOT_ALIVE, text)
+        yield _health("receiver", CRITICAL, beat + NOT_ALIVE, text)
 
 
 WATCHED = (_reading, _signatures, _approval, _consumer, _odd_rows)

@@ -22,7 +22,7 @@ from telnyx_porting.errors import (
 )
 from telnyx_porting.flows.channels import channels_of
 from telnyx_porting.flows.channels_text import one_line
-from telnyx_porting.flows.clock import SKEW
+from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_watch import ENOUGH, NOT_ALIVE
 from telnyx_porting.flows.identity import verify
@@ -200,10 +200,9 @@ def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]
     if feed is None or feed["heartbeat"] is None:
         return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
     lines = []
-    if now - feed["heartbeat"] >= NOT_ALIVE:
-        lines.append(
-            Line(False, "receiver", f"it has not been alive since {feed['heartbeat']:%Y-%m-%d %H:%M} UTC: start it")
-        )
+    beat = last_beat(feed, read_clocks(connection, account))
+    if beat is not None and now - beat >= NOT_ALIVE:
+        lines.append(Line(False, "receiver", f"it has not been alive since {beat:%Y-%m-%d %H:%M} UTC: start it"))
     else:
         lines.append(Line(True, "receiver is alive"))
     if (feed["refused"] or 0) >= ENOUGH:

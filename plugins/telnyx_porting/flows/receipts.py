@@ -19,6 +19,7 @@ from sqlalchemy import case, func, select, text
 
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows import outages
+from telnyx_porting.flows.clock import kept_offset
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import deliveries, feeds
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -27,7 +28,10 @@ from telnyx_porting.webhooks import parse_webhook
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sqlalchemy import Connection
+
 SOURCE = "receiver"
+ON_ITS_WAY = timedelta(seconds=5)  # nothing signed later than that ago is worth looking up
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
 
 _BEAT = {
@@ -117,42 +121,62 @@ def store_receipts(
     :param stale: per account, how far off the newest of them was that was refused for its time only.
     :raises LedgerError: nothing was stored.
     """
-    offsets: dict[str, timedelta] = {}
     first: dict[str, datetime] = {}
     proved: dict[str, datetime] = {}
     for row in receipts:
         account, signed_at = row["account"], row["signed_at"]
         first[account] = min(signed_at, first.get(account, signed_at))
-        offsets[account] = signed_at - row["stored_at"]
         if row["type"] in WEBHOOK_TYPES:
             proved[account] = min(signed_at, proved.get(account, signed_at))
-    offsets |= stale
-    beats = [
-        {
-            "account": account,
-            "source": SOURCE,
-            "heartbeat": now,
-            "covers_from": first.get(account),
-            "proved_at": proved.get(account),
-            "refused": refused.get(account, 0),
-            "clock_offset": offsets[account] // timedelta(milliseconds=1) if account in offsets else None,
-        }
-        for account in accounts
-    ]
     with ledger.write() as connection:
         if not ledger.is_sqlite:
             connection.execute(text("SET LOCAL synchronous_commit = on"))  # whatever the server's default is
+        offsets = {**_offsets(connection, receipts), **stale}
+        beats = [
+            {
+                "account": account,
+                "source": SOURCE,
+                "heartbeat": now,
+                "covers_from": first.get(account),
+                "proved_at": proved.get(account),
+                "refused": refused.get(account, 0),
+                "clock_offset": offsets[account] // timedelta(milliseconds=1) if account in offsets else None,
+            }
+            for account in accounts
+        ]
         ledger.upsert(connection, deliveries, receipts)
         ledger.upsert(connection, feeds, beats, change=_BEAT)
+
+
+def _offsets(connection: Connection, receipts: Sequence[Mapping[str, Any]]) -> dict[str, timedelta]:
+    """Return the provider's clock minus ours: a replay does not tell it, and time on the way only makes it less."""
+    late = [row["source_id"] for row in receipts if row["stored_at"] - row["signed_at"] > ON_ITS_WAY]
+    held: set[tuple[str, str]] = set()
+    if late:
+        query = select(deliveries.c.account, deliveries.c.source_id)
+        query = query.where(deliveries.c.source == SOURCE, deliveries.c.source_id.in_(late))
+        held = {(row.account, row.source_id) for row in connection.execute(query)}
+    found: dict[str, timedelta] = {}
+    for row in receipts:
+        account, offset = row["account"], row["signed_at"] - row["stored_at"]
+        if (account, row["source_id"]) not in held:
+            found[account] = max(offset, found.get(account, offset))
+    return found
 
 
 def reading_ages(ledger: Ledger, accounts: Iterable[str], now: datetime) -> dict[str, float | None]:
     """Return how long ago each account's newest sealed window ends, in seconds; None where there is none.
 
+    :param now: the receiver's clock.
     :raises LedgerError: the ledger cannot be read.
     """
-    query = select(feeds.c.account, feeds.c.covered_until).where(feeds.c.source == "events")
+    query = select(feeds).where(feeds.c.source.in_(("events", SOURCE)))
     with ledger.read() as connection:
-        until = {row.account: row.covered_until for row in connection.execute(query)}
-    ends = {account: until.get(account) for account in accounts}
-    return {account: None if end is None else (now - end).total_seconds() for account, end in ends.items()}
+        known = {(feed["account"], feed["source"]): feed for feed in connection.execute(query).mappings()}
+    ages: dict[str, float | None] = {}
+    for account in accounts:
+        events = known.get((account, "events"))
+        end = events["covered_until"] if events else None
+        telnyx_now = now + (kept_offset(known.get((account, SOURCE))) or timedelta(0))
+        ages[account] = None if end is None else (telnyx_now - end).total_seconds()
+    return ages

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from telnyx_porting.flows import outages
-from telnyx_porting.flows.clock import RECEIVERS, clock_offset, clock_trouble, kept_offset
+from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.destinations import is_below
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import deliveries, events
@@ -62,10 +62,11 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
             continue
         until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
         if until is not None:
-            down = _outages(feed, now) if name == "receiver" else ()
+            clocks = read_clocks(connection, account)
+            down = _outages(feed, clocks, now) if name == "receiver" else ()
             begin = feed["covers_from"]
-            if name == "receiver":  # a signed time, on the provider's clock
-                begin -= clock_offset(connection, account)
+            if name == "receiver":  # a signed time
+                begin = clocks.from_provider(begin)
             urls = _urls(connection, account, name, prefix, now)
             doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
             return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
@@ -98,7 +99,7 @@ def undecided(connection: Connection, account: str, settings: Settings, now: dat
         events.c.account == account,
         events.c.delivery == "pending",
         events.c.due_at < now - OVERDUE,
-        events.c.created_at >= feed["watch_from"],
+        events.c.created_at >= read_clocks(connection, account).to_provider(feed["watch_from"]),
     )
     return reason if connection.execute(waiting.limit(1)).first() is not None else None
 
@@ -136,9 +137,13 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
     )
 
 
-def _outages(feed: RowMapping, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+def _outages(feed: RowMapping, clocks: Clocks, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
     """Return the ones that ended, and the one that is going on: no webhook was accepted in them."""
-    found = [(since - AROUND, until + AROUND) for since, until in outages.read(feed["outages"])]
-    if feed["heartbeat"] is not None and now - feed["heartbeat"] > SILENT:
-        found.append((feed["heartbeat"] - AROUND, now))
+    ended = [
+        (clocks.from_provider(since), clocks.from_provider(until)) for since, until in outages.read(feed["outages"])
+    ]
+    found = [(since - AROUND, until + AROUND) for since, until in ended]
+    beat = last_beat(feed, clocks)
+    if beat is not None and now - beat > SILENT:
+        found.append((beat - AROUND, now))
     return tuple(found)

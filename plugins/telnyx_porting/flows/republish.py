@@ -24,7 +24,7 @@ from sqlalchemy import RowMapping, case, func, select
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
-from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.clock import clock_offset, keep_offset
 from telnyx_porting.flows.credit import wants_records
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.plan import POLICY, close_plan
@@ -116,6 +116,8 @@ def advance(
     plan = _plan(ledger, account, plan_id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
+    if client.clock_offset is not None:  # several machines may take turns, each with a clock of its own
+        keep_offset(ledger, account, client.clock_offset)
     if _pulls(ledger, account, settings, clock()):
         evidence.read_deliveries(ledger, account, client, settings, clock())
     elif _explains(ledger, account):

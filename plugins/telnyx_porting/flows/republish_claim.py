@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_,
 from sqlalchemy.exc import IntegrityError
 
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.delivery import unread
 from telnyx_porting.flows.plan_select import superseded
 from telnyx_porting.flows.record import find_record
@@ -146,7 +146,7 @@ def _unread_evidence(connection: Connection, account: str, event_id: str, settin
     record = find_record(connection, account, settings, now)
     if record is None:
         return False
-    may_be_its = unread(record, settings, clock_offset(connection, account))
+    may_be_its = unread(record, settings, read_clocks(connection, account))
     query = select(events.c.id).where(events.c.account == account, events.c.id == event_id, may_be_its)
     return connection.execute(query).first() is not None
 

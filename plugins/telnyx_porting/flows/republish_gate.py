@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
-from telnyx_porting.flows.clock import clock_offset, clock_trouble, receiver_ahead
+from telnyx_porting.flows.clock import clock_trouble, last_beat, read_clocks, receiver_differs
 from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.destinations import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.feeds import get_feed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 HEARTBEAT_FRESH = timedelta(minutes=2)
-LARGEST_LEAD = timedelta(minutes=4)  # how far ahead of ours a living receiver's clock may be
+LARGEST_LEAD = timedelta(minutes=4)  # how far a living receiver's clock may be set ahead before it is measured again
 LATELY = timedelta(minutes=5)
 FAILING = 3  # so many newest deliveries in a row are no accident
 NEWEST = 10  # verdicts looked back at while the rest goes out
@@ -70,8 +70,8 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
         return Stop("republish_mode is off: nothing is republished")
     if (other := shared_user(connection, account)) is not None:
         return Stop(f"accounts {account!r} and {other!r} are the same Telnyx user: each would send for the other")
-    offset = clock_offset(connection, account)
-    if (trouble := clock_trouble(offset)) is not None:
+    clocks = read_clocks(connection, account)
+    if (trouble := clock_trouble(clocks.provider)) is not None:
         return Stop(trouble)
     record = find_record(connection, account, settings, now)
     if record is None:
@@ -80,14 +80,17 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
         return Stop(record.refused)
     if record.source == "receiver":
         feed = get_feed(connection, account, "receiver")
-        beat = feed["heartbeat"] if feed else None
-        if beat is None or not now - HEARTBEAT_FRESH <= beat <= now + LARGEST_LEAD:
+        beat = last_beat(feed, clocks)
+        if beat is None or beat < now - HEARTBEAT_FRESH:
             since = beat.isoformat(timespec="seconds") if beat else "its start"
-            return Stop(receiver_ahead(feed, now) or f"the receiver has been silent since {since}", passing=True)
+            return Stop(f"the receiver has been silent since {since}", passing=True)
+        if beat > now + LARGEST_LEAD:
+            return Stop(receiver_differs(feed, clocks, now) or "the receiver's clock is ahead", passing=True)
     newest = (
         select(deliveries.c.ok)
         .where(deliveries.c.account == account, deliveries.c.source == record.source, *at_record(record))
-        .where(deliveries.c.stored_at >= now - 2 * LATELY, deliveries.c.signed_at >= now + offset - LATELY)
+        .where(deliveries.c.stored_at >= clocks.to_source(record.source, now - 2 * LATELY))
+        .where(deliveries.c.signed_at >= clocks.to_provider(now - LATELY))
         .order_by(deliveries.c.signed_at.desc())
         .limit(FAILING)
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
 from telnyx_porting.ledger.tables import events, feeds, findings, plans, windows
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def status(ledger: Ledger, now: datetime) -> str:
 def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     lines = [f"account {account}"]
     query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != "events", feeds.c.source)
+    clocks = read_clocks(connection, account)
     for feed in connection.execute(query).mappings():
-        lines += _feed(feed, now)
+        lines += _feed(feed, clocks, now)
     lines += _open_windows(connection, account)
     lines += _certificates(connection, account, now)
     lines.append("  deliveries: " + _counts(connection, account))
@@ -47,7 +49,7 @@ def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     return lines
 
 
-def _feed(feed: RowMapping, now: datetime) -> list[str]:
+def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
     if feed["source"] == "events":
         lines = [f"  events: complete up to {_age(feed['covered_until'], now)}"]
         if feed["covers_from"]:
@@ -59,7 +61,8 @@ def _feed(feed: RowMapping, now: datetime) -> list[str]:
         if feed["lateness"]:
             lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
     else:
-        lines = [f"  {feed['source']}: evidence up to {_age(feed['covered_until'] or feed['heartbeat'], now)}"]
+        until = last_beat(feed, clocks) if feed["source"] == "receiver" else feed["covered_until"] or feed["heartbeat"]
+        lines = [f"  {feed['source']}: evidence up to {_age(until, now)}"]
     if feed["error"]:
         lines.append(f"    last problem: {feed['error']}")
     return lines

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, case, literal, or_, select, update
 
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import clock_offset
+from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.credit import Credit
 from telnyx_porting.flows.delivery import at_record, decide, unread
 from telnyx_porting.flows.matching import UNCLEAR as UNDECIDED
@@ -100,7 +100,7 @@ def _charge_dead_claims(connection: Connection, account: str, settings: Settings
     dead = (
         select(republishes)
         .where(republishes.c.account == account, republishes.c.state == "sending")
-        .where(republishes.c.sent_at < now - DEAD_AFTER)
+        .where(republishes.c.reply_date < read_clocks(connection, account).to_provider(now - DEAD_AFTER))
     )
     for row in connection.execute(dead).mappings().all():
         taken = connection.execute(
@@ -136,7 +136,7 @@ def _settle(connection: Connection, row: RowMapping, state: str, detail: str | N
 
 def _waiting(connection: Connection, account: str, settings: Settings, record: Record | None) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
-    offset = clock_offset(connection, account)
+    clocks = read_clocks(connection, account)
     query = (
         select(
             republishes,
@@ -146,7 +146,7 @@ def _waiting(connection: Connection, account: str, settings: Settings, record: R
             events.c.natural_key,
             events.c.first_seen_at,
             events.c.completed_seen_at,
-            (unread(record, settings, offset) if record else literal(False)).label("unread"),
+            (unread(record, settings, clocks) if record else literal(False)).label("unread"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)

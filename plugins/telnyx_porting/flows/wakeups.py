@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from telnyx_porting.flows.chunks import chunks
-from telnyx_porting.flows.clock import RECEIVERS, clock_trouble, kept_offset, receiver_ahead
+from telnyx_porting.flows.clock import (
+    LARGEST_SKEW,
+    RECEIVERS,
+    clock_trouble,
+    clocks_of,
+    kept_offset,
+    read_clocks,
+    receiver_differs,
+)
 from telnyx_porting.flows.orders_history import EXCEPTION
 from telnyx_porting.flows.receipts import SOURCE
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
@@ -38,23 +46,27 @@ Receipt = tuple[str, str]
 
 
 def waking(connection: Connection, accounts: Sequence[str], now: datetime) -> set[Receipt]:
-    """Return the receipts that are worth a look now, at most :data:`MOST`. One query, on an index of what is open.
+    """Return the receipts that are worth a look now, at most :data:`MOST`. One query while there are none.
 
     They say that an order, or its messaging part, is in exception; or say anything about an order that was.
     """
-    return {(row.account, row.source_id) for row in connection.execute(_waking(accounts, now))}
+    rows = connection.execute(_waking(accounts, now)).all()
+    since = {each: read_clocks(connection, each).to_receiver(now - WAKES_FOR) for each in {row.account for row in rows}}
+    return {(row.account, row.source_id) for row in rows if row.stored_at > since[row.account]}
 
 
 def clocks_wrong(
     connection: Connection, accounts: Sequence[str], now: datetime, seen: Collection[str] = ()
 ) -> set[Receipt]:
     """Return the accounts whose receiver shows that a clock is wrong, or who were `seen` so; no finding says so yet."""
-    query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source == SOURCE)
-    wrong = {
-        feed["account"]
-        for feed in connection.execute(query).mappings()
-        if receiver_ahead(feed, now) or (feed["refused"] and clock_trouble(kept_offset(feed), RECEIVERS))
-    }.union(seen)
+    query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source.in_((SOURCE, "events")))
+    known = {(feed["account"], feed["source"]): feed for feed in connection.execute(query).mappings()}
+    wrong = set(seen)
+    for account in accounts:
+        feed, events = known.get((account, SOURCE)), known.get((account, "events"))
+        refused = feed is not None and feed["refused"] and clock_trouble(kept_offset(feed), RECEIVERS)
+        if refused or receiver_differs(feed, clocks_of(events, feed), now):
+            wrong.add(account)
     if not wrong:
         return set()
     told = select(findings.c.account).where(
@@ -89,8 +101,9 @@ def looked_at(ledger: Ledger, account: str, receipts: Sequence[str], now: dateti
 
 
 def _waking(accounts: Sequence[str], now: datetime) -> Any:
-    query = _not_looked_at(deliveries.c.account, deliveries.c.source_id)
-    recent = (deliveries.c.account.in_(accounts), deliveries.c.stored_at > now - WAKES_FOR)
+    query = _not_looked_at(deliveries.c.account, deliveries.c.source_id, deliveries.c.stored_at)
+    about_then = now - WAKES_FOR - 2 * LARGEST_SKEW  # the receiver's clock is not known here
+    recent = (deliveries.c.account.in_(accounts), deliveries.c.stored_at > about_then)
     return query.where(*recent, _matters()).limit(MOST)
 
 
