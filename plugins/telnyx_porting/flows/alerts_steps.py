@@ -42,6 +42,7 @@ _HEALTH: dict[str, Step] = {
     "approval_asked": (PLATFORM, "approve or reject it: Airflow, Required actions"),
     "receiver": (PLATFORM, "start it: python -m telnyx_porting.web.receiver"),
     "consumer": (RECEIVERS, "bring it back; what was missed is planned for republishing by itself"),
+    "record": (PLATFORM, "nothing, if that is right; else set TELNYX_PORTING_CONSUMER_OF_RECORD"),
     "consumer_of_record": (PLATFORM, "choose one; until then nothing is called missed and nothing is resent"),
     "evidence": (PLATFORM, "check the subscription's URL and the receiver's key; nothing is resent meanwhile"),
     "rate": (PLATFORM, "find the other software that uses this account, or ask Telnyx for a higher limit"),

@@ -36,7 +36,7 @@ from telnyx_porting.flows import proofs
 from telnyx_porting.flows.clock import Clocks, read_clocks
 from telnyx_porting.flows.destinations import below, budget, ends_with
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.record import Record, find_record
+from telnyx_porting.flows.record import Record, find_record, keep_record
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -103,6 +103,7 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
     """
     with ledger.write() as connection:
         record = find_record(connection, account, settings, now)
+        keep_record(ledger, connection, account, record, now)
         feed = get_feed(connection, account, "events")
         look = _Look(
             connection,
@@ -119,7 +120,8 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
         became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
-        decided["cause"] = case((state == "missed", _cause()), else_=None)
+        still_lost = state.in_(("pending", "given_up"))  # it was sent again, and that is not judged yet, or in vain
+        decided["cause"] = case((state == "missed", _cause()), (still_lost, events.c.cause), else_=None)
         if record is not None:
             decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
         connection.execute(update(events).where(still_open).values(**decided))
@@ -162,10 +164,10 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         unclear += [
             proofs.unclear(good, near),
             proofs.indistinct(good, doubled=record.doubled),
-            _routed_elsewhere(record),
+            and_(_routed_elsewhere(record), ~_missed_before(look)),
         ]
     if begin is not None:
-        unclear.append(look.generated < instant(begin))
+        unclear.append(and_(look.generated < instant(begin), ~_missed_before(look)))
     covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
     return case(
         (_arrived(look), "arrived"),
@@ -179,6 +181,14 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         (events.c.delivery == "missed", "missed"),
         else_="pending",
     )
+
+
+def _missed_before(look: _Look) -> ColumnElement[bool]:
+    """Return SQL: found missed by whoever decided before this record's coverage began, and nothing covers it since."""
+    if look.record is None or look.watch_from is None:
+        return literal(False)
+    watched = look.generated >= instant(look.watch_from)
+    return and_(events.c.cause.is_not(None), watched, look.generated < instant(look.record.covers_from))
 
 
 def _has_webhook() -> ColumnElement[bool]:

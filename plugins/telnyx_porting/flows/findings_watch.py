@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
@@ -12,22 +12,22 @@ from telnyx_porting.flows.delivery import at_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings_seen import CRITICAL, HIGH, LOW, Seen
 from telnyx_porting.flows.odd import odd_of
-from telnyx_porting.flows.record import find_record
+from telnyx_porting.flows.record import find_record, kept_record
 from telnyx_porting.ledger.tables import deliveries, feeds, plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
 
     from telnyx_porting.flows.findings_seen import Look
     from telnyx_porting.flows.record import Record
 
 DERIVED = frozenset(
-    f"health:{name}" for name in ("nothing_sealed", "signatures", "approval", "consumer", "receiver", "rate")
+    f"health:{name}" for name in ("nothing_sealed", "signatures", "approval", "consumer", "receiver", "rate", "record")
 )
 NOT_SEALED = timedelta(minutes=30)
 APPROVAL_WAITS = timedelta(hours=1)
 FAILING_FOR = timedelta(minutes=30)
+TOLD_FOR = timedelta(days=1)  # that another consumer of record decides
 NOT_ALIVE = timedelta(minutes=5)
 ENOUGH = 5  # refused signatures, or failed deliveries in a row, that are no accident any more
 
@@ -135,5 +135,19 @@ def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
         yield _health("receiver", CRITICAL, beat + NOT_ALIVE, text)
 
 
-WATCHED = (_reading, _signatures, _approval, _consumer, _odd_rows)
+def _record_changed(look: Look) -> Iterator[Seen]:
+    """Yield that something else decides now whether notifications arrive; for a day."""
+    kept = kept_record(look.connection, look.account)
+    if kept is None or "before" not in kept:
+        return
+    since = datetime.fromisoformat(kept["since"])
+    if look.now - since < TOLD_FOR:
+        text = (
+            f"{kept['name']} decides now whether notifications arrived, no longer {kept['before']}; what was missed"
+            " before stays missed. Set consumer_of_record if another should decide"
+        )
+        yield _health("record", HIGH, since, text)
+
+
+WATCHED = (_reading, _signatures, _approval, _consumer, _record_changed, _odd_rows)
 """Each says what is wrong with one thing about the watch of an account."""

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from telnyx_porting.flows import outages
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.destinations import is_below
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.tables import deliveries, events
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
+    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 COMMIT_LAG = timedelta(seconds=2)  # the receiver may hold a webhook this long before it is committed
@@ -51,26 +52,68 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
     """Return the consumer of record, or None: then nothing is ever missed, and nothing is planned by itself.
 
     Not set: the receiver once it has verified a webhook of this account, else the provider's delivery records once they
-    have shown a port-in notification to a single destination, else none.
+    have shown a port-in notification to a single destination, else none. A receiver that is set up later takes over
+    when what was sent before its first webhook is judged.
     """
     source, prefix = _chosen(settings)
     for name in [source] if source else ["receiver", "deliveries"]:
-        feed = get_feed(connection, account, name)
-        if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
-            continue
-        if name == "deliveries" and not prefix and len(destinations_seen(feed, now)) > 1:
-            continue
-        until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
-        if until is not None:
-            clocks = read_clocks(connection, account)
-            down = _outages(feed, clocks, now) if name == "receiver" else ()
-            begin = feed["covers_from"]
-            if name == "receiver":  # a signed time
-                begin = clocks.from_provider(begin)
-            urls = _urls(connection, account, name, prefix, now)
-            doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
-            return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
+        found = _record(connection, account, name, prefix, now)
+        if found is not None:
+            return (None if source else _finishing(connection, account, found, settings, now)) or found
     return None
+
+
+def _record(connection: Connection, account: str, name: str, prefix: str, now: datetime) -> Record | None:
+    feed = get_feed(connection, account, name)
+    if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
+        return None
+    if name == "deliveries" and not prefix and len(destinations_seen(feed, now)) > 1:
+        return None
+    until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
+    if until is None:
+        return None
+    clocks = read_clocks(connection, account)
+    down = _outages(feed, clocks, now) if name == "receiver" else ()
+    begin = feed["covers_from"]
+    if name == "receiver":  # a signed time
+        begin = clocks.from_provider(begin)
+    urls = _urls(connection, account, name, prefix, now)
+    doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
+    return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
+
+
+def _finishing(connection: Connection, account: str, new: Record, settings: Settings, now: datetime) -> Record | None:
+    """Return the record that decided so far until it has judged what came before the new one's coverage, or None.
+
+    At most for an hour longer than that takes: a feed that is read no more judges nothing.
+    """
+    kept = kept_record(connection, account)
+    if kept is None or kept["source"] == new.source:
+        return None
+    judged = new.covers_from + max(settings.grace, settings.confirm_within)
+    old = _record(connection, account, kept["source"], kept["prefix"], now)
+    return old if old is not None and old.covered_until < judged and now < judged + OVERDUE else None
+
+
+def kept_record(connection: Connection, account: str) -> dict[str, str] | None:
+    """Return who decided at the last look: `source`, `prefix`, `name`, `since`, and `before` where it took over."""
+    feed = get_feed(connection, account, "events")
+    return dict(feed["known"]["record"]) if feed and feed["known"] else None
+
+
+def keep_record(ledger: Ledger, connection: Connection, account: str, record: Record | None, now: datetime) -> None:
+    """Keep who decides, so that a change of it is seen."""
+    kept = kept_record(connection, account)
+    if record is None:
+        return
+    prefix = record.prefix or (record.urls[0] if record.source == "deliveries" and len(record.urls) == 1 else "")
+    same = kept is not None and kept["source"] == record.source
+    if kept is not None and same and prefix in ("", kept["prefix"]):
+        return
+    new = {"source": record.source, "prefix": prefix, "name": record.name, "since": now.isoformat()}
+    if kept is not None:  # where its URL was not known yet, it is still the same
+        new |= {"before": kept["name"]} if kept["prefix"] or not same else {"since": kept["since"]}
+    touch_feed(ledger, connection, account, "events", known={"record": new})
 
 
 def why_no_record(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
