@@ -322,7 +322,7 @@ def histories(draw: Any) -> History:
 def check(ledger: Ledger, history: History) -> None:
     world = World(ledger, history)
     world.play()
-    assert not world.wrong, world.wrong
+    assert not world.wrong, f"{world.wrong} in {history}"
 
 
 ONE_LEDGER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # each history is an account of its own

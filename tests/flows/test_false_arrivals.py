@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
 
 from telnyx_porting.flows.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, settle
@@ -389,6 +390,18 @@ def test_an_earlier_republish_that_comes_late_is_not_the_later_ones(ledger: Ledg
     sent(ledger, event, 40, 2)
     receive(ledger, event, 38, 1)
     assert verdict(ledger, event) == RETRY
+
+
+def test_a_later_republish_does_not_credit_the_one_that_was_swallowed(ledger: Ledger) -> None:
+    event = add_event(ledger, created_at=ago(200))
+    sent(ledger, event, 160, 1)
+    assert verdict(ledger, event) == ("not_arrived", None)
+    sent(ledger, event, 40, 2)
+    receive(ledger, event, 38, 1)
+    assert verdict(ledger, event) == OURS
+    with ledger.read() as connection:
+        states = dict(connection.execute(select(republishes.c.n, republishes.c.state)).all())
+    assert states == {1: "unknown", 2: "arrived"}
 
 
 @pytest.mark.parametrize("attempt", [0, -1, 2**31, 2**70, True, "2", 1.5, None])

@@ -1,7 +1,7 @@
 """Credit: whether it was this republish that arrived, or another try of the same event.
 
 A try is this republish's when it was signed after the reply, and nothing else explains it: not the original's own
-retries, not an earlier republish. `meta.attempt` tells a first try from a retry; the provider's records tell with what
+retries, not another republish. `meta.attempt` tells a first try from a retry; the provider's records tell with what
 a retry began. Where neither does, a try near to the event's time may be the original's, and is not credited.
 """
 
@@ -40,11 +40,11 @@ class Credit:
         self._settings, self._near = settings, 2 * settings.grace
         self._clocks = read_clocks(connection, row["account"])
         self._tries: list[Row[Any]] | None = None
-        self._earlier: list[datetime] | None = None
+        self._others: list[datetime] | None = None
 
     def is_due(self, delivery: RowMapping) -> bool:
         """Whether this arrival is credited to the republish."""
-        return self._after(delivery) and not self._of_earlier_send(delivery) and self._is_ours(delivery) is True
+        return self._after(delivery) and not self._of_another_send(delivery) and self._is_ours(delivery) is True
 
     def may_be_explained(self, fresh: Iterable[RowMapping], now: datetime) -> bool:
         """Whether the provider's records, which say with what a retry began, are still to be read; not for ever."""
@@ -104,17 +104,19 @@ class Credit:
             return False  # not listed by then: its tries were still running
         return bool(after[0].signed_at - before[-1].signed_at > self._near)
 
-    def _of_earlier_send(self, delivery: RowMapping) -> bool:
-        """Tell what an earlier republish of the event may have caused: one comes late, but not very late."""
-        if self._earlier is None:
+    def _of_another_send(self, delivery: RowMapping) -> bool:
+        """Tell what another republish of the event may have caused: a later one, or an earlier one that is late."""
+        mine, signed = self._row["reply_date"], delivery["signed_at"]
+        if self._others is None:
             query = select(republishes.c.reply_date).where(
                 republishes.c.account == self._row["account"],
                 republishes.c.event_id == self._row["event_id"],
-                republishes.c.reply_date < self._row["reply_date"],
+                republishes.c.plan_id != self._row["plan_id"],
+                republishes.c.reply_date.is_not(None),
                 republishes.c.state != "refused",
             )
-            self._earlier = list(self._connection.execute(query).scalars())
-        return any(delivery["signed_at"] <= sent + self._near for sent in self._earlier)
+            self._others = list(self._connection.execute(query).scalars())
+        return any(signed >= sent - FUZZ if sent > mine else signed <= sent + self._near for sent in self._others)
 
 
 def wants_records(connection: Connection, account: str) -> bool:

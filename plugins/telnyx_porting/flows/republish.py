@@ -273,8 +273,9 @@ def _what_is_left(
         due, newest = connection.execute(waiting).one()
         hopeless = hopeless_end(connection, account, plan_id)
     if newest is not None:
-        patience = min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
-        until = min(now + patience, max(due, now + LOOK_AGAIN[0])) if due else now + patience
+        until = now + min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
+        if due is not None and due > now - LOOK_AGAIN[1]:  # what is due for longer waits for events to be read
+            until = min(until, max(due, now + LOOK_AGAIN[0]))
         return Wait(until, f"looking whether they arrive: {found}")
     if found.get("planned"):
         return Wait(now + LOOK_AGAIN[0], "the next wave")
