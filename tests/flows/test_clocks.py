@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows import wakeups
 from telnyx_porting.flows.clock import Clocks, read_clocks
 from telnyx_porting.flows.delivery import decide
@@ -21,14 +22,17 @@ from telnyx_porting.flows.findings_health import watch_clock
 from telnyx_porting.flows.findings_see import see
 from telnyx_porting.flows.findings_seen import Look
 from telnyx_porting.flows.matching import match
+from telnyx_porting.flows.plan import approve
 from telnyx_porting.flows.preflight import _receiver
 from telnyx_porting.flows.receipts import read_receipt, reading_ages, store_receipts
+from telnyx_porting.flows.republish import Done, Wait, advance
 from telnyx_porting.flows.republish_gate import unsafe
 from telnyx_porting.flows.status import status
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings import Settings
 from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 from tests.flows.test_evidence import body
+from tests.scenarios.clock import Shifted
 from tests.scenarios.loop import MINUTE, loop
 from tests.scenarios.outages import down
 from tests.scenarios.story import got
@@ -273,3 +277,50 @@ def test_the_loop_closes_whatever_the_clocks_say(
         assert got(world) == f"{count} sends, {count} arrived"
         assert world.told("clock_skew")
         assert world.told("receiver") is None
+
+
+@pytest.mark.parametrize("skew", [-240.0, 240.0])
+@pytest.mark.parametrize("receiver", [-240.0, 240.0])
+def test_another_machine_whose_clock_is_wrong_executes_a_plan(
+    sandbox: RunningSandbox, tmp_path: Path, skew: float, receiver: float
+) -> None:
+    """Nobody but itself was told its time: it takes the plan over from machines whose clock is right."""
+    with loop(sandbox, tmp_path) as world:
+        world.skew(receiver=receiver)
+        world.begin()
+        lost = down(world, 20)
+        world.jump(25 * MINUTE)
+        world.look()
+        plan = world.plan()
+        assert plan is not None
+        approve(world.ledger, ACCOUNT, plan.id, plan.hash, "ann", world.clock.now())
+        theirs = Shifted(world.clock_file, skew)
+        with TelnyxClient(sandbox.api_key, sandbox.base_url, clock=theirs) as client:
+            for _ in range(100):
+                step = advance(world.ledger, ACCOUNT, client, world.settings, plan.id, clock=theirs.now)
+                if not isinstance(step, Wait):
+                    break
+                pause = (step.until - theirs.now()).total_seconds()
+                assert pause <= 31, "it waits by its own clock"
+                world.jump(pause)
+        theirs.close()
+        assert isinstance(step, Done)
+        assert world.asked() == dict.fromkeys(lost, 1)
+        assert world.verdicts() == {"arrived": len(lost)}
+
+
+@pytest.mark.parametrize("who", ["ours", "provider", "both of ours"])
+@pytest.mark.parametrize("seconds", [-240, 240])
+@pytest.mark.parametrize(("silent_for", "stopped"), [(10, False), (135, True)])
+def test_a_clock_that_is_set_between_two_webhooks(
+    ledger: Ledger, who: str, seconds: int, silent_for: int, stopped: bool
+) -> None:
+    """The scan measures it at once, the receiver with its next webhook only: alive or dead as before."""
+    world = World(ledger, 0, 0, 0)
+    world.beat(ago(hours=1), ago(hours=1))
+    decide(ledger, ACCOUNT, SETTINGS, world.ours())
+    world.skews = {"ours": (seconds, 0, 0), "provider": (0, seconds, 0), "both of ours": (seconds, 0, seconds)}[who]
+    ours, provider, _ = world.skews
+    watch_clock(ledger, ACCOUNT, timedelta(seconds=provider - ours), world.ours())
+    world.beat(ago(seconds=silent_for))
+    assert ("silent" in (world.stop() or "")) == stopped

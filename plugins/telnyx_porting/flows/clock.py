@@ -12,25 +12,30 @@ judged or sent.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.types import EPOCH, LATEST, microseconds
 from telnyx_porting.webhooks import TOLERANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import ColumnElement, Connection
 
+    from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
 
 SKEW = timedelta(seconds=60)  # worth telling
 LARGEST_SKEW = TOLERANCE
 OURS, RECEIVERS = "this machine's", "the receiver's"
 GOOD_TO = timedelta(seconds=2)  # an HTTP date has whole seconds
+_MILLISECOND = timedelta(milliseconds=1)
+_OURS_THEN, _THEIRS_THEN = "ours", "theirs"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Clocks:
 
     provider: timedelta = timedelta(0)
     receiver: timedelta = timedelta(0)
+    receiver_then: timedelta | None = None  # as its last webhook showed, by what was known of the provider's then
 
     def from_provider(self, at: datetime) -> datetime:
         """Move a time of Telnyx's to our clock; one outside of the ledger's years becomes the first or the last."""
@@ -76,12 +82,73 @@ def clocks_of(events: Mapping[Any, Any] | None, receiver: Mapping[Any, Any] | No
     A difference beyond `LARGEST_SKEW` moves nothing: it may be a replay's, and whoever asks has :func:`clock_trouble`.
     """
     ours, theirs = kept_offset(events) or timedelta(0), kept_offset(receiver)
-    return Clocks(ours) if theirs is None or clock_trouble(theirs) else Clocks(ours, ours - theirs)
+    if receiver is None or theirs is None or clock_trouble(theirs):
+        return Clocks(ours)
+    then = receiver["known"][_OURS_THEN] * _MILLISECOND - theirs if receiver["known"] else None
+    return Clocks(ours, ours - theirs, then)
 
 
-def last_beat(receiver: Mapping[Any, Any] | None, clocks: Clocks) -> datetime | None:
-    """Return when the receiver's heart beat last, on our clock; None: never."""
-    return clocks.from_receiver(receiver["heartbeat"]) if receiver and receiver["heartbeat"] else None
+def keep_receiver(ledger: Ledger, connection: Connection, account: str) -> None:
+    """Keep how far we were from Telnyx's clock when the receiver was last measured against it.
+
+    The two are measured at different times: where Telnyx's clock, or the host of both of us, is set in between, only
+    what was known together tells how far we are from each other.
+    """
+    events, receiver = get_feed(connection, account, "events"), get_feed(connection, account, "receiver")
+    if events is None or receiver is None or (theirs := receiver["clock_offset"]) is None:
+        return
+    known = receiver["known"]
+    if known is None or abs(known[_THEIRS_THEN] - theirs) * _MILLISECOND > GOOD_TO:
+        now = {_OURS_THEN: events["clock_offset"] or 0, _THEIRS_THEN: theirs}
+        touch_feed(ledger, connection, account, "receiver", known=now)
+
+
+def last_beat(receiver: Mapping[Any, Any] | None, clocks: Clocks, now: datetime) -> datetime | None:
+    """Return when the receiver's heart beat last, on our clock; None: never.
+
+    Where a clock was set since the receiver was measured, two differences are possible: what would be in the future is
+    not true, else the later time is.
+    """
+    if receiver is None or receiver["heartbeat"] is None:
+        return None
+    beats = [clocks.from_receiver(receiver["heartbeat"])]
+    if clocks.receiver_then is not None:
+        beats.append(receiver["heartbeat"] - clocks.receiver_then)
+    past = [beat for beat in beats if beat <= now + 2 * GOOD_TO]
+    return max(past) if past else min(beats)
+
+
+@dataclass(frozen=True)
+class CommonClock:
+    """The clock that the ledger's times are of, on whichever machine: several may take turns on one plan.
+
+    :param own: this machine's clock.
+    :param ahead: how far the common one is ahead of it.
+    """
+
+    own: Callable[[], datetime]
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.own() + self.ahead
+
+    def to_own(self, at: datetime) -> datetime:
+        """Move a time to this machine's clock."""
+        return at - self.ahead
+
+
+def common_clock(ledger: Ledger, account: str, client: TelnyxClient, own: Callable[[], datetime]) -> CommonClock:
+    """Return the common clock, by the time that Telnyx tells this machine and told whoever read it last."""
+    if client.clock_offset is None:
+        with suppress(TelnyxError):  # who does not answer now is asked again before the first send
+            client.count_porting_events(created_at_gte=own())
+    with ledger.read() as connection:
+        kept = kept_offset(get_feed(connection, account, "events"))
+    mine = client.clock_offset
+    if mine is None or kept is None or abs(mine - kept) <= GOOD_TO or clock_trouble(mine):
+        return CommonClock(own)
+    return CommonClock(own, mine - kept)
 
 
 def clock_offset(connection: Connection, account: str) -> timedelta:
@@ -122,7 +189,7 @@ def receiver_differs(receiver: Mapping[Any, Any] | None, clocks: Clocks, now: da
     """
     if (measured := clock_differs(kept_offset(receiver), RECEIVERS)) is not None:
         return measured
-    beat = last_beat(receiver, clocks)
+    beat = last_beat(receiver, clocks, now)
     if beat is None or (ahead := beat - now) <= SKEW:
         return None
     return f"the receiver's clock is {ahead.total_seconds():.0f} s ahead of {OURS}: set them (NTP)"

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from telnyx_porting.flows import proofs
-from telnyx_porting.flows.clock import Clocks, read_clocks
+from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.destinations import below, budget, ends_with
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.record import Record, find_record, keep_record
@@ -102,6 +102,7 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
     evidence probably does not cover port-ins: nothing becomes missed, and `held_back` says so.
     """
     with ledger.write() as connection:
+        keep_receiver(ledger, connection, account)
         record = find_record(connection, account, settings, now)
         keep_record(ledger, connection, account, record, now)
         feed = get_feed(connection, account, "events")

@@ -127,7 +127,7 @@ def _consumer(look: Look) -> Iterator[Seen]:
 def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
     """Yield a receiver that is the consumer of record and has no heartbeat."""
     feed = get_feed(look.connection, look.account, "receiver")
-    beat = last_beat(feed, read_clocks(look.connection, look.account))
+    beat = last_beat(feed, read_clocks(look.connection, look.account), look.now)
     if record is None or record.source != "receiver" or beat is None or clock_trouble(kept_offset(feed)):
         return
     if look.now - beat >= NOT_ALIVE:

@@ -200,7 +200,7 @@ def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]
     if feed is None or feed["heartbeat"] is None:
         return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
     lines = []
-    beat = last_beat(feed, read_clocks(connection, account))
+    beat = last_beat(feed, read_clocks(connection, account), now)
     if beat is not None and now - beat >= NOT_ALIVE:
         lines.append(Line(False, "receiver", f"it has not been alive since {beat:%Y-%m-%d %H:%M} UTC: start it"))
     else:

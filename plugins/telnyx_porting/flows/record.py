@@ -186,7 +186,7 @@ def _outages(feed: RowMapping, clocks: Clocks, now: datetime) -> tuple[tuple[dat
         (clocks.from_provider(since), clocks.from_provider(until)) for since, until in outages.read(feed["outages"])
     ]
     found = [(since - AROUND, until + AROUND) for since, until in ended]
-    beat = last_beat(feed, clocks)
+    beat = last_beat(feed, clocks, now)
     if beat is not None and now - beat > SILENT:
         found.append((beat - AROUND, now))
     return tuple(found)

@@ -24,7 +24,7 @@ from sqlalchemy import RowMapping, case, func, select
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows import evidence
-from telnyx_porting.flows.clock import clock_offset, keep_offset
+from telnyx_porting.flows.clock import CommonClock, clock_offset, common_clock
 from telnyx_porting.flows.credit import wants_records
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.plan import POLICY, close_plan
@@ -116,8 +116,6 @@ def advance(
     plan = _plan(ledger, account, plan_id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
-    if client.clock_offset is not None:  # several machines may take turns, each with a clock of its own
-        keep_offset(ledger, account, client.clock_offset)
     if _pulls(ledger, account, settings, clock()):
         evidence.read_deliveries(ledger, account, client, settings, clock())
     elif _explains(ledger, account):
@@ -125,6 +123,21 @@ def advance(
             evidence.read_deliveries(ledger, account, client, settings, clock())
     if pull is not None:
         pull(clock())
+    common = common_clock(ledger, account, client, clock)
+    step = _advance(ledger, account, client, settings, plan, common, go_on)
+    return Wait(common.to_own(step.until), step.why) if isinstance(step, Wait) else step
+
+
+def _advance(
+    ledger: Ledger,
+    account: str,
+    client: AccountClient,
+    settings: Settings,
+    plan: RowMapping,
+    clock: CommonClock,
+    go_on: Callable[[], bool],
+) -> Wait | Done | Halted:
+    plan_id = plan["id"]
     settle(ledger, account, settings, clock())
     if plan["closed_at"] is not None:  # a send that was under way may have come back unsent since
         with ledger.write() as connection:
@@ -169,7 +182,7 @@ def _go(
     client: AccountClient,
     settings: Settings,
     plan: RowMapping,
-    clock: Clock,
+    clock: CommonClock,
     go_on: Callable[[], bool],
 ) -> Wait | None:
     """Send what may be sent; halts the plan when it must not go on."""
@@ -233,7 +246,7 @@ def _send(
     client: AccountClient,
     settings: Settings,
     plan_id: str,
-    clock: Clock,
+    clock: CommonClock,
     go_on: Callable[[], bool],
 ) -> Wait | None:
     with ledger.read() as connection:

@@ -80,7 +80,7 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
         return Stop(record.refused)
     if record.source == "receiver":
         feed = get_feed(connection, account, "receiver")
-        beat = last_beat(feed, clocks)
+        beat = last_beat(feed, clocks, now)
         if beat is None or beat < now - HEARTBEAT_FRESH:
             since = beat.isoformat(timespec="seconds") if beat else "its start"
             return Stop(f"the receiver has been silent since {since}", passing=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
     from telnyx_porting.client.sync import SyncSlot
+    from telnyx_porting.flows.clock import CommonClock
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
@@ -43,7 +44,7 @@ class Sender:
     """Claims and sends single events, each with an outcome that is written before the next."""
 
     def __init__(
-        self, ledger: Ledger, client: AccountClient, settings: Settings, offset: timedelta, clock: Clock
+        self, ledger: Ledger, client: AccountClient, settings: Settings, offset: timedelta, clock: CommonClock
     ) -> None:
         self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
         self._clock = clock
@@ -90,7 +91,8 @@ class Sender:
             with suppress(NotFoundError, ContractError):
                 self._client.get_porting_event(row["event_id"])
             self._told = True
-            self._offset = self._client.clock_offset or self._offset
+            if (offset := self._client.clock_offset) is not None:
+                self._offset = offset - self._clock.ahead
         return clock_trouble(self._client.clock_offset)
 
     def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | str:
@@ -106,7 +108,7 @@ class Sender:
                 slot.release()
                 raise
             if claimed is True:
-                return slot, now + SEND_BY
+                return slot, self._clock.to_own(now) + SEND_BY
             slot.release()
             if isinstance(claimed, timedelta):
                 time.sleep(claimed.total_seconds())

@@ -61,7 +61,9 @@ def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
         if feed["lateness"]:
             lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
     else:
-        until = last_beat(feed, clocks) if feed["source"] == "receiver" else feed["covered_until"] or feed["heartbeat"]
+        until = (
+            last_beat(feed, clocks, now) if feed["source"] == "receiver" else feed["covered_until"] or feed["heartbeat"]
+        )
         lines = [f"  {feed['source']}: evidence up to {_age(until, now)}"]
     if feed["error"]:
         lines.append(f"    last problem: {feed['error']}")
