@@ -15,7 +15,7 @@ from include.demo.check import Comparison, compare, row_counts
 from include.demo.logs import phase, say
 from include.demo.processes import DemoError
 from telnyx_porting import settings
-from telnyx_porting.flows.record import COMMIT_LAG
+from telnyx_porting.flows.deliveries.consumer import COMMIT_LAG
 from telnyx_porting.ledger.engine import Ledger
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import os
 import sys
 
 from include.sandbox.scenarios import SCENARIOS
-from include.sandbox.server import Options, Sandbox, bind, server
+from include.sandbox.server import Sandbox, bind, server
+from include.sandbox.simulator import Options
 
 
 def main() -> int:

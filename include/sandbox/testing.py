@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from include.sandbox import jsons
-from include.sandbox.server import Options, Sandbox, bind, server
+from include.sandbox.server import Sandbox, bind, server
+from include.sandbox.simulator import Options
+from include.sandbox.world import jsons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

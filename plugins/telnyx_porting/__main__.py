@@ -14,10 +14,10 @@ from io import TextIOWrapper
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError, TelnyxPortingError
-from telnyx_porting.flows.audit import audit
-from telnyx_porting.flows.findings_hands import acknowledge, mute, take, unmute, write_note
-from telnyx_porting.flows.findings_list import listing, pick
-from telnyx_porting.flows.status import status
+from telnyx_porting.flows.desk.findings import listing, pick
+from telnyx_porting.flows.desk.status import status
+from telnyx_porting.flows.events.audit import audit
+from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
 from telnyx_porting.ledger.engine import LEDGER_URL, Ledger, normalise
 
 HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding

@@ -13,14 +13,14 @@ import pytest
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import pacer
 from telnyx_porting.ledger.engine import Ledger
-from tests.flows.rows import add_event, add_feed
+from tests.support.rows import add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.airflow.runs import Scene
-    from tests.airflow.stores import Comms
+    from tests.support.runs import Scene
+    from tests.support.stores import Comms
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def comms(monkeypatch: pytest.MonkeyPatch) -> Comms:
     """The wire between a task or trigger and Airflow."""
     from airflow.sdk.execution_time import task_runner
 
-    from tests.airflow.stores import Comms
+    from tests.support.stores import Comms
 
     wire = Comms()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", wire, raising=False)
@@ -84,7 +84,7 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
     """What a run of any DAG finds: see the class."""
-    from tests.airflow.runs import Scene
+    from tests.support.runs import Scene
 
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     knobs = {

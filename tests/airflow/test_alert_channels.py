@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.flows.channels import Channel, ChannelError, Message
-from tests.airflow.mailbox import mailbox
+from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
+from tests.support.mailbox import mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -138,7 +138,7 @@ def test_what_is_known_is_told_although_the_orders_cannot_be_read(connected: Run
 def test_refused_channel_is_a_sentence_without_its_url(
     connected: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from telnyx_porting.flows.channels import Channel, ChannelError, Message
+    from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
     from telnyx_porting.notifications.deliver import deliver
 
     refusing = {"conn_type": "http", "host": connected.sink_url(503) + "?token=secret"}

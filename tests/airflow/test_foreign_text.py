@@ -23,7 +23,7 @@ from telnyx_porting.operators.porting import (
     TelnyxRepublishPortingEventsOperator,
 )
 from telnyx_porting.sensors.porting import TelnyxPortingEventSensor, TelnyxPortingOrderStatusSensor
-from tests.flows.watched import Watched
+from tests.support.watched import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable

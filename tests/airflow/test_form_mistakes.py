@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.plan import Destinations, make_plan
+from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import feeds, findings, plans
 from telnyx_porting.operators.forms import refuse_what_would_be_ignored, republish_form
 from telnyx_porting.settings import Settings
-from tests.airflow.runs import FILES, read, run, tries
-from tests.flows.rows import ACCOUNT
+from tests.support.rows import ACCOUNT
+from tests.support.runs import FILES, read, run, tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from include.sandbox.testing import RunningSandbox
-    from tests.airflow.runs import Scene
+    from tests.support.runs import Scene
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
 STRANGER = "5796a670-482c-490e-8d97-82bfcdc83011"

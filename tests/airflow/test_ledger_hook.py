@@ -13,7 +13,7 @@ import pytest
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.ledger.engine import normalise
-from tests.airflow.stores import BrokenSecrets
+from tests.support.stores import BrokenSecrets
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -86,7 +86,7 @@ def both_ways(hook: TelnyxLedgerHook) -> list[str]:
 
 
 @pytest.mark.parametrize("executor", ["LocalExecutor", "SequentialExecutor", "CeleryExecutor", "KubernetesExecutor"])
-@pytest.mark.parametrize("secrets", ["", "tests.airflow.stores.BrokenSecrets"], ids=["", "secrets that fail"])
+@pytest.mark.parametrize("secrets", ["", "tests.support.stores.BrokenSecrets"], ids=["", "secrets that fail"])
 def test_nothing_is_guessed_about_where_the_ledger_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, executor: str, secrets: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_a_setting_decides_before_any_connection_is_looked_up(monkeypatch: pytes
     """So nothing that Airflow finds, or fails to find, takes a task to another ledger."""
     said = f"sqlite:///{tmp_path / 'said.db'}"
     monkeypatch.setenv("TELNYX_PORTING_LEDGER_URL", said)
-    for secrets in ("", "tests.airflow.stores.BrokenSecrets"):
+    for secrets in ("", "tests.support.stores.BrokenSecrets"):
         monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", secrets)
         assert url(monkeypatch, "postgresql://me@db/porting") == said.replace("sqlite", "sqlite+pysqlite")
     told = both_ways(TelnyxLedgerHook("another"))

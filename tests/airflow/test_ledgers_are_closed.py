@@ -17,7 +17,7 @@ from telnyx_porting.notifications.failure import PortingAlertNotifier
 from telnyx_porting.operators import execution, porting
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
-from tests.flows.rows import ACCOUNT, add_event, add_feed
+from tests.support.rows import ACCOUNT, add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

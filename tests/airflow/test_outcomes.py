@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.plan import Destinations, make_plan
+from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import events, plans
 from telnyx_porting.settings import Settings
-from tests.airflow.runs import run, states, told
-from tests.flows.rows import ACCOUNT, add_event
+from tests.support.rows import ACCOUNT, add_event
+from tests.support.runs import run, states, told
 
 if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
-    from tests.airflow.runs import Scene
+    from tests.support.runs import Scene
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
 NAME = "porting_republish"

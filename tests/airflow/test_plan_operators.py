@@ -27,7 +27,7 @@ from telnyx_porting.operators.porting import (
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.settings import load
-from tests.flows.rows import ACCOUNT, add_event, add_feed
+from tests.support.rows import ACCOUNT, add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

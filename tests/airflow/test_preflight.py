@@ -13,7 +13,7 @@ import pytest
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.__main__ import main
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.findings import open_findings
+from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.operators.preflight import check
 from tests.airflow.test_alert_channels import ACCOUNT, connect, home

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from include.sandbox.testing import RunningSandbox
-    from tests.airflow.stores import Comms
+    from tests.support.stores import Comms
 
 NOBODY = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab2{:02x}"
 REPUBLISH = "/v2/porting/events/*/republish"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from tests.airflow.runs import FILES, read, run, states
+from tests.support.runs import FILES, read, run, states
 
 if TYPE_CHECKING:
-    from tests.airflow.runs import Scene
+    from tests.support.runs import Scene
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
 

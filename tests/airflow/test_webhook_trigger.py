@@ -13,12 +13,12 @@ import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
 
-from telnyx_porting.flows.findings_health import health
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.flows.wakeups import looked_at, to_look_at
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.findings.health import health
+from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.triggers import webhooks
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
-from tests.web.receivers import ACCOUNT, encode, webhook
+from tests.support.receivers import ACCOUNT, encode, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable

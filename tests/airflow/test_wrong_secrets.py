@@ -15,14 +15,14 @@ import pytest
 from telnyx_porting import errors
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.errors import FOR_GOOD, AuthenticationError, PermissionDeniedError, ProxyRefusedError, TelnyxError
-from telnyx_porting.flows.channels import Channel, ChannelError, Message
+from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.porting import TelnyxRepublishPortingEventsOperator, TelnyxRetryPolicy
 from telnyx_porting.triggers import webhooks
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
-from tests.unit.mirror import StillClock
-from tests.unit.samples import EVENT
+from tests.support.mirror import StillClock
+from tests.support.samples import EVENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

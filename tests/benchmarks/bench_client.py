@@ -25,7 +25,7 @@ import pytest
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.client.lanes import Lanes
 from telnyx_porting.client.wire import Wire
-from tests.benchmarks.events_server import START, STEP
+from tests.support.events_server import START, STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ PAGE = 250
 @contextmanager
 def server(events: int, latency_ms: float = 0, limit: int = 0) -> Iterator[str]:
     """Run the provider in a process of its own; yields its base URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.events_server", str(events), str(latency_ms), str(limit)]
+    command = [sys.executable, "-m", "tests.support.events_server", str(events), str(latency_ms), str(limit)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

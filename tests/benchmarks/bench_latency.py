@@ -29,8 +29,8 @@ from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries
 from tests.benchmarks.bench_client import Table
 from tests.conftest import BUILD, ROOT
-from tests.e2e.running import RunningAirflow, running_airflow
-from tests.web.receivers import ACCOUNT, PATH, receiver
+from tests.support.receivers import ACCOUNT, PATH, receiver
+from tests.support.running import RunningAirflow, running_airflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

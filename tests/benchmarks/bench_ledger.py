@@ -29,23 +29,23 @@ import psycopg
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from include.sandbox import render
-from include.sandbox.archive import Archive
-from include.sandbox.ids import Ids
-from include.sandbox.switches import Switches
+from include.sandbox.api import render
 from include.sandbox.testing import RunningSandbox, running_sandbox
+from include.sandbox.world.archive import Archive
+from include.sandbox.world.ids import Ids
+from include.sandbox.world.switches import Switches
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.flows.audit import audit
-from telnyx_porting.flows.backfill import backfill
+from telnyx_porting.flows.desk.maintenance import maintain
+from telnyx_porting.flows.events.audit import audit
+from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.events.store import CHUNK, _row, store
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.maintenance import maintain
-from telnyx_porting.flows.scan import scan
-from telnyx_porting.flows.store import CHUNK, _row, store
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, events
 from telnyx_porting.models import parse_event
 from telnyx_porting.settings import Settings
-from tests.ledgers import shared_server
+from tests.support.ledgers import shared_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

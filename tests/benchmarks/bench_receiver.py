@@ -32,13 +32,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import update
 
-from telnyx_porting.flows.maintenance import maintain
-from telnyx_porting.flows.store import store
+from telnyx_porting.flows.desk.maintenance import maintain
+from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import parse_event
 from telnyx_porting.settings import Settings
-from tests.web.receivers import ACCOUNT, PATH, Signer, encode, raw_request, receiver, webhook
+from tests.support.receivers import ACCOUNT, PATH, Signer, encode, raw_request, receiver, webhook
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.ledgers import ledger, postgres_server, postgres_url
+from tests.support.ledgers import ledger, postgres_server, postgres_url
 
 __all__ = ["ledger", "postgres_server", "postgres_url"]

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from telnyx_porting.client import TelnyxClient, paging
-from telnyx_porting.flows import store
-from telnyx_porting.flows.audit import audit, audit_tonight
-from telnyx_porting.flows.backfill import backfill
-from telnyx_porting.flows.maintenance import maintain
-from telnyx_porting.flows.orders import sync_orders
-from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.desk.maintenance import maintain
+from telnyx_porting.flows.events import store
+from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.settings import Settings
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.failpoints import VARIABLE
-from telnyx_porting.flows import republish
+from telnyx_porting.flows.republish import advance as republish
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.settings import Settings
 from tests.scenarios.clock import Shifted

@@ -16,8 +16,8 @@ from sqlalchemy import delete, insert, select, update
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.ledger.tables import events, feeds, metadata, orders
-from tests.flows.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
-from tests.ledgers import ledger, postgres_server, postgres_url
+from tests.support.ledgers import ledger, postgres_server, postgres_url
+from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

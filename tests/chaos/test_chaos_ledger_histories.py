@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import TelnyxError
-from telnyx_porting.flows.audit import audit
+from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.ledger.engine import Ledger
-from tests.flows.provider import ACCOUNT, HOUR, MINUTE, Provider
+from tests.support.provider import ACCOUNT, HOUR, MINUTE, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.flows.plan import approve, close_plan
-from tests.chaos.crew import Crew, crew, faults, lose, recover
+from telnyx_porting.flows.republish.plan import approve, close_plan
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
+from tests.support.crew import Crew, crew, faults, lose, recover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

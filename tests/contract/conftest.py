@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from tests.contract.receiver import Receiver
+from tests.support.webhook_receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

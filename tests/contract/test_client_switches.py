@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from include.sandbox.testing import RunningSandbox
-    from tests.contract.receiver import Receiver
+    from tests.support.webhook_receiver import Receiver
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MISSING = "00000000-0000-4000-8000-000000000000"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from include.sandbox.server import Options, Sandbox
+from include.sandbox.server import Sandbox
+from include.sandbox.simulator import Options
 from include.sandbox.testing import Refused, running_sandbox
 
 if TYPE_CHECKING:

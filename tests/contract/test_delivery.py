@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import httpx
 
     from include.sandbox.testing import RunningSandbox
-    from tests.contract.receiver import Receiver
+    from tests.support.webhook_receiver import Receiver
 
 
 def one_event(sandbox: RunningSandbox, *urls: str) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from include.sandbox.faults import KINDS
 from include.sandbox.testing import Refused
+from include.sandbox.world.faults import KINDS
 
 if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
-    from tests.contract.receiver import Receiver
+    from tests.support.webhook_receiver import Receiver
 
 REPUBLISH = "/v2/porting/events/*/republish"
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.catalog import MOVES
-from include.sandbox.stories import STEPS, STORIES
 from include.sandbox.testing import Refused
+from include.sandbox.world.catalog import MOVES
+from include.sandbox.world.stories import STEPS, STORIES
 
 if TYPE_CHECKING:
     import httpx

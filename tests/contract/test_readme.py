@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from include.sandbox import control, control_inbox, control_world
-from include.sandbox.faults import KINDS
+from include.sandbox.control import inbox as control_inbox
+from include.sandbox.control import routes as control
+from include.sandbox.control import world as control_world
 from include.sandbox.scenarios import SCENARIOS
-from include.sandbox.switches import CHOICES, NUMBERS
+from include.sandbox.world.faults import KINDS
+from include.sandbox.world.switches import CHOICES, NUMBERS
 
 TEXT = (Path(__file__).resolve().parents[2] / "include" / "sandbox" / "README.md").read_text()
 

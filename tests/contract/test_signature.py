@@ -12,11 +12,11 @@ import telnyx
 import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from include.sandbox import webhooks
+from include.sandbox.mail import webhooks
 
 if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
-    from tests.contract.receiver import Receiver
+    from tests.support.webhook_receiver import Receiver
 
 PUBLIC_KEY = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
 TIMESTAMP = 1700000000

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.switches import CHOICES, NUMBERS
-from tests.contract import looks
+from include.sandbox.world.switches import CHOICES, NUMBERS
+from tests.support import looks
 
 if TYPE_CHECKING:
     import httpx
 
     from include.sandbox.testing import RunningSandbox
-    from tests.contract.receiver import Receiver
+    from tests.support.webhook_receiver import Receiver
 
 #: switch -> (how to look, what is seen in each position)
 TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {

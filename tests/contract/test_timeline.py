@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.sandbox import catalog
-from include.sandbox.archive import Archive
-from include.sandbox.ids import Ids
-from include.sandbox.model import Event
-from include.sandbox.timeline import Selection, Timeline
-from include.sandbox.times import DAY
+from include.sandbox.world import catalog
+from include.sandbox.world.archive import Archive
+from include.sandbox.world.ids import Ids
+from include.sandbox.world.model import Event
+from include.sandbox.world.timeline import Selection, Timeline
+from include.sandbox.world.times import DAY
 
 if TYPE_CHECKING:
     import httpx

@@ -13,8 +13,8 @@ from include.demo.airflow import ROOT
 from include.sandbox.testing import running_sandbox
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import plans
-from tests.e2e.running import RunningAirflow, running_airflow
 from tests.scenarios.loop import Loop
+from tests.support.running import RunningAirflow, running_airflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

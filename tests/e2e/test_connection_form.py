@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from include.sandbox.testing import running_sandbox
 from tests.conftest import BUILD
-from tests.e2e.running import PASSWORD, RunningAirflow, running_airflow
+from tests.support.running import PASSWORD, RunningAirflow, running_airflow
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 
 from include.sandbox.testing import running_sandbox
 from tests.conftest import ROOT
-from tests.e2e.running import RunningAirflow, running_airflow
+from tests.support.running import RunningAirflow, running_airflow
 
 if TYPE_CHECKING:
     from pathlib import Path

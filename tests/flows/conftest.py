@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from tests.flows.provider import Provider
-from tests.ledgers import ledger, postgres_server, postgres_url
+from tests.support.ledgers import ledger, postgres_server, postgres_url
+from tests.support.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

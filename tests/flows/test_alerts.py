@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telnyx_porting.flows.alerts import LEASE, send_due
-from telnyx_porting.flows.findings_health import health
-from tests.flows.watched import ACCOUNT, START, Watched, order_id, quick
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import LEASE, send_due
+from telnyx_porting.flows.findings.health import health
+from tests.support.watched import ACCOUNT, START, Watched, order_id, quick
 
 if TYPE_CHECKING:
-    from telnyx_porting.flows.channels import Channel, Message
+    from telnyx_porting.flows.alerts.channels import Channel, Message
     from telnyx_porting.ledger.engine import Ledger
 
 
@@ -71,11 +72,11 @@ def test_nothing_is_told_before_the_first_scan_is_done_except_that_the_watch_is_
     watched.feed(covered_until=None)
     watched.status(1, "exception")
     health(ledger, ACCOUNT, "key_refused", "Telnyx refuses the key", "critical", now=watched.now)
-    from telnyx_porting.flows.findings import reconcile
-    from telnyx_porting.flows.orders import project_events
+    from telnyx_porting.flows.findings.reconcile import reconcile
+    from telnyx_porting.flows.orders.sync import project_events
 
     project_events(ledger, ACCOUNT, watched.now)
-    reconcile(ledger, ACCOUNT, watched.settings, watched.now)
+    reconcile(ledger, ACCOUNT, watched.settings, watched.now, enqueue)
     send_due(ledger, ACCOUNT, watched.settings, watched.now, watched.send)
     assert watched.told() == [("firing", "health:key_refused", 1)]
 

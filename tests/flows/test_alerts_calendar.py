@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.flows.calendar_hours import Calendar, calendar_of
 from telnyx_porting.settings import load
+from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 VIENNA = Calendar("Europe/Vienna", frozenset(range(5)), time(9), time(17), ("AT",))
 ALWAYS = Calendar("UTC", frozenset(range(7)), time(0), time(0), ())

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from telnyx_porting.ledger.tables import events
 from tests.flows.test_alerts_pace import MONDAY, desk, hours, key, met
-from tests.flows.watched import Watched, order_id
+from tests.support.watched import Watched, order_id
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

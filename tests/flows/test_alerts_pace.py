@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.findings_hands import acknowledge, mute
-from telnyx_porting.flows.findings_health import clear, health
-from tests.flows.watched import Watched, order_id, quick
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.triage import acknowledge, mute
+from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.alerts_outgoing import LEASE
-from telnyx_porting.flows.channels import ChannelError
-from tests.flows.watched import Watched, order_id, quick
+from telnyx_porting.flows.alerts.channels import ChannelError
+from telnyx_porting.flows.alerts.dispatch import LEASE
+from telnyx_porting.flows.alerts.send import send_due
+from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
-    from telnyx_porting.flows.channels import Channel, Message
+    from telnyx_porting.flows.alerts.channels import Channel, Message
     from telnyx_porting.ledger.engine import Ledger
 
 

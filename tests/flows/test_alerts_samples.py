@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from telnyx_porting.flows.channels import Channel, Message
-from telnyx_porting.flows.channels_bodies import body, mail
-from telnyx_porting.flows.findings_hands import take, write_note
-from telnyx_porting.flows.findings_health import health
+from telnyx_porting.flows.alerts.bodies import body, mail
+from telnyx_porting.flows.alerts.channels import Channel, Message
+from telnyx_porting.flows.findings.health import health
+from telnyx_porting.flows.findings.triage import take, write_note
 from telnyx_porting.ledger.tables import events
 from tests.conftest import ROOT
 from tests.flows.test_alerts_text import MONDAY, exception, met
-from tests.flows.watched import Watched, order_id, quick, write_time
+from tests.support.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
     from pathlib import Path

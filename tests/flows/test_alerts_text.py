@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.channels import Channel, Message
-from telnyx_porting.flows.channels_bodies import body, mail
+from telnyx_porting.flows.alerts.bodies import body, mail
+from telnyx_porting.flows.alerts.channels import Channel, Message
+from telnyx_porting.flows.alerts.hints import HINTS, hint_for
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.hints import HINTS, hint_for
-from tests.flows.watched import Watched, order_id, quick, write_time
+from tests.support.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
     from pathlib import Path

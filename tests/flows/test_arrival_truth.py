@@ -20,14 +20,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.deliveries.settle import charge, settle
+from telnyx_porting.flows.events.store import store_events
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.flows.store import store_events
-from telnyx_porting.flows.verdicts import charge, settle
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.models import MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED, parse_event
 from telnyx_porting.settings import Settings
-from tests.flows.rows import NOW, OLD
+from tests.support.rows import NOW, OLD
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

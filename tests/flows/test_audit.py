@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from telnyx_porting.flows.audit import AuditResult, audit, audit_tonight
-from telnyx_porting.flows.status import status
+from telnyx_porting.flows.desk.status import status
+from telnyx_porting.flows.events.audit import AuditResult, audit, audit_tonight
 from telnyx_porting.ledger.tables import events, windows
-from tests.flows.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
+from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 
 
 def run(provider: Provider, **given: Any) -> AuditResult:

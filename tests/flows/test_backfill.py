@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from telnyx_porting.errors import FormError, LedgerError, TelnyxError
-from telnyx_porting.flows.backfill import BackfillResult, backfill
-from telnyx_porting.flows.status import status
+from telnyx_porting.flows.desk.status import status
+from telnyx_porting.flows.events.backfill import BackfillResult, backfill
 from telnyx_porting.ledger.tables import windows
-from tests.flows.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
+from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 
 
 def fill(provider: Provider, since: timedelta, until: timedelta = timedelta(0)) -> BackfillResult:

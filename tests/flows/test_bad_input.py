@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import AuthenticationError, ConnectError, LedgerError, NotSentError, PlanError, SettingsError
-from telnyx_porting.flows.plan import Destinations, make_plan, select_ids
-from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.republish.plan import Destinations, make_plan, select_ids
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.settings import load
-from tests.flows.rows import ACCOUNT, NOW, add_event, add_feed
+from tests.support.rows import ACCOUNT, NOW, add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

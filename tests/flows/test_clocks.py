@@ -13,29 +13,29 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.flows import wakeups
 from telnyx_porting.flows.clock import Clocks, read_clocks
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.evidence_table import read_table
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.receipts import read_receipt, reading_ages, store_receipts
+from telnyx_porting.flows.deliveries.table import read_table
+from telnyx_porting.flows.desk.preflight import _receiver
+from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings_health import watch_clock
-from telnyx_porting.flows.findings_see import see
-from telnyx_porting.flows.findings_seen import Look
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.plan import approve
-from telnyx_porting.flows.preflight import _receiver
-from telnyx_porting.flows.receipts import read_receipt, reading_ages, store_receipts
-from telnyx_porting.flows.republish import Done, Wait, advance
-from telnyx_porting.flows.republish_gate import unsafe
-from telnyx_porting.flows.status import status
+from telnyx_porting.flows.findings.finding import Look
+from telnyx_porting.flows.findings.health import watch_clock
+from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.orders import wakeups
+from telnyx_porting.flows.republish.advance import Done, Wait, advance
+from telnyx_porting.flows.republish.gates import unsafe
+from telnyx_porting.flows.republish.plan import approve
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 from tests.flows.test_evidence import body
 from tests.scenarios.clock import Shifted
 from tests.scenarios.loop import MINUTE, loop
 from tests.scenarios.outages import down
 from tests.scenarios.story import got
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.delivery import decide
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.consumer import AROUND, find_record
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.receipts import store_receipts
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.receipts import store_receipts
-from telnyx_porting.flows.record import AROUND, find_record
 from telnyx_porting.settings import load
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

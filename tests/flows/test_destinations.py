@@ -11,17 +11,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.destinations import below, ends_with, is_below
-from telnyx_porting.flows.findings_see import see
-from telnyx_porting.flows.findings_seen import Look
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.plan_words import _decides
-from telnyx_porting.flows.record import find_record
-from telnyx_porting.flows.republish_claim import _unread_evidence
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.consumer import find_record
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.findings.finding import Look
+from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.republish.claim import _unread_evidence
+from telnyx_porting.flows.republish.summary import _decides
+from telnyx_porting.flows.subscriptions import below, ends_with, is_below
 from telnyx_porting.ledger.tables import orders
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

@@ -11,20 +11,20 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import NotFoundError, SettingsError, TelnyxError
-from telnyx_porting.flows import evidence_again
 from telnyx_porting.flows.clock import clock_offset, clock_trouble
-from telnyx_porting.flows.evidence import _Seen, read_deliveries
-from telnyx_porting.flows.evidence_again import AT_ONCE
-from telnyx_porting.flows.evidence_table import read_table
+from telnyx_porting.flows.deliveries import again as evidence_again
+from telnyx_porting.flows.deliveries.again import AT_ONCE
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.pull import _Seen, read_deliveries
+from telnyx_porting.flows.deliveries.settle import settle
+from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.republish import Done
-from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.flows.republish.advance import Done
 from telnyx_porting.ledger.tables import deliveries, republishes
 from telnyx_porting.models import parse_delivery
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 from tests.scenarios.loop import MINUTE, Loop, loop
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

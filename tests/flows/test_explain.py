@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Table, event, insert, text
 
-from telnyx_porting.flows import matching, scan, store
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.orders import project_events
-from telnyx_porting.flows.plan import Destinations, make_plan
-from telnyx_porting.flows.wakeups import to_look_at, waking
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.deliveries import matching
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.events import scan, store
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.flows.orders.sync import project_events
+from telnyx_porting.flows.orders.wakeups import to_look_at, waking
+from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
 from telnyx_porting.models import STATUS_CHANGED
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, add_event, add_feed
+from tests.support.rows import ACCOUNT, NOW, add_event, add_feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,7 +176,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "delivery rule": lambda ledger: decide(ledger, ACCOUNT, Settings(), NOW),
     "matching": lambda ledger: matching.match(ledger, ACCOUNT, Settings()),
     "orders": lambda ledger: project_events(ledger, ACCOUNT, NOW),
-    "findings": lambda ledger: reconcile(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW),
+    "findings": lambda ledger: reconcile(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW, enqueue),
     "alerts": lambda ledger: send_due(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW, lambda *_: None),
     "waking": waking_looks,
     "plan": lambda ledger: make_plan(ledger, ACCOUNT, Settings(), NOW, Destinations()),

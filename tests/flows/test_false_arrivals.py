@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, settle
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, settle
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

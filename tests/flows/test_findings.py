@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from telnyx_porting.flows.findings import open_findings
-from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.ledger.tables import findings
-from tests.flows.watched import ACCOUNT, START, Watched, order_id, quick, write_time
+from tests.support.watched import ACCOUNT, START, Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

@@ -9,11 +9,11 @@ import pytest
 
 from telnyx_porting.__main__ import LEDGER_URL, main
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.flows.findings import open_findings
-from telnyx_porting.flows.findings_hands import acknowledge, mute, take, write_note
-from telnyx_porting.flows.findings_list import pick
+from telnyx_porting.flows.desk.findings import pick
+from telnyx_porting.flows.findings.reconcile import open_findings
+from telnyx_porting.flows.findings.triage import acknowledge, mute, take, write_note
 from tests.flows.test_findings_kinds import MONDAY, desk, found
-from tests.flows.watched import Watched, order_id
+from tests.support.watched import Watched, order_id
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telnyx_porting.flows.alerts import send_due
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.deliveries.receipts import store_receipts
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.findings import open_findings
-from telnyx_porting.flows.findings_hands import acknowledge
-from telnyx_porting.flows.findings_health import clear, health, watch_clock
-from telnyx_porting.flows.receipts import store_receipts
+from telnyx_porting.flows.findings.health import clear, health, watch_clock
+from telnyx_porting.flows.findings.reconcile import open_findings
+from telnyx_porting.flows.findings.triage import acknowledge
 from telnyx_porting.ledger.tables import deliveries, plans
 from tests.flows.test_findings_kinds import MONDAY, desk, found
-from tests.flows.watched import Watched, order_id, quick
+from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -35,9 +36,9 @@ def test_watch_says_when_nothing_was_read_for_half_an_hour(watched: Watched) -> 
         rows = open_findings(connection, watched.account, "health")
     assert [row["subject"] for row in rows] == []
     watched.feed(covered_until=watched.now - timedelta(hours=2))
-    from telnyx_porting.flows.findings import reconcile
+    from telnyx_porting.flows.findings.reconcile import reconcile
 
-    reconcile(watched.ledger, watched.account, watched.settings, watched.now)
+    reconcile(watched.ledger, watched.account, watched.settings, watched.now, enqueue)
     with watched.ledger.read() as connection:
         rows = open_findings(connection, watched.account, "health")
     assert [(row["subject"], row["severity"]) for row in rows] == [("nothing_sealed", "critical")]

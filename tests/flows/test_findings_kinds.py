@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.findings import open_findings
-from telnyx_porting.flows.findings_hands import acknowledge
+from telnyx_porting.flows.findings.reconcile import open_findings
+from telnyx_porting.flows.findings.triage import acknowledge
 from telnyx_porting.ledger.tables import deliveries
-from tests.flows.watched import Watched, order_id, quick, write_time
+from tests.support.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

@@ -15,26 +15,26 @@ from sqlalchemy import select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.flows.audit import audit, audit_tonight
-from telnyx_porting.flows.backfill import backfill
-from telnyx_porting.flows.destinations import read_destinations
-from telnyx_porting.flows.evidence import read_deliveries
+from telnyx_porting.flows.alerts.exception_types import keep_exception_types
+from telnyx_porting.flows.deliveries.pull import read_deliveries
+from telnyx_porting.flows.desk.preflight import preflight
+from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.hints_live import keep_exception_types
 from telnyx_porting.flows.identity import accept, verify
-from telnyx_porting.flows.orders import keep_readings, read_orders, sync_orders
-from telnyx_porting.flows.plan import approve
-from telnyx_porting.flows.preflight import preflight
-from telnyx_porting.flows.republish import Done, advance
-from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.orders.sync import keep_readings, read_orders, sync_orders
+from telnyx_porting.flows.republish.advance import Done, advance
+from telnyx_porting.flows.republish.plan import approve
+from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import feeds, metadata, windows
 from telnyx_porting.models import parse_order
 from telnyx_porting.settings import Settings
-from tests.chaos.crew import lose
 from tests.conftest import ROOT
-from tests.flows.door import Door, open_door
 from tests.scenarios.loop import ACCOUNT, Loop, loop
+from tests.support.crew import lose
+from tests.support.door import Door, open_door
 
 if TYPE_CHECKING:
     from pathlib import Path

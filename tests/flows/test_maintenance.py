@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select, update
 
-from telnyx_porting.flows.findings_health import health
-from telnyx_porting.flows.maintenance import maintain
-from telnyx_porting.flows.status import status
+from telnyx_porting.flows.desk.maintenance import maintain
+from telnyx_porting.flows.desk.status import status
+from telnyx_porting.flows.findings.health import health
 from telnyx_porting.ledger.tables import events, findings, windows
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, add_event
+from tests.support.rows import ACCOUNT, NOW, add_event
 
 if TYPE_CHECKING:
     from pathlib import Path

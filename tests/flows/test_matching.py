@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.rivals import Reading, assign
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.rivals import Reading, assign
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import load
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

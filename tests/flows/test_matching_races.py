@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, republishes
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

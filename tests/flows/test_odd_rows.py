@@ -18,30 +18,32 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from telnyx_porting.flows import findings_foc, findings_see
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.audit import audit
-from telnyx_porting.flows.backfill import backfill
-from telnyx_porting.flows.coverage import gaps
-from telnyx_porting.flows.evidence import read_deliveries
-from telnyx_porting.flows.evidence_table import read_table
-from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.findings_list import listing
-from telnyx_porting.flows.orders import sync_orders
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.flows.scan import scan
-from telnyx_porting.flows.unread import AGAIN
-from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.deliveries.pull import read_deliveries
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.deliveries.settle import settle
+from telnyx_porting.flows.deliveries.table import read_table
+from telnyx_porting.flows.desk.findings import listing
+from telnyx_porting.flows.events.audit import audit
+from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.coverage import gaps
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.events.unread import AGAIN
+from telnyx_porting.flows.findings import see as findings_see
+from telnyx_porting.flows.findings.kinds import foc as findings_foc
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.ledger.tables import deliveries, events, findings, orders, windows
 from telnyx_porting.ledger.types import EPOCH, LATEST, LONGEST_WORD, Instant, Word
 from telnyx_porting.models import parse_order, parse_time
 from telnyx_porting.settings import Settings
-from tests.flows.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
-from tests.flows.rows import NOW, OLD, add_event, add_feed, event_row
-from tests.flows.watched import Watched, order_id, quick
+from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
+from tests.support.rows import NOW, OLD, add_event, add_feed, event_row
+from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
-    from telnyx_porting.flows.channels import Channel, Message
+    from telnyx_porting.flows.alerts.channels import Channel, Message
     from telnyx_porting.ledger.engine import Ledger
 
 FAR, NEAR_FAR, FIRST = "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"
@@ -151,7 +153,7 @@ class Desk:
             scan(ledger, account, client, self.settings, now)
             sync_orders(ledger, account, client, self.settings, now, full=True)
         settle(ledger, account, self.settings, now)
-        reconcile(ledger, account, self.settings, now)
+        reconcile(ledger, account, self.settings, now, enqueue)
         send_due(ledger, account, self.settings, now, send)
 
     def told(self) -> list[tuple[str, str]]:
@@ -283,7 +285,7 @@ def test_in_the_list_of_delivery_records(provider: Provider, odd: list[Odd]) -> 
     for _ in range(2):
         with world.client() as client:
             result = read_deliveries(world.ledger, ACCOUNT, client, world.settings, now)
-        reconcile(world.ledger, ACCOUNT, world.settings, now)
+        reconcile(world.ledger, ACCOUNT, world.settings, now, enqueue)
     assert result.covered_until is not None, "the account would never be judged"
     assert result.proved
     with world.ledger.read() as connection:
@@ -327,7 +329,7 @@ def test_in_what_arrived(ledger: Ledger, source: str, body: Any) -> None:
         read_table(ledger, ACCOUNT, source, lambda since: rows, settings, NOW)
     for _ in range(2):
         settle(ledger, ACCOUNT, settings, NOW)
-        reconcile(ledger, ACCOUNT, settings, NOW)
+        reconcile(ledger, ACCOUNT, settings, NOW, enqueue)
     assert event_row(ledger, arrived).delivery == "arrived"
     assert event_row(ledger, lost).delivery == "missed"
     with ledger.read() as connection:
@@ -382,7 +384,7 @@ def test_in_a_table_of_yours(ledger: Ledger, odd: dict[str, Any]) -> None:
     for _ in range(2):
         result = read_table(ledger, ACCOUNT, source, lambda since: rows, settings, NOW)
         settle(ledger, ACCOUNT, settings, NOW)
-        reconcile(ledger, ACCOUNT, settings, NOW)
+        reconcile(ledger, ACCOUNT, settings, NOW, enqueue)
     assert (result.records, result.new_attempts) == (2, 0)
     assert result.covered_until == NOW - settings.settle
     assert event_row(ledger, event).delivery == "arrived"
@@ -499,7 +501,7 @@ def test_a_kind_that_fails_is_a_finding_and_stops_no_other(
 
 
 def test_words_that_fail_are_said_shortly_and_stop_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    from telnyx_porting.flows import alerts_text
+    from telnyx_porting.flows.alerts import text as alerts_text
 
     watched = Watched(ledger, quick(alert_channels=("desk:json", "second:json"), digest_at="06:00"))
     real = alerts_text._view

@@ -12,12 +12,12 @@ from sqlalchemy import select, text
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.flows.findings_seen import order_is_open
-from telnyx_porting.flows.orders import project_events, sync_orders
-from telnyx_porting.flows.orders_history import Change, Reading, standing
+from telnyx_porting.flows.findings.finding import order_is_open
+from telnyx_porting.flows.orders.history import Change, Reading, standing
+from telnyx_porting.flows.orders.sync import project_events, sync_orders
 from telnyx_porting.ledger.tables import alerts, events, orders
 from telnyx_porting.ledger.types import EPOCH, exactly, fixed
-from tests.flows.watched import START, Watched, order_id, quick
+from tests.support.watched import START, Watched, order_id, quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.errors import NothingToSendError, PlanError
-from telnyx_porting.flows.delivery import decide
-from telnyx_porting.flows.destinations import Destinations
-from telnyx_porting.flows.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
-from telnyx_porting.flows.plan_select import CONSENTS, select_ids
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.republish.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
+from telnyx_porting.flows.republish.selection import CONSENTS, select_ids
+from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

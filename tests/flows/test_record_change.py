@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.flows.delivery import decide
+from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.consumer import find_record
+from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings_see import see
-from telnyx_porting.flows.findings_seen import Look
-from telnyx_porting.flows.matching import match
-from telnyx_porting.flows.record import find_record
-from telnyx_porting.flows.republish import Done
+from telnyx_porting.flows.findings.finding import Look
+from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.republish.advance import Done
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 from tests.scenarios.ear import Ear
 from tests.scenarios.loop import MINUTE, Loop, loop
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

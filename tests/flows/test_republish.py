@@ -13,12 +13,12 @@ from sqlalchemy import select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.plan import POLICY, approve, close_plan
-from telnyx_porting.flows.report import report
-from telnyx_porting.flows.republish import Done, Halted, Wait, advance, progress
+from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, progress
+from telnyx_porting.flows.republish.plan import POLICY, approve, close_plan
+from telnyx_porting.flows.republish.report import report
 from telnyx_porting.ledger.tables import plans, republishes
-from tests.chaos.crew import lose
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
+from tests.support.crew import lose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

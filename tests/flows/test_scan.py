@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.client.pacer import SYSTEM_CLOCK
 from telnyx_porting.errors import LedgerError, TelnyxError
-from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.ledger.tables import events, feeds, windows
-from tests.flows.provider import ACCOUNT, CLOCK, DAY, HOUR, MINUTE, Provider
+from tests.support.provider import ACCOUNT, CLOCK, DAY, HOUR, MINUTE, Provider
 
 SECOND = timedelta(seconds=1)
 

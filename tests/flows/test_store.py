@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from telnyx_porting.flows import store as flow
-from telnyx_porting.flows.store import store
+from telnyx_porting.flows.events import store as flow
+from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import parse_event
 

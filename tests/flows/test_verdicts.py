@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telnyx_porting.flows.verdicts import ARRIVED_OTHERWISE, MAILS_ONLY, NO_FEED, UNCLEAR, settle
+from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, MAILS_ONLY, NO_FEED, UNCLEAR, settle
 from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.settings import Settings
-from tests.flows.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

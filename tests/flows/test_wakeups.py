@@ -12,19 +12,20 @@ from sqlalchemy import func, insert, select, text
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import TelnyxError
-from telnyx_porting.flows import wakeups
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.findings import open_findings, reconcile
-from telnyx_porting.flows.findings_health import watch_clock
-from telnyx_porting.flows.orders import sync_orders
-from telnyx_porting.flows.orders_history import Change, Standing, began
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
-from telnyx_porting.flows.store import store
-from telnyx_porting.flows.wakeups import WAKES_FOR, waking
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.events.store import store
+from telnyx_porting.flows.findings.health import watch_clock
+from telnyx_porting.flows.findings.reconcile import open_findings, reconcile
+from telnyx_porting.flows.orders import wakeups
+from telnyx_porting.flows.orders.history import Change, Standing, began
+from telnyx_porting.flows.orders.sync import sync_orders
+from telnyx_porting.flows.orders.wakeups import WAKES_FOR, waking
 from telnyx_porting.ledger.tables import deliveries, orders
 from tests.flows.test_orders import plan_of
-from tests.flows.watched import START, Watched, quick
-from tests.web.receivers import encode, webhook
+from tests.support.receivers import encode, webhook
+from tests.support.watched import START, Watched, quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ class Desk(Watched):
     def wake(self) -> int:
         """What a woken run does; gives how many orders were read."""
         read = sync_orders(self.ledger, self.account, self.client, self.settings, self.now).read
-        reconcile(self.ledger, self.account, self.settings, self.now)
+        reconcile(self.ledger, self.account, self.settings, self.now, enqueue)
         send_due(self.ledger, self.account, self.settings, self.now, self.send)
         return read
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from telnyx_porting.flows.alerts import LEASE
-from telnyx_porting.flows.backfill import backfill
+from telnyx_porting.flows.alerts.send import LEASE
+from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.ledger.engine import Ledger
 from tests.scenarios.desk import KNOBS, Desk
 from tests.scenarios.loop import ACCOUNT, Loop

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from telnyx_porting.flows.republish import LOOK_AGAIN
+from telnyx_porting.flows.republish.advance import LOOK_AGAIN
 from telnyx_porting.ledger.tables import events, republishes
 from telnyx_porting.settings import Settings
 

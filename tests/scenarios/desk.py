@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from telnyx_porting.failpoints import VARIABLE
-from telnyx_porting.flows.alerts import AlertsResult, send_due
-from telnyx_porting.flows.channels_bodies import body
-from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.orders import read_orders, sync_orders
+from telnyx_porting.flows.alerts.bodies import body
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import AlertsResult, send_due
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.flows.channels import Channel, Message
+    from telnyx_porting.flows.alerts.channels import Channel, Message
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
     from tests.scenarios.clock import Shifted
@@ -50,7 +51,7 @@ def tell(ledger: Ledger, client: TelnyxClient, settings: Settings, clock: Shifte
         read_orders(ledger, ACCOUNT, client, ids, clock.now())
 
     sync_orders(ledger, ACCOUNT, client, settings, clock.now())
-    reconcile(ledger, ACCOUNT, settings, clock.now())
+    reconcile(ledger, ACCOUNT, settings, clock.now(), enqueue)
     return send_due(ledger, ACCOUNT, settings, clock.now(), send, again)
 
 

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import SignatureError, StaleSignature
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
 from telnyx_porting.webhooks import verify_signature
 
 if TYPE_CHECKING:

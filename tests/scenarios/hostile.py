@@ -16,15 +16,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.findings_list import listing
-from telnyx_porting.flows.orders import read_orders, sync_orders
-from telnyx_porting.flows.report import report
-from tests.airflow.mailbox import mailbox
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.desk.findings import listing
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.flows.orders.sync import read_orders, sync_orders
+from telnyx_porting.flows.republish.report import report
 from tests.scenarios.desk import KNOBS
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop
 from tests.scenarios.story import Story
+from tests.support.mailbox import mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,7 +136,7 @@ def listing_and_plan(loop: Loop, text: str, deliver: Any) -> str:
         read_orders(loop.ledger, ACCOUNT, loop.client, ids, loop.clock.now())
 
     sync_orders(loop.ledger, ACCOUNT, loop.client, loop.settings, loop.clock.now())
-    reconcile(loop.ledger, ACCOUNT, loop.settings, loop.clock.now())
+    reconcile(loop.ledger, ACCOUNT, loop.settings, loop.clock.now(), enqueue)
     result = send_due(loop.ledger, ACCOUNT, loop.settings, loop.clock.now(), deliver, again)
     if result.failed:
         raise AssertionError(f"{result.failed} took nothing")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.flows.evidence import read_deliveries
-from telnyx_porting.flows.findings_health import watch_clock
-from telnyx_porting.flows.orders import sync_orders
-from telnyx_porting.flows.plan import Plan, approve, make_plan, needs_person, read_destinations
-from telnyx_porting.flows.republish import Done, Halted, Wait, advance
-from telnyx_porting.flows.republish_gate import unsafe
-from telnyx_porting.flows.scan import scan
-from telnyx_porting.flows.verdicts import VerdictsResult, settle
+from telnyx_porting.flows.deliveries.pull import read_deliveries
+from telnyx_porting.flows.deliveries.settle import VerdictsResult, settle
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.findings.health import watch_clock
+from telnyx_porting.flows.orders.sync import sync_orders
+from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance
+from telnyx_porting.flows.republish.gates import unsafe
+from telnyx_porting.flows.republish.plan import Plan, approve, make_plan, needs_person, read_destinations
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, findings, republishes
 from telnyx_porting.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from telnyx_porting.flows.republish import Halted
+from telnyx_porting.flows.republish.advance import Halted
 from tests.scenarios.loop import MINUTE, Loop
 from tests.scenarios.story import Story, got
 

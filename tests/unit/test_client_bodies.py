@@ -23,9 +23,9 @@ from telnyx_porting.errors import (
     StatusError,
     TransportError,
 )
-from tests.unit import samples
-from tests.unit.samples import EVENT
-from tests.unit.scripted import GOOD, Script, get, ok
+from tests.support import samples
+from tests.support.samples import EVENT
+from tests.support.scripted import GOOD, Script, get, ok
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,9 +19,9 @@ import httpx
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.errors import MalformedWebhook, TelnyxError
 from telnyx_porting.webhooks import parse_webhook
-from tests.unit import samples
-from tests.unit.mirror import START, StillClock
-from tests.unit.samples import EVENT, PAYLOADS
+from tests.support import samples
+from tests.support.mirror import START, StillClock
+from tests.support.samples import EVENT, PAYLOADS
 
 BODIES = int(os.environ.get("FUZZ_BODIES", "500"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261123"))

@@ -20,7 +20,7 @@ from telnyx_porting.client import paging as paging_module
 from telnyx_porting.client import proof as proof_module
 from telnyx_porting.errors import IncompleteListing, InvalidRequestError
 from telnyx_porting.models import PortingEvent, StatusChangedEvent
-from tests.unit.mirror import NOW, START, Mirror, StillClock, event
+from tests.support.mirror import NOW, START, Mirror, StillClock, event
 
 ALL_META = frozenset({"page_number", "page_size", "total_pages", "total_results"})
 

@@ -22,8 +22,8 @@ from telnyx_porting.errors import (
     StatusError,
     TelnyxError,
 )
-from tests.unit.samples import EVENT
-from tests.unit.scripted import Script, Step, fail, get, ok, republish
+from tests.support.samples import EVENT
+from tests.support.scripted import Script, Step, fail, get, ok, republish
 
 # -- GET ----------------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from telnyx_porting.errors import (
     StatusError,
     TelnyxError,
 )
-from tests.unit.mirror import StillClock
-from tests.unit.samples import EVENT
-from tests.unit.scripted import KEY, Script, Step, fail, get, ok, republish
+from tests.support.mirror import StillClock
+from tests.support.samples import EVENT
+from tests.support.scripted import KEY, Script, Step, fail, get, ok, republish
 
 
 @pytest.mark.parametrize("trouble", [fail(401), fail(500), httpx.ReadError("x"), httpx.Response(200, content=b"{")])

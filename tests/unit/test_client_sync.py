@@ -18,9 +18,9 @@ import pytest
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.client import paging as paging_module
 from telnyx_porting.errors import ConnectError, NotFoundError, SettingsError
-from tests.unit import samples
-from tests.unit.mirror import START, event
-from tests.unit.samples import EVENT
+from tests.support import samples
+from tests.support.mirror import START, event
+from tests.support.samples import EVENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

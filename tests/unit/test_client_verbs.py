@@ -13,9 +13,9 @@ from telnyx_porting import client as client_package
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.errors import EnvelopeError, SettingsError
 from telnyx_porting.models import Subscription
-from tests.unit import samples
-from tests.unit.mirror import NOW, StillClock
-from tests.unit.samples import EVENT, ORDER, USER
+from tests.support import samples
+from tests.support.mirror import NOW, StillClock
+from tests.support.samples import EVENT, ORDER, USER
 
 MOMENT = datetime(2026, 9, 16, 13, 5, 44, 120551, tzinfo=UTC)
 

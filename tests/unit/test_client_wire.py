@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.client.wire import PART, Wire
 from telnyx_porting.errors import ConnectError, RequestTimeout, TelnyxError, TransportError
-from tests.unit.mirror import StillClock
-from tests.unit.samples import EVENT
-from tests.unit.scripted import KEY
+from tests.support.mirror import StillClock
+from tests.support.samples import EVENT
+from tests.support.scripted import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,8 +27,8 @@ from telnyx_porting.models import (
     parse_webhook_object,
     same_instant,
 )
-from tests.unit import samples
-from tests.unit.samples import EVENT, ORDER, OTHER_ORDER, PAYLOADS, URL
+from tests.support import samples
+from tests.support.samples import EVENT, ORDER, OTHER_ORDER, PAYLOADS, URL
 
 SECOND = datetime(2026, 9, 16, 13, 5, 44, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
 from telnyx_porting.webhooks import parse_webhook, verify_signature
-from tests.unit import samples
-from tests.unit.samples import ORDER, URL
+from tests.support import samples
+from tests.support.samples import ORDER, URL
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = PRIVATE.public_key().public_bytes_raw()

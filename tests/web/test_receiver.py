@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from telnyx_porting.models import parse_time
-from tests.ledgers import postgres_server  # noqa: F401  (a fixture)
-from tests.web.receivers import (
+from tests.support.ledgers import postgres_server  # noqa: F401  (a fixture)
+from tests.support.receivers import (
     ACCOUNT,
     PATH,
     Running,

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from telnyx_porting.errors import MalformedWebhook
-from telnyx_porting.flows.receipts import read_receipt, store_receipts
+from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.models import parse_time
-from tests.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
-from tests.web.receivers import (
+from tests.support.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
+from tests.support.receivers import (
     ACCOUNT,
     PATH,
     Signer,

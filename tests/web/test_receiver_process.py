@@ -20,13 +20,13 @@ import pytest
 from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
-from telnyx_porting.flows import outages
+from telnyx_porting.flows.deliveries import outages
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, feeds, windows
 from tests.conftest import ROOT
-from tests.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
-from tests.web.receivers import (
+from tests.support.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
+from tests.support.receivers import (
     ACCOUNT,
     PATH,
     Running,

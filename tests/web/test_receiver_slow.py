@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from telnyx_porting.web.receiver_guard import BODY_WITHIN, HEAD_LIMIT, HEAD_WITHIN, PER_PEER, UNFINISHED_LIMIT
-from tests.web.receivers import (
+from telnyx_porting.web.receiver.guard import BODY_WITHIN, HEAD_LIMIT, HEAD_WITHIN, PER_PEER, UNFINISHED_LIMIT
+from tests.support.receivers import (
     ACCOUNT,
     PATH,
     Running,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.sandbox.scenarios import demo, empty, volume
-from include.sandbox.world import World
+from include.sandbox.world.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,18 +8,18 @@ is nothing: e-mail-only events without payload, a deleted draft, comments that w
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from include.sandbox import lifecycle, stories
 from include.sandbox.scenarios import demo_live
-from include.sandbox.stories import Step
-from include.sandbox.times import DAY, HOUR, MINUTE
+from include.sandbox.scenarios.cast import Cast
+from include.sandbox.world import lifecycle, stories
+from include.sandbox.world.stories import Step
+from include.sandbox.world.times import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
-    from include.sandbox.model import Order
-    from include.sandbox.world import World
+    from include.sandbox.world.world import World
 
 HOSTILE = (
     "{{ conn.telnyx_default.password }}",
@@ -51,17 +51,6 @@ class Life:
     """The payload of its last event never comes."""
     ends_before: int = HOUR
     """How long before the start of the simulator its last event lies, at least."""
-
-
-@dataclass(slots=True)
-class Cast:
-    """The orders of the history by the part they play."""
-
-    roles: dict[str, list[Order]] = field(default_factory=dict)
-
-    def take(self, role: str) -> Order:
-        """Give an order nobody has taken yet."""
-        return self.roles[role].pop(0)
 
 
 def build(world: World, events: int) -> None:

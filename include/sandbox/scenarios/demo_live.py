@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from include.sandbox import catalog, lifecycle
-from include.sandbox.model import Fate
-from include.sandbox.times import DAY, SECOND
+from include.sandbox.world import catalog, lifecycle
+from include.sandbox.world.model import Fate
+from include.sandbox.world.times import DAY, SECOND
 
 if TYPE_CHECKING:
-    from include.sandbox.model import Event, Order
-    from include.sandbox.scenarios.demo import Cast
-    from include.sandbox.world import World
+    from include.sandbox.scenarios.cast import Cast
+    from include.sandbox.world.model import Event, Order
+    from include.sandbox.world.world import World
 
 Happening = Callable[..., Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from include.sandbox.world import World
+    from include.sandbox.world.world import World
 
 
 def build(world: World, events: int) -> None:

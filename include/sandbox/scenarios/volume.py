@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.sandbox.archive import Archive
-from include.sandbox.times import MINUTE
+from include.sandbox.world.archive import Archive
+from include.sandbox.world.times import MINUTE
 
 if TYPE_CHECKING:
-    from include.sandbox.world import World
+    from include.sandbox.world.world import World
 
 _USUAL = 100_000
 

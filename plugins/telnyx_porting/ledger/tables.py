@@ -41,7 +41,7 @@ events = Table(
     Column("pruned", Boolean, nullable=False, server_default=text("false")),  # payload removed by retention
     Column("first_seen_at", Instant, nullable=False),
     Column("reread_at", Instant),  # when an event without payload was last read again
-    Column("delivery", Text),  # null = not looked at yet; see flows/delivery.py
+    Column("delivery", Text),  # null = not looked at yet; see flows/deliveries/arrival.py
     Column("cause", Text),
     Column("due_at", Instant),
     Column("arrived_at", Instant),
@@ -127,7 +127,7 @@ feeds = Table(
     Column("proved_at", Instant),  # when it first showed a port-in notification of this account
     Column("checked_at", Instant),
     Column("heartbeat", Instant),
-    Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/outages.py
+    Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/deliveries/outages.py
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("doubled_at", Instant),  # when one notification was last seen to come as several webhooks
@@ -139,7 +139,9 @@ feeds = Table(
     Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
     Column("user_id", Text),
     Column("key_fingerprint", Text),
-    Column("odd", Json),  # rows that could not be read as they are meant: what -> [first, last seen], see flows/odd.py
+    Column(
+        "odd", Json
+    ),  # rows that could not be read as they are meant: what -> [first, last seen], see flows/events/odd.py
     Column("known", Json),  # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations
     Column("clock_offset", BigInteger),  # on `events`: the provider's clock minus ours, on `receiver`: minus its; in ms
 )
@@ -173,7 +175,9 @@ deliveries = Table(
     Column("source_id", Word, primary_key=True),
     Column("record_id", Word),  # on `deliveries`: the provider's record this attempt belongs to
     Column("event_id", Word),  # the one event this proves, once matched
-    Column("matched", Text),  # null = not looked at, or waits | id | key | none | ambiguous | far: see flows/rivals.py
+    Column(
+        "matched", Text
+    ),  # null = not looked at, or waits | id | key | none | ambiguous | far: see flows/deliveries/rivals.py
     Column("webhook_id", Word),
     Column("type", Lossless),
     Column("order_id", Word),
@@ -248,7 +252,7 @@ republishes = Table(
     Column("event_id", Word, primary_key=True),
     Column("position", Integer, nullable=False),
     Column("wave", Integer, nullable=False),  # 1: the canary, 2: ten more, 3: the rest; final once it is sent
-    Column("state", Text, nullable=False),  # see flows/republish.py
+    Column("state", Text, nullable=False),  # see flows/republish/advance.py
     Column("forced", Boolean, nullable=False, server_default=text("false")),  # a person named it, whatever its state
     Column("n", Integer),  # which send of the event this is
     Column("owner", Text),

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from telnyx_porting.flows.channels import ChannelError
-from telnyx_porting.flows.channels_bodies import PATHS, body, mail
+from telnyx_porting.flows.alerts.bodies import PATHS, body, mail
+from telnyx_porting.flows.alerts.channels import ChannelError
 
 if TYPE_CHECKING:
     import requests
 
-    from telnyx_porting.flows.channels import Channel, Message
+    from telnyx_porting.flows.alerts.channels import Channel, Message
 
 TIMEOUT = 10  # seconds
 _ASKED_TO_WAIT = {408, 425, 429}

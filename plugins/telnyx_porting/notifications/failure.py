@@ -10,8 +10,8 @@ from airflow.sdk import BaseNotifier
 
 from telnyx_porting import settings
 from telnyx_porting.errors import MISTAKES
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.findings_health import clear, health
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.notifications.deliver import deliver
 

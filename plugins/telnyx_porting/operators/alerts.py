@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.flows.alerts import send_due
-from telnyx_porting.flows.findings import reconcile
-from telnyx_porting.flows.hints_live import keep_exception_types
-from telnyx_porting.flows.orders import read_orders, sync_orders
+from telnyx_porting.flows.alerts.exception_types import keep_exception_types
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.base import PortingLedgerOperator
 
@@ -36,7 +37,7 @@ class _AlertsOperator(PortingLedgerOperator):
 
     def reconcile(self, ledger: Ledger) -> dict[str, Any]:
         """Find what is true now, and queue its alerts."""
-        result = reconcile(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC))
+        result = reconcile(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC), enqueue)
         stats.gauge("telnyx_porting.findings_open", result.open)
         self.log.info(
             "%s: %d findings open; %d opened, %d changed, %d resolved; %d alerts wait",

@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
-from telnyx_porting.flows import plan as plans
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.plan_select import REJECTED, UNANSWERED
+from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.republish import plan as plans
+from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from telnyx_porting import settings
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.flows.findings_health import watch_clock
+from telnyx_porting.flows.findings.health import watch_clock
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook

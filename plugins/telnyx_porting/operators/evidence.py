@@ -11,10 +11,10 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
-from telnyx_porting.flows.evidence import SOURCE, read_deliveries
-from telnyx_porting.flows.evidence_table import COLUMNS, read_table
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.verdicts import settle
+from telnyx_porting.flows.deliveries.pull import SOURCE, read_deliveries
+from telnyx_porting.flows.deliveries.settle import settle
+from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
+from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting.flows.evidence_table import read_table
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.report import report, still_lost
-from telnyx_porting.flows.republish import Halted, Wait, advance, progress
+from telnyx_porting.flows.deliveries.table import read_table
+from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
+from telnyx_porting.flows.republish.report import report, still_lost
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
 

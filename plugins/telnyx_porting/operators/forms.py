@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param
 
 from telnyx_porting.errors import FormError, SettingsError
-from telnyx_porting.flows.plan_select import CONSENTS
+from telnyx_porting.flows.republish.selection import CONSENTS
 from telnyx_porting.hooks.inputs import as_ids, as_time
 from telnyx_porting.models import EVENT_TYPES
 

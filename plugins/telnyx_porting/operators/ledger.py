@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.observability import stats
 
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
-from telnyx_porting.flows.audit import audit, audit_tonight
-from telnyx_porting.flows.backfill import backfill
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.maintenance import maintain
-from telnyx_porting.flows.scan import scan
+from telnyx_porting.flows.desk.maintenance import maintain
+from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.scan import scan
+from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_time

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NothingToSendError, PlanError
-from telnyx_porting.flows import plan as plans
-from telnyx_porting.flows.plan_orders import read_order
-from telnyx_porting.flows.republish_gate import unsafe
+from telnyx_porting.flows.republish import plan as plans
+from telnyx_porting.flows.republish.gates import unsafe
+from telnyx_porting.flows.republish.orders import read_order
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
@@ -34,7 +34,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     :param event_type: all events of this type between `created_from` and `created_to`. (templated)
     :param created_from: ISO 8601 time with zone. (templated)
     :param created_to: ISO 8601 time with zone. (templated)
-    :param consents: kinds the watch would not send by itself, see ``telnyx_porting.flows.plan.CONSENTS``. (templated)
+    :param consents: kinds the watch would not send by itself, see ``flows.republish.plan.CONSENTS``. (templated)
     :param reason: why, for the report. (templated)
     :param preview: say what would be sent, then skip; no plan is stored. (templated)
     :param close: close the plan `plan_id` instead of continuing it; what it has not sent is dropped. (templated)

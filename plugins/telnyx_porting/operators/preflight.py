@@ -11,9 +11,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from telnyx_porting import settings
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
-from telnyx_porting.flows.channels import channels_of
-from telnyx_porting.flows.findings_health import clear, health
-from telnyx_porting.flows.preflight import SUBSCRIPTION, Line, as_text, preflight
+from telnyx_porting.flows.alerts.channels import channels_of
+from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, as_text, preflight
+from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.base import PortingLedgerOperator

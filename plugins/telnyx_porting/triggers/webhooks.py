@@ -14,7 +14,7 @@ from telnyx_porting import settings
 from telnyx_porting.errors import REFUSED_SECRETS
 from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.identity import reached_by, recognised
-from telnyx_porting.flows.wakeups import CLOCK, clocks_wrong, waking
+from telnyx_porting.flows.orders.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.triggers.polling import pause_after, to_the_end
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from telnyx_porting.flows.identity import Identity
-    from telnyx_porting.flows.wakeups import Receipt
+    from telnyx_porting.flows.orders.wakeups import Receipt
     from telnyx_porting.ledger.engine import Ledger
 
 AGAIN = 10.0  # seconds after which what still waits is told again: Airflow may have dropped the wake-up

@@ -1,0 +1,1 @@
+"""Telnyx's API as the world's customers see it."""

@@ -1,0 +1,1 @@
+"""/sandbox/: look behind the scenes and pull the strings. Not a part of what is simulated."""

@@ -1,0 +1,1 @@
+"""The postman: signed webhooks with their deadline and retries."""

@@ -1,0 +1,1 @@
+"""The simulated world: orders, events, clock, faults, switches. What is true is true here."""

@@ -1,0 +1,207 @@
+"""The daily digest: what is open by age, what was missed and recovered, and how complete it all is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from telnyx_porting.flows.alerts import wording as words
+from telnyx_porting.flows.alerts.channels import Channel, Message
+from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark
+from telnyx_porting.flows.alerts.facts import Facts, gather
+from telnyx_porting.flows.alerts.outbox import open_rows
+from telnyx_porting.flows.alerts.policy import DIGEST, Pace
+from telnyx_porting.flows.alerts.routing import has_digest, takes, takes_everything
+from telnyx_porting.flows.alerts.templates import render
+from telnyx_porting.flows.alerts.text import bare, entry
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.findings.inhibition import is_inhibited
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import alerts, events, findings, orders, republishes, windows
+from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+SHOWN = 40
+DRAFTS_LIVE = timedelta(days=30)  # then Telnyx deletes a draft that was not submitted
+
+
+@dataclass(frozen=True)
+class Digest:
+    """One digest; empty when there is nothing to say."""
+
+    entries: tuple[dict[str, Any], ...]
+    text: str
+    empty: bool
+
+
+def claim_digest(
+    ledger: Ledger, account: str, settings: Settings, channel: Channel, now: datetime
+) -> tuple[Batch, Message] | None:
+    """Take the digest of a channel when it is due, and compose it.
+
+    Like any message it is claimed before it is sent: a crash ends in one repeat under the same dedup key.
+    """
+    if not has_digest(settings, channel):
+        return None
+    source, pace = f"{DIGEST}:{channel.name}", Pace.of(settings, now)
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        feed = get_feed(connection, account, source)
+        if feed is None or feed["checked_at"] is None:  # the first one comes at its time, not at first contact
+            touch_feed(ledger, connection, account, source, checked_at=now)
+            return None
+        slot = pace.digest_after(feed["checked_at"])
+        if now < slot or (feed["heartbeat"] is not None and now < feed["heartbeat"]):
+            return None
+        while (later := pace.digest_after(slot)) <= now:
+            slot = later  # after a long pause one digest is enough
+        touch_feed(ledger, connection, account, source, heartbeat=now + LEASE)
+        query = select(alerts).where(
+            alerts.c.account == account,
+            alerts.c.channel == channel.name,
+            alerts.c.group_key == DIGEST,
+            alerts.c.next_at.is_not(None),
+        )
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    with ledger.read() as connection:
+        over = [row for row in rows if row["action"] == "resolved"]
+        told = digest(connection, account, settings, channel, now, feed["checked_at"], over)
+        revisions = _revisions(connection, account, rows)
+    for row in rows:
+        row["revision"] = revisions.get((row["key"], row["turn"]), row["told"])
+    batch = Batch(f"{DIGEST}:{account}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
+    if told.empty:
+        mark(ledger, account, channel, settings, batch, now)
+        return None
+    return batch, Message(account, DIGEST, told.entries, batch.dedup_key, told.text, now)
+
+
+def _revisions(connection: Connection, account: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
+    found: dict[tuple[str, int], int] = {}
+    for batch in chunks([row["key"] for row in rows], 500):
+        query = select(findings.c.key, findings.c.turn, findings.c.revision).where(
+            findings.c.account == account, findings.c.key.in_(batch)
+        )
+        found |= {(row.key, row.turn): row.revision for row in connection.execute(query)}
+    return found
+
+
+def digest(
+    connection: Connection,
+    account: str,
+    settings: Settings,
+    channel: Channel,
+    now: datetime,
+    since: datetime,
+    over: Sequence[Mapping[str, Any]],
+) -> Digest:
+    """Compose the digest of one account for one channel: what its filter takes, and each trouble under one name.
+
+    :param since: how far back what happened is told.
+    :param over: outbox rows that wait to say that something low is over.
+    """
+    is_open = open_rows(connection, account)
+    severities = {key: row["severity"] for key, row in is_open.items()}
+    rows = [row for row in is_open.values() if takes(settings, channel, account, row)]
+    rows = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
+    rows = [row for row in rows if not is_inhibited(row, severities)]
+    active = [row for row in rows if not row["detail"].get("dormant")]
+    dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
+    active.sort(key=lambda row: ({"critical": 0, "high": 1}.get(row["severity"], 2), row["since"], row["key"]))
+    keys = [row["key"] for row in active[:SHOWN]] + [row["key"] for row in over]
+    facts = gather(connection, account, settings, now, keys)
+    everything = takes_everything(settings, channel, account)
+    loa = _loa_expired(connection, account, settings, since) if everything else []
+    drafts = _drafts(connection, account, settings, now) if everything else []
+    missed, sent, recovered = _notifications(connection, account, since) if everything else (0, 0, 0)
+    feed = get_feed(connection, account, "events")
+    covered = feed["covered_until"] if feed else None
+    text = render(
+        "digest",
+        settings.alert_templates,
+        account=account,
+        today=words.day(now, now, settings.business_zone),
+        open=len(active),
+        counts=_counts(active),
+        dormant=_labels(connection, account, settings, dormant),
+        dormant_more=max(len(dormant) - SHOWN, 0),
+        dormant_days=settings.dormant_after_days,
+        complete=words.moment(covered, now, settings.business_zone) if covered else "",
+        open_windows=_open_windows(connection, account, since),
+        missed=missed,
+        sent=sent,
+        recovered=recovered,
+        lines=[_line(row, facts) for row in active[:SHOWN]],
+        more=max(len(active) - SHOWN, 0),
+        over=[bare(facts.findings[row["key"]], "resolved", facts) for row in over if row["key"] in facts.findings],
+        loa=loa,
+        drafts=drafts,
+    )
+    entries = [entry(row, row["turn"], "digest", facts) for row in active[:SHOWN]]
+    return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or sent))
+
+
+def _line(row: Mapping[str, Any], facts: Facts) -> str:
+    return f"{row['severity']}: {bare(row, 'digest', facts)}"
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row["severity"]] = found.get(row["severity"], 0) + 1
+    return ", ".join(f"{found[name]} {name}" for name in ("critical", "high", "low") if name in found)
+
+
+def _notifications(connection: Connection, account: str, since: datetime) -> tuple[int, int, int]:
+    """Return how many notifications are missed now, and since then were sent again, and arrived by it."""
+    settled = (republishes.c.account == account, republishes.c.sent_at >= since)
+    query = select(republishes.c.state, func.count()).where(*settled).group_by(republishes.c.state)
+    states = {row[0]: row[1] for row in connection.execute(query)}
+    still = select(func.count()).where(events.c.account == account, events.c.delivery == "missed")
+    missed = connection.execute(still).scalar_one()
+    return int(missed), sum(states.values()), int(states.get("arrived", 0))
+
+
+def _open_windows(connection: Connection, account: str, since: datetime) -> int:
+    query = select(func.count()).where(
+        windows.c.account == account, windows.c.until >= since, windows.c.sealed_at.is_(None)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _loa_expired(connection: Connection, account: str, settings: Settings, since: datetime) -> list[str]:
+    """Return the orders whose link for signing expired and that got no new letter since."""
+    query = select(events.c.order_id, events.c.type).where(
+        events.c.account == account,
+        events.c.created_at >= since,
+        events.c.type.in_((SHARING_TOKEN_EXPIRED, LOA_UPDATED)),
+    )
+    last = {row.order_id: row.type for row in connection.execute(query.order_by(events.c.created_at)) if row.order_id}
+    ids = [order_id for order_id, kind in last.items() if kind == SHARING_TOKEN_EXPIRED]
+    return _labels(connection, account, settings, ids)
+
+
+def _drafts(connection: Connection, account: str, settings: Settings, now: datetime) -> list[str]:
+    query = select(orders.c.id).where(
+        orders.c.account == account,
+        orders.c.status == "draft",
+        orders.c.created_at <= now - timedelta(days=settings.draft_warn_days),
+        orders.c.created_at > now - DRAFTS_LIVE,
+    )
+    return _labels(connection, account, settings, list(connection.execute(query).scalars()))
+
+
+def _labels(connection: Connection, account: str, settings: Settings, ids: Sequence[str]) -> list[str]:
+    query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids[:SHOWN]))
+    known = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+    return [words.label(order_id, known.get(order_id), settings.alert_details) for order_id in ids[:SHOWN]]

@@ -1,0 +1,181 @@
+"""Claim what is due, and write down what became of it.
+
+A message is a batch of outbox rows, committed before it is sent: a crash between send and mark ends in one repeat under
+the same dedup key, and two senders never take the same row.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, and_, or_, select
+
+from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
+from telnyx_porting.flows.alerts.policy import DIGEST, Pace
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.ledger.tables import alerts, findings
+
+if TYPE_CHECKING:
+    from telnyx_porting.flows.alerts.channels import Channel
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+AT_ONCE = 100  # findings per message
+MOST_AT_FIRST = 10_000
+LEASE = timedelta(minutes=5)  # after that a claimed message counts as left behind by a crash
+BACK_OFF = timedelta(minutes=1)
+BACK_OFF_MOST = timedelta(minutes=15)
+
+
+@dataclass
+class Batch:
+    """One claimed message."""
+
+    dedup_key: str
+    action: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    id: str | None = None  # of the rows in flight; a digest has none
+    slot: datetime | None = None  # of a digest
+    again: bool = False  # an earlier try may have arrived: its dedup key stays, whatever happens to this one
+
+    @property
+    def is_first_look(self) -> bool:
+        """Whether this is what was wrong when the watch began."""
+        return self.action == "firing" and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
+
+
+def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batch | None:
+    """Take the next due message of a channel, and commit that before anything is sent."""
+    mine = (alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.group_key != DIGEST)
+    due = and_(*mine, alerts.c.next_at.is_not(None), alerts.c.next_at <= now)
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        met = get_feed(connection, account, f"channel:{channel.name}")
+        if met is not None and met["heartbeat"] is not None and met["heartbeat"] > now:
+            return None  # it failed a moment ago
+        query = select(alerts).where(due).order_by(alerts.c.next_at, alerts.c.key).limit(1)
+        first = connection.execute(query).mappings().one_or_none()
+        if first is None:
+            return None
+        action = first["action"]
+        again = first["batch"] is not None and first["batch"].startswith(f"{action}:")
+        if again:  # left behind by a crash, or nobody knows whether it arrived
+            members, batch = alerts.c.batch == first["batch"], first["batch"]
+        else:
+            other = or_(alerts.c.batch.is_(None), alerts.c.batch.not_like(f"{action}:%"))
+            members, batch = and_(alerts.c.group_key == first["group_key"], other), f"{action}:{uuid.uuid4()}"
+        query = select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.turn)
+        taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first["group_key"]))).mappings()]
+        update_rows(connection, account, channel.name, taken, batch=batch, next_at=now + LEASE)
+    return Batch(batch.partition(":")[2], action, taken, batch, again=again)
+
+
+def claim_end_of_first_look(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batch | None:
+    """Return the end of PagerDuty's incident of the first look, once nothing that it told is true any more.
+
+    Nothing is committed: sent twice, it ends the same incident.
+    """
+    with ledger.read() as connection:
+        met = get_feed(connection, account, f"channel:{channel.name}")
+        if met is None or met["token"] is None or (met["heartbeat"] is not None and met["heartbeat"] > now):
+            return None
+        same = and_(
+            alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.turn == findings.c.turn
+        )
+        still = (
+            select(findings.c.key)
+            .join(alerts, same)
+            .where(findings.c.account == account, findings.c.resolved_at.is_(None), alerts.c.channel == channel.name)
+            .where(findings.c.opened_at <= met["watch_from"])
+        )
+        if connection.execute(still.limit(1)).first() is not None:
+            return None
+    return Batch(met["token"], "resolved")
+
+
+def _size(channel: Channel, group: str) -> int:
+    if group == FIRST_LOOK:
+        return MOST_AT_FIRST  # everything that is wrong now is one message
+    return 1 if channel.kind == "pagerduty" else AT_ONCE
+
+
+def release(
+    ledger: Ledger, account: str, channel: Channel, batch: Batch, rows: list[dict[str, Any]], at: datetime
+) -> None:
+    """Put some rows of a batch back: what they would say is not true any more, or not yet known."""
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        kept = batch.id if batch.again else None
+        update_rows(connection, account, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
+    batch.rows = [row for row in batch.rows if row not in rows]
+
+
+def mark(ledger: Ledger, account: str, channel: Channel, settings: Settings, batch: Batch, now: datetime) -> bool:
+    """Write down that a message went out; what changed meanwhile stays queued.
+
+    :return: whether the channel had failed before.
+    """
+    pace, source = Pace.of(settings, now), f"channel:{channel.name}"
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        severities = _severities(connection, account, [row["key"] for row in batch.rows])
+        alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in batch.rows:
+            over = row["action"] == "resolved"
+            reminder = None if over else pace.reminder(channel, severities.get(row["key"], "low"))
+            alike.setdefault((row["revision"], over, reminder), []).append(row)
+        for (revision, over, reminder), rows in alike.items():
+            said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
+            after = {"status": "resolved" if over else "sent", "action": "reminder", "next_at": reminder}
+            flight = alerts.c.batch.is_(None) if batch.id is None else alerts.c.batch == batch.id
+            same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
+            update_rows(connection, account, channel.name, rows, flight, ~same, **said)
+            update_rows(connection, account, channel.name, rows, flight, same, **said, **after)
+        met = get_feed(connection, account, source)
+        touch_feed(ledger, connection, account, source, checked_at=now, error=None, refused=0, heartbeat=None)
+        if channel.kind == "pagerduty" and (batch.is_first_look or not batch.rows):
+            opened = batch.dedup_key if len(batch.rows) > 1 else None  # a single finding has an incident of its own
+            touch_feed(ledger, connection, account, source, token=opened)
+        if batch.slot is not None:
+            digest = f"{DIGEST}:{channel.name}"
+            touch_feed(ledger, connection, account, digest, checked_at=batch.slot, heartbeat=None)
+    return met is not None and met["error"] is not None
+
+
+def _severities(connection: Connection, account: str, keys: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for start in range(0, len(keys), 500):
+        query = select(findings.c.key, findings.c.severity).where(
+            findings.c.account == account, findings.c.key.in_(keys[start : start + 500])
+        )
+        found |= {row.key: row.severity for row in connection.execute(query)}
+    return found
+
+
+def failed(
+    ledger: Ledger,
+    account: str,
+    channel: Channel,
+    batch: Batch,
+    now: datetime,
+    reason: str,
+    *,
+    not_sent: bool,
+    refused: bool = False,
+) -> None:
+    """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
+    source = f"channel:{channel.name}"
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        met = get_feed(connection, account, source)
+        failures = (met["refused"] if met else 0) + 1
+        pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
+        touch_feed(ledger, connection, account, source, error=reason, refused=failures, heartbeat=now + pause)
+        if batch.slot is not None:
+            touch_feed(ledger, connection, account, f"{DIGEST}:{channel.name}", heartbeat=now + pause)
+        if batch.id is not None:
+            kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
+            update_rows(connection, account, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)

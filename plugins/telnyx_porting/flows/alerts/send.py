@@ -1,0 +1,207 @@
+"""Send what is due: look once more at the orders, claim one message, render it, send it, mark it.
+
+What is said is rendered at the last moment from what is true then; what is not true any more is not said.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.exc import DatabaseError
+
+from telnyx_porting.errors import LedgerError
+from telnyx_porting.escaping import one_line
+from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message, channels_of
+from telnyx_porting.flows.alerts.digest import claim_digest
+from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, claim, claim_end_of_first_look, failed, mark, release
+from telnyx_porting.flows.alerts.facts import gather
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.text import entry, headline
+from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.ledger.tables import alerts, findings, orders
+
+if TYPE_CHECKING:
+    from telnyx_porting.flows.alerts.facts import Facts
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+__all__ = ["LEASE", "AlertsResult", "ReadOrders", "Send", "send_due"]
+
+log = logging.getLogger(__name__)
+Send = Callable[[Channel, Message], None]
+ReadOrders = Callable[[Sequence[str]], None]
+JUST_READ = timedelta(seconds=60)  # an order read so recently is not read again before its alert leaves
+LOOK_AGAIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class AlertsResult:
+    """What one round of sending did; counts only."""
+
+    account: str
+    messages: int = 0
+    findings: int = 0
+    failed: tuple[str, ...] = ()  # channels that did not take a message
+
+
+def send_due(
+    ledger: Ledger,
+    account: str,
+    settings: Settings,
+    now: datetime,
+    send: Send,
+    read_orders: ReadOrders | None = None,
+) -> AlertsResult:
+    """Send every message that is due.
+
+    :param account: Airflow connection id of the Telnyx account.
+    :param send: delivers one message to one channel, or raises; a channel that raised waits and stops no other.
+    :param read_orders: reads orders again before anything is said about them; without it, what is known is said.
+    """
+    started = time.monotonic()
+
+    def moment() -> datetime:
+        return now + timedelta(seconds=time.monotonic() - started)
+
+    if not settings.alert_channels:
+        log.info("no alert channel is configured for %s: findings are kept, nobody is told", account)
+        return AlertsResult(account)
+    with ledger.write() as connection:
+        ledger.lock(connection, f"findings:{account}")
+        enqueue(ledger, connection, account, settings, now)
+    if read_orders is not None:
+        _look_again(ledger, account, settings, now, read_orders)
+    messages = told = 0
+    not_taken = []
+    wordless: dict[str, str] = {}
+    for channel in channels_of(settings):
+        try:
+            for batch, message in _due(ledger, account, settings, channel, moment, wordless):
+                failpoint("alerts.claimed")
+                try:
+                    send(channel, message)
+                except Exception as error:  # whatever a channel does, the others get theirs
+                    _failed(ledger, account, channel, batch, moment(), error)
+                    not_taken.append(channel.name)
+                    break
+                failpoint("alerts.sent")
+                if mark(ledger, account, channel, settings, batch, moment()):
+                    clear(ledger, account, f"channel:{channel.name}", moment())
+                failpoint("alerts.marked")
+                messages, told = messages + 1, told + len(message.findings)
+        except (LedgerError, DatabaseError):
+            raise
+        except Exception as error:  # a message that cannot be composed; the other channels get theirs
+            log.exception("channel %s of %s", channel.name, account)
+            wordless[f"channel {channel.name}"] = type(error).__name__
+            not_taken.append(channel.name)
+    _say_wordless(ledger, account, wordless, moment(), any_told=told > 0)
+    return AlertsResult(account, messages, told, tuple(not_taken))
+
+
+def _say_wordless(ledger: Ledger, account: str, wordless: dict[str, str], now: datetime, *, any_told: bool) -> None:
+    """Say that words could not be made; it is over when a round has told something, and had words for all of it."""
+    if wordless:
+        first = min(wordless)
+        text = f"what to say of {one_line(first)} could not be put into words ({wordless[first]})"
+        health(ledger, account, "wording", text, "high", now)
+    elif any_told:
+        clear(ledger, account, "wording", now)
+
+
+def _look_again(ledger: Ledger, account: str, settings: Settings, now: datetime, read_orders: ReadOrders) -> None:
+    """Read the orders of what is about to be said: if they moved on, nothing is said."""
+    query = (
+        select(findings.c.order_id)
+        .join(alerts, and_(alerts.c.account == findings.c.account, alerts.c.key == findings.c.key))
+        .join(orders, and_(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id))
+        .where(
+            findings.c.account == account,
+            alerts.c.next_at <= now,
+            alerts.c.action != "resolved",
+            findings.c.kind != "stuck",
+            or_(orders.c.api_read_at.is_(None), orders.c.api_read_at < now - JUST_READ),
+        )
+        .distinct()
+    )
+    with ledger.read() as connection:
+        ids = list(connection.execute(query).scalars())
+    if not ids:
+        return
+    try:
+        read_orders(ids)
+    except Exception as error:  # silence would be worse than a word too many
+        log.warning("the orders of %s could not be read again before their alerts: %s", account, type(error).__name__)
+        return
+    reconcile(ledger, account, settings, now, enqueue)
+
+
+def _due(
+    ledger: Ledger,
+    account: str,
+    settings: Settings,
+    channel: Channel,
+    moment: Callable[[], datetime],
+    wordless: dict[str, str],
+) -> Iterator[tuple[Batch, Message]]:
+    while (batch := claim(ledger, account, channel, moment())) is not None:
+        message = _render(ledger, account, settings, channel, batch, moment(), wordless)
+        if message is not None:
+            yield batch, message
+    over = claim_end_of_first_look(ledger, account, channel, moment())
+    if over is not None:
+        text = f"What was wrong on {account} when the watch began is over."
+        yield over, Message(account, over.action, (), over.dedup_key, text, moment())
+    digest = claim_digest(ledger, account, settings, channel, moment())
+    if digest is not None:
+        yield digest
+
+
+def _render(
+    ledger: Ledger,
+    account: str,
+    settings: Settings,
+    channel: Channel,
+    batch: Batch,
+    now: datetime,
+    wordless: dict[str, str],
+) -> Message | None:
+    with ledger.read() as connection:
+        facts = gather(connection, account, settings, now, [row["key"] for row in batch.rows])
+    waits = [] if batch.action == "resolved" else [row for row in batch.rows if _moved_on(facts, row)]
+    if waits:
+        again = now + max(settings.resolve_hold, LOOK_AGAIN)
+        release(ledger, account, channel, batch, waits, again)
+    entries = []
+    for row in batch.rows:
+        finding = facts.findings[row["key"]]
+        row["revision"] = finding["revision"] if finding["turn"] == row["turn"] else row["told"]
+        entries.append(entry(finding, row["turn"], batch.action, facts))
+    wordless |= facts.failed
+    if not entries:
+        return None
+    text = headline(account, batch.action, entries, settings.alert_templates, batch.is_first_look)
+    return Message(account, batch.action, tuple(entries), batch.dedup_key, text, now)
+
+
+def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:
+    """Whether the finding is not true at the moment, though not yet resolved."""
+    finding = facts.findings[row["key"]]
+    return finding["turn"] == row["turn"] and finding["absent_since"] is not None
+
+
+def _failed(ledger: Ledger, account: str, channel: Channel, batch: Batch, now: datetime, error: Exception) -> None:
+    reason = one_line(f"{type(error).__name__}: {error}", 300)
+    log.warning("channel %s took no message: %s", channel.name, reason)
+    known = error if isinstance(error, ChannelError) else ChannelError("")
+    failed(ledger, account, channel, batch, now, reason, not_sent=known.not_sent, refused=known.refused)
+    text = f"alert channel {channel.name} takes no messages: {reason}"
+    health(ledger, account, f"channel:{channel.name}", text, "high", now)

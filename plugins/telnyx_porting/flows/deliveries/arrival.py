@@ -1,0 +1,287 @@
+"""One rule for "did it arrive?", for first deliveries and republishes alike: one SQL CASE over the open events.
+
+    not_expected  the type has no webhook
+    undetermined  generated before the deciding feed's coverage or before `watch_from`, or the evidence is ambiguous
+    pending       not generated yet (then it has no due time), or not due yet, or due beyond the feed's coverage
+    missed        due inside the coverage and nothing arrived: cause `failed` (an attempt is on record) or `no_trace`
+    given_up      missed, and the budget of sends is spent
+    arrived       delivered at the consumer of record, whenever; for ever
+
+An event is due when its generation was seen (`completed_seen_at`, else `updated_at`) plus `grace`; after a send,
+`confirm_within` after it. Only the consumer of record's deliveries decide; others may name the cause. The provider's
+times are moved to our clock by the offset last measured, so that a wrong clock shortens nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
+from telnyx_porting.flows.deliveries import proofs
+from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.subscriptions import below, budget, ends_with
+from telnyx_porting.ledger.tables import deliveries, events, orders
+from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
+from telnyx_porting.models import WEBHOOK_TYPES
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+STORM_WINDOW = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class DeliveryResult:
+    """How many events are still open, how many became missed, and why nothing was decided if so."""
+
+    account: str
+    record: str | None
+    counts: dict[str, int] = field(default_factory=dict)
+    newly_missed: int = 0
+    held_back: str | None = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the rule is applied with."""
+
+    connection: Connection
+    account: str
+    settings: Settings
+    record: Record | None
+    watch_from: datetime | None
+    clocks: Clocks
+    budget: int
+
+    @property
+    def generated(self) -> ColumnElement[datetime]:
+        """When the notification was generated, on our clock: no earlier than this."""
+        told = self.clocks.told_by_provider(events.c.updated_at)
+        return func.coalesce(events.c.completed_seen_at, told, type_=Instant())
+
+    @property
+    def due(self) -> ColumnElement[Any]:
+        """When its arrival is due; null while there is nothing to arrive."""
+        return case(
+            (events.c.payload_status != "completed", None),
+            (events.c.last_sent_at.is_not(None), events.c.last_sent_at + microseconds(self.settings.confirm_within)),
+            else_=self.generated + microseconds(self.settings.grace),
+        )
+
+    @property
+    def begin(self) -> datetime | None:
+        """From when on an event can be judged; None: not at all."""
+        if self.record is None or self.watch_from is None:
+            return None
+        return max(self.watch_from, self.record.covers_from)
+
+
+def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> DeliveryResult:
+    """Apply the rule to every open event of the account.
+
+    When more than half of what came due lately would become missed without a trace, and no outage explains it, the
+    evidence probably does not cover port-ins: nothing becomes missed, and `held_back` says so.
+    """
+    with ledger.write() as connection:
+        keep_receiver(ledger, connection, account)
+        record = find_record(connection, account, settings, now)
+        keep_record(ledger, connection, account, record, now)
+        feed = get_feed(connection, account, "events")
+        look = _Look(
+            connection,
+            account,
+            settings,
+            record,
+            feed["watch_from"] if feed else None,
+            read_clocks(connection, account),
+            budget(connection, account, settings),
+        )
+        held_back = _held_back(look)
+        state = _rule(look, allow_missed=held_back is None)
+        still_open = and_(events.c.account == account, is_open())
+        became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
+        newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
+        decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
+        still_lost = state.in_(("pending", "given_up"))  # it was sent again, and that is not judged yet, or in vain
+        decided["cause"] = case((state == "missed", _cause()), (still_lost, events.c.cause), else_=None)
+        if record is not None:
+            decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
+        connection.execute(update(events).where(still_open).values(**decided))
+        counts = _open_counts(connection, account)
+    if held_back:
+        log.warning("account %s: %s", account, held_back)
+    return DeliveryResult(account, record.name if record else None, counts, newly_missed, held_back)
+
+
+def proof(record: Record) -> list[ColumnElement[bool]]:
+    """Return SQL: a good delivery of the event at the consumer of record."""
+    return proofs.of_event(_good(record))
+
+
+def _good(record: Record) -> list[ColumnElement[bool]]:
+    return [deliveries.c.source == record.source, deliveries.c.ok, *at_record(record)]
+
+
+def settled_by(record: Record, settings: Settings, clocks: Clocks) -> datetime:
+    """Return, on the provider's clock, until when all of one sending's webhooks have come in, or are lost."""
+    return clocks.to_provider(record.covered_until) - settings.confirm_within / 2
+
+
+def at_record(record: Record) -> list[ColumnElement[bool]]:
+    """Return SQL: the delivery went to the consumer of record."""
+    return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
+
+
+def is_open() -> ColumnElement[bool]:
+    """Return SQL: new, pending or missed."""
+    return or_(events.c.delivery.is_(None), events.c.delivery.in_(fixed("pending", "missed")))
+
+
+def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
+    record, begin = look.record, look.begin
+    unclear: list[ColumnElement[bool]] = []
+    if record is not None:
+        good = _good(record)
+        near = 2 * look.settings.grace
+        unclear += [
+            proofs.unclear(good, near),
+            proofs.indistinct(good, doubled=record.doubled),
+            and_(_routed_elsewhere(record), ~_missed_before(look)),
+        ]
+    if begin is not None:
+        unclear.append(and_(look.generated < instant(begin), ~_missed_before(look)))
+    covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
+    return case(
+        (_arrived(look), "arrived"),
+        (~_has_webhook(), "not_expected"),
+        (events.c.payload_status != "completed", "pending"),
+        (unread(record, look.settings, look.clocks) if record else literal(False), "pending"),
+        (or_(literal(False), *unclear), "undetermined"),
+        (~covered, "pending"),
+        (events.c.sends >= look.budget, "given_up"),
+        (literal(allow_missed), "missed"),
+        (events.c.delivery == "missed", "missed"),
+        else_="pending",
+    )
+
+
+def _missed_before(look: _Look) -> ColumnElement[bool]:
+    """Return SQL: found missed by whoever decided before this record's coverage began, and nothing covers it since."""
+    if look.record is None or look.watch_from is None:
+        return literal(False)
+    watched = look.generated >= instant(look.watch_from)
+    return and_(events.c.cause.is_not(None), watched, look.generated < instant(look.record.covers_from))
+
+
+def _has_webhook() -> ColumnElement[bool]:
+    return and_(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
+
+
+def _arrived(look: _Look) -> ColumnElement[bool]:
+    if (record := look.record) is None:
+        return literal(False)
+    until = settled_by(record, look.settings, look.clocks)
+    return proofs.arrived(_good(record), until, doubled=record.doubled)
+
+
+def _arrived_at(record: Record) -> Any:
+    first = func.min(deliveries.c.signed_at, type_=Instant())
+    stored = func.min(deliveries.c.stored_at, type_=Instant())
+    return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
+
+
+def unread(record: Record, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
+    """Return SQL: a good delivery that may be this event's came in, and nobody has decided whose it is."""
+    good = _good(record)
+    return or_(proofs.unread(good), proofs.settling(good, settled_by(record, settings, clocks)))
+
+
+def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
+    """Tell events that were sent to others only.
+
+    The provider's records show tries elsewhere and none at the consumer of record; or the order names a URL of its own
+    and nothing of this order ever came. Whether such an order is told to the account's channels too is undocumented.
+    """
+    ours = below(orders.c.webhook_url, record.prefix) if record.prefix else literal(False)
+    if record.source == "receiver":
+        ours = ends_with(orders.c.webhook_url, "/webhooks/telnyx/" + events.c.account)
+    own_url = exists().where(
+        orders.c.account == events.c.account,
+        orders.c.id == events.c.order_id,
+        orders.c.webhook_url.is_not(None),
+        ~ours,
+    )
+    told = exists().where(
+        deliveries.c.account == events.c.account,
+        deliveries.c.order_id == events.c.order_id,
+        deliveries.c.source == record.source,
+        *at_record(record),
+    )
+    never_told = and_(own_url.correlate(events), ~told.correlate(events))
+    tried = and_(
+        deliveries.c.account == events.c.account,
+        deliveries.c.event_id == events.c.id,
+        deliveries.c.source == "deliveries",
+    )
+    others = exists().where(tried, deliveries.c.destination.not_in(record.urls)).correlate(events)
+    ours_tried = exists().where(tried, deliveries.c.destination.in_(record.urls)).correlate(events)
+    return or_(never_told, and_(others, ~ours_tried)) if record.urls else never_told
+
+
+def _cause() -> ColumnElement[str]:
+    failed = and_(deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, ~deliveries.c.ok)
+    return case((exists().where(failed).correlate(events), "failed"), else_="no_trace")
+
+
+def _held_back(look: _Look) -> str | None:
+    """Return why nothing may become missed now, or None."""
+    record = look.record
+    if record is None or look.begin is None:
+        return None
+    if record.refused:
+        return record.refused
+    begin = max(look.begin, record.covered_until - STORM_WINDOW)
+    due, state = look.due, _rule(look, allow_missed=True)
+    came_due = and_(
+        events.c.account == look.account,
+        _has_webhook(),
+        events.c.created_at >= instant(begin - timedelta(days=1)),
+        due >= instant(begin),
+        due <= instant(record.covered_until),
+        *(~look.generated.between(instant(start), instant(end)) for start, end in record.outages),
+    )
+    silent = and_(came_due, is_open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
+    without_trace = look.connection.execute(select(func.count()).where(silent)).scalar_one()
+    if not without_trace:
+        return None
+    total = look.connection.execute(select(func.count()).where(came_due)).scalar_one()
+    if without_trace * 2 > total:
+        return (
+            f"{without_trace} of {total} notifications left no trace at {record.name} and no outage is known:"
+            " the evidence does not seem to cover port-ins"
+        )
+    return None
+
+
+def _open_counts(connection: Connection, account: str) -> dict[str, int]:
+    query = select(events.c.delivery, func.count()).where(events.c.account == account, is_open())
+    return dict(connection.execute(query.group_by(events.c.delivery)).all())

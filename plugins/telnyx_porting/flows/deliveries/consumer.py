@@ -1,0 +1,192 @@
+"""The consumer of record: the one destination per account whose deliveries decide, and the time its feed covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
+from telnyx_porting.flows.deliveries import outages
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.subscriptions import is_below
+from telnyx_porting.ledger.tables import deliveries, events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, RowMapping
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+COMMIT_LAG = timedelta(seconds=2)  # the receiver may hold a webhook this long before it is committed
+SILENT = timedelta(minutes=1)  # a receiver that has not beaten for this long is down
+AROUND = timedelta(minutes=1)  # a notification may be lost to an outage that begins just after its event
+KNOWN_FOR = timedelta(days=7)  # a destination not seen for this long no longer counts
+OVERDUE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What decides, for one account."""
+
+    source: str
+    prefix: str  # the destination, or what it is below; empty = any
+    covers_from: datetime
+    covered_until: datetime
+    outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
+    refused: str | None = None  # why its newest signatures were refused, in words
+    urls: tuple[str, ...] = ()  # its destinations, as the provider's records show them
+    doubled: bool = False  # lately it got one notification as several webhooks, with ids of their own
+
+    @property
+    def name(self) -> str:
+        """As written in settings and shown to people."""
+        return f"{self.source}:{self.prefix}" if self.prefix else self.source
+
+
+def find_record(connection: Connection, account: str, settings: Settings, now: datetime) -> Record | None:
+    """Return the consumer of record, or None: then nothing is ever missed, and nothing is planned by itself.
+
+    Not set: the receiver once it has verified a webhook of this account, else the provider's delivery records once they
+    have shown a port-in notification to a single destination, else none. A receiver that is set up later takes over
+    when what was sent before its first webhook is judged.
+    """
+    source, prefix = _chosen(settings)
+    for name in [source] if source else ["receiver", "deliveries"]:
+        found = _record(connection, account, name, prefix, now)
+        if found is not None:
+            return (None if source else _finishing(connection, account, found, settings, now)) or found
+    return None
+
+
+def _record(connection: Connection, account: str, name: str, prefix: str, now: datetime) -> Record | None:
+    feed = get_feed(connection, account, name)
+    if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
+        return None
+    if name == "deliveries" and not prefix and len(destinations_seen(feed, now)) > 1:
+        return None
+    until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
+    if until is None:
+        return None
+    clocks = read_clocks(connection, account)
+    down = _outages(feed, clocks, now) if name == "receiver" else ()
+    begin = feed["covers_from"]
+    if name == "receiver":  # a signed time
+        begin = clocks.from_provider(begin)
+    urls = _urls(connection, account, name, prefix, now)
+    doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
+    return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
+
+
+def _finishing(connection: Connection, account: str, new: Record, settings: Settings, now: datetime) -> Record | None:
+    """Return the record that decided so far until it has judged what came before the new one's coverage, or None.
+
+    At most for an hour longer than that takes: a feed that is read no more judges nothing.
+    """
+    kept = kept_record(connection, account)
+    if kept is None or kept["source"] == new.source:
+        return None
+    judged = new.covers_from + max(settings.grace, settings.confirm_within)
+    old = _record(connection, account, kept["source"], kept["prefix"], now)
+    return old if old is not None and old.covered_until < judged and now < judged + OVERDUE else None
+
+
+def kept_record(connection: Connection, account: str) -> dict[str, str] | None:
+    """Return who decided at the last look: `source`, `prefix`, `name`, `since`, and `before` where it took over."""
+    feed = get_feed(connection, account, "events")
+    return dict(feed["known"]["record"]) if feed and feed["known"] else None
+
+
+def keep_record(ledger: Ledger, connection: Connection, account: str, record: Record | None, now: datetime) -> None:
+    """Keep who decides, so that a change of it is seen."""
+    kept = kept_record(connection, account)
+    if record is None:
+        return
+    prefix = record.prefix or (record.urls[0] if record.source == "deliveries" and len(record.urls) == 1 else "")
+    same = kept is not None and kept["source"] == record.source
+    if kept is not None and same and prefix in ("", kept["prefix"]):
+        return
+    new = {"source": record.source, "prefix": prefix, "name": record.name, "since": now.isoformat()}
+    if kept is not None:  # where its URL was not known yet, it is still the same
+        new |= {"before": kept["name"]} if kept["prefix"] or not same else {"since": kept["since"]}
+    touch_feed(ledger, connection, account, "events", known={"record": new})
+
+
+def why_no_record(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
+    """Return in one sentence why an account that is watched has no consumer of record, or None when it has one."""
+    if find_record(connection, account, settings, now) is not None:
+        return None
+    source, prefix = _chosen(settings)
+    feed = get_feed(connection, account, "deliveries")
+    if source in ("", "deliveries") and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
+        return (
+            f"notifications go to {len(seen)} destinations and none was chosen to decide whether one arrived:"
+            f" set consumer_of_record, for example to deliveries:{min(seen)}"
+        )
+    if source:
+        return f"consumer_of_record is {settings.consumer_of_record}, which has not shown a port-in notification yet"
+    return "nothing has shown a port-in notification yet: whether notifications arrive cannot be told"
+
+
+def undecided(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
+    """Return why notifications that should have arrived long ago cannot be judged, or None."""
+    reason = why_no_record(connection, account, settings, now)
+    feed = get_feed(connection, account, "events")
+    if reason is None or feed is None or feed["watch_from"] is None:
+        return None
+    waiting = select(events.c.id).where(
+        events.c.account == account,
+        events.c.delivery == "pending",
+        events.c.due_at < now - OVERDUE,
+        events.c.created_at >= read_clocks(connection, account).to_provider(feed["watch_from"]),
+    )
+    return reason if connection.execute(waiting.limit(1)).first() is not None else None
+
+
+def why_refused(feed: RowMapping) -> str | None:
+    """Return in words why the receiver refuses signatures, or None: the newest one was good."""
+    if not feed["refused"]:
+        return None
+    skew = clock_trouble(kept_offset(feed), RECEIVERS)
+    return skew or f"the receiver refused {feed['refused']} signatures since the last good one"
+
+
+def destinations_seen(feed: RowMapping | Mapping[str, object], now: datetime) -> set[str]:
+    """Return the destinations that the provider's records showed lately."""
+    known = feed["known"]
+    if not isinstance(known, dict):
+        return set()
+    return {url for url, seen in known.items() if datetime.fromisoformat(seen) >= now - KNOWN_FOR}
+
+
+def _chosen(settings: Settings) -> tuple[str, str]:
+    source, _, prefix = settings.consumer_of_record.partition(":")
+    return (settings.consumer_of_record, "") if source == "table" else (source, prefix)
+
+
+def _urls(connection: Connection, account: str, source: str, prefix: str, now: datetime) -> tuple[str, ...]:
+    """Which of the destinations in the provider's records are the consumer of record."""
+    feed = get_feed(connection, account, "deliveries")
+    found = sorted(destinations_seen(feed, now)) if feed is not None else []
+    if source == "deliveries":
+        return tuple(url for url in found if not prefix or is_below(url, prefix))
+    mine = select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == source)
+    return tuple(
+        url for url in found if connection.execute(mine.where(deliveries.c.destination == url).limit(1)).first()
+    )
+
+
+def _outages(feed: RowMapping, clocks: Clocks, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the ones that ended, and the one that is going on: no webhook was accepted in them."""
+    ended = [
+        (clocks.from_provider(since), clocks.from_provider(until)) for since, until in outages.read(feed["outages"])
+    ]
+    found = [(since - AROUND, until + AROUND) for since, until in ended]
+    beat = last_beat(feed, clocks, now)
+    if beat is not None and now - beat > SILENT:
+        found.append((beat - AROUND, now))
+    return tuple(found)

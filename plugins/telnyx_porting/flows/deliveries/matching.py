@@ -1,0 +1,275 @@
+"""Match deliveries to events: one delivery proves at most one event.
+
+A webhook's id may equal the event's id; whether it does is undocumented, so it is used when equal and never needed.
+Else the natural key and nearness in time decide, among all events of the order and type: see `rivals.py`. What waits
+for events to be read has no `matched` yet and is decided again at each look; so is what found no event, or too many,
+while an event that it may belong to is open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, exists, func, or_, select, update
+
+from telnyx_porting.flows.deliveries.arrival import is_open
+from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
+from telnyx_porting.flows.deliveries.rivals import Reading, assign
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
+from telnyx_porting.ledger.types import EPOCH, Instant, fixed
+from telnyx_porting.models import NEW_COMMENT, WEBHOOK_TYPES
+from telnyx_porting.models.keys import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Table
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+CHUNK = 500
+UNCLEAR = ("ambiguous", "far")
+UNDECIDED = fixed("none", *UNCLEAR)  # in the words of the index
+_TOLD = ("receiver", "deliveries")
+Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What is new about one delivery."""
+
+    subject: str
+    row: Row[Any]
+    event_id: str | None
+    matched: str | None
+    rivals: list[str]
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Deliveries looked at, by outcome."""
+
+    by_id: int = 0
+    by_key: int = 0
+    ambiguous: int = 0
+    unmatched: int = 0
+    odd: tuple[tuple[str, str], ...] = ()  # source, and what is wrong with a webhook of it that can match nothing
+
+
+def match(ledger: Ledger, account: str, settings: Settings) -> MatchResult:
+    """Assign new deliveries, those that wait, and those for which an event has been read since.
+
+    Costs what is new or open: a handful of statements for each few hundred orders.
+    """
+    by_id = _match_by_id(ledger, account)
+    outcome: Counter[str | None] = Counter()
+    for subjects in _work(ledger, account):
+        with ledger.read() as connection:
+            changed = {new.subject for new in _decisions(connection, account, settings, subjects)}
+        left = {subject: subjects[subject] for subject in changed}
+        if left:
+            with ledger.write() as connection:
+                ledger.lock(connection, f"match:{account}")
+                outcome += _write(ledger, connection, account, _decisions(connection, account, settings, left))
+    with ledger.write() as connection:
+        # Only what has no key: a delivery that came in since the look began is left to the next one.
+        done = (
+            update(deliveries)
+            .where(deliveries.c.account == account, deliveries.c.matched.is_(None))
+            .where(deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
+            .values(matched="none")
+            .returning(deliveries.c.source, deliveries.c.type)
+        )
+        keyless = connection.execute(done).all()
+    outcome["none"] += len(keyless)
+    unclear = outcome["ambiguous"] + outcome["far"]
+    return MatchResult(by_id, outcome["key"], unclear, outcome["none"], _unclear(keyless))
+
+
+def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+    """Say which port-in webhooks do not say what they are about; a table of yours may have ids only."""
+    found = {(row.source, row.type) for row in keyless if row.type in (None, *WEBHOOK_TYPES)}
+    what = "a webhook of type {} that does not say which event it is about"
+    return tuple((source, what.format(kind or "unknown")) for source, kind in sorted(found, key=str) if source in _TOLD)
+
+
+def _match_by_id(ledger: Ledger, account: str) -> int:
+    """Assign where the webhook's id is an event's id. Late events are found from their own side."""
+    new = deliveries.c.matched.is_(None)
+    late = and_(deliveries.c.matched.in_(UNDECIDED), deliveries.c.webhook_id.in_(_late_ids(account)))
+    total = 0
+    for condition in (new, late):
+        statement = (
+            update(deliveries)
+            .where(deliveries.c.account == account, condition, exists().where(_same_id()))
+            .values(event_id=deliveries.c.webhook_id, matched="id")
+            .returning(deliveries.c.event_id)
+        )
+        with ledger.write() as connection:
+            touched = connection.execute(statement).scalars().all()
+            for start in range(0, len(touched), CHUNK):
+                _look_again(connection, account, touched[start : start + CHUNK])
+        total += len(touched)
+    return total
+
+
+def _same_id() -> ColumnElement[bool]:
+    return and_(
+        events.c.account == deliveries.c.account,
+        events.c.id == deliveries.c.webhook_id,
+        events.c.type == deliveries.c.type,
+    )
+
+
+def _late_ids(account: str) -> Any:
+    return select(events.c.id).where(events.c.account == account, is_open())
+
+
+def _work(ledger: Ledger, account: str) -> Iterator[Subjects]:
+    """Yield what there is to decide: new deliveries, and open events that an undecided one may belong to."""
+    new = select(deliveries.c.natural_key).where(deliveries.c.account == account, deliveries.c.matched.is_(None))
+    undecided = or_(
+        deliveries.c.matched.in_(UNDECIDED),  # also where it was decided between the scan and this look
+        and_(events.c.delivery.is_(None), deliveries.c.matched == "key"),
+    )
+    theirs = select(deliveries.c.natural_key).join(events, events.c.account == deliveries.c.account)
+    theirs = theirs.where(events.c.account == account, is_open(), undecided)
+    same_key = theirs.where(deliveries.c.natural_key == events.c.natural_key)
+    same_order = theirs.where(deliveries.c.order_id == events.c.order_id, deliveries.c.type == events.c.type)
+    same_order = same_order.where(or_(events.c.natural_key.is_(None), events.c.delivery.is_(None)))
+    found: Subjects = defaultdict(set)
+    with ledger.read() as connection:
+        for query in (new, same_key, same_order):
+            for key in filter(None, connection.execute(query.distinct()).scalars()):
+                found[_subject(key)].add(key)
+    for part in chunks(sorted(found), CHUNK):
+        yield {subject: found[subject] for subject in part}
+
+
+def _subject(key: str) -> str:
+    """Return what may be told apart by time only: a comment, or all events of one order and type."""
+    kind, _, rest = key.partition(":")
+    return key if PREFIX + kind == NEW_COMMENT else f"{kind}:{rest.partition(':')[0]}"
+
+
+def _decisions(connection: Connection, account: str, settings: Settings, subjects: Subjects) -> Iterator[Decided]:
+    """Decide all deliveries of these subjects as if none was; yield what is new."""
+    feed = get_feed(connection, account, "events")
+    reading = Reading.of(settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
+    doubled = _was_doubled(connection, account, reading.until)
+    candidates = _candidates(connection, account, subjects)
+    for subject, rows in _grouped(connection, account, subjects, deliveries, [deliveries.c.natural_key.is_not(None)]):
+        mine = candidates[subject]
+        for row, event_id, matched in assign(mine, rows, reading, doubled=doubled):
+            if (row.event_id, row.matched) != (event_id, matched):
+                yield Decided(subject, row, event_id, matched, [c.id for c in mine])
+
+
+def _candidates(connection: Connection, account: str, subjects: Subjects) -> dict[str, list[Any]]:
+    """Return all events of these subjects, with the times they were sent again on the provider's clock."""
+    found = _grouped(connection, account, subjects, events, [])
+    again: dict[str, set[datetime]] = defaultdict(set)
+    sent = select(republishes.c.event_id, republishes.c.reply_date).where(
+        republishes.c.account == account,
+        republishes.c.reply_date.is_not(None),
+        republishes.c.state != "refused",
+    )
+    for part in chunks([row.id for _, rows in found for row in rows], CHUNK):
+        for event_id, moment in connection.execute(sent.where(republishes.c.event_id.in_(part))):
+            again[event_id].add(moment)
+    candidates: dict[str, list[Any]] = defaultdict(list)
+    for subject, rows in found:
+        for row in rows:
+            last = row.last_sent_date or row.last_sent_at
+            moments = sorted(again[row.id] | ({last} if last else set()))
+            candidates[subject].append(SimpleNamespace(**row._mapping, sent=moments))
+    return candidates
+
+
+def _grouped(
+    connection: Connection, account: str, subjects: Subjects, table: Table, more: Sequence[ColumnElement[bool]]
+) -> list[tuple[str, list[Row[Any]]]]:
+    """Return a table's rows of these subjects: of their keys, and of their orders and types."""
+    c = table.c
+    columns = [column for column in c if column.name not in ("payload", "methods")]
+    mine = select(*columns).where(c.account == account, *more)
+    orders = sorted({s.partition(":")[2] for s in subjects if not _is_comment(s)})
+    types = sorted({PREFIX + s.partition(":")[0] for s in subjects if not _is_comment(s)})
+    keys = sorted(key for found in subjects.values() for key in found)
+    rows = {
+        tuple(row._mapping[column.name] for column in table.primary_key): row
+        for condition in (c.natural_key.in_(keys), and_(c.order_id.in_(orders), c.type.in_(types)))
+        for row in connection.execute(mine.where(condition))
+    }
+    groups: dict[str, list[Row[Any]]] = defaultdict(list)
+    for _, row in sorted(rows.items()):
+        kind = (row.type or "").removeprefix(PREFIX)
+        subject = _subject(row.natural_key) if row.natural_key else f"{kind}:{row.order_id}"
+        if subject in subjects:
+            groups[subject].append(row)
+    return sorted(groups.items())
+
+
+def _is_comment(subject: str) -> bool:
+    return subject.startswith(NEW_COMMENT.removeprefix(PREFIX))
+
+
+def _was_doubled(connection: Connection, account: str, until: datetime | None) -> bool:
+    lately = feeds.c.doubled_at >= (until or EPOCH) - KNOWN_FOR
+    query = select(feeds.c.source).where(feeds.c.account == account, lately)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _note_doubled(ledger: Ledger, connection: Connection, account: str, touched: list[str]) -> None:
+    """Keep that a notification came as more webhooks than it promises, though it was never sent again."""
+    again = exists().where(
+        republishes.c.account == account,
+        republishes.c.event_id == deliveries.c.event_id,
+        republishes.c.reply_date.is_not(None),
+    )
+    query = (
+        select(deliveries.c.source, func.max(deliveries.c.stored_at, type_=Instant()))
+        .join(events, and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.event_id))
+        .where(deliveries.c.account == account, deliveries.c.event_id.in_(touched), deliveries.c.ok)
+        .where(events.c.sends == 0, ~again)
+        .group_by(deliveries.c.source, deliveries.c.event_id, events.c.copies)
+        .having(func.count(distinct(deliveries.c.webhook_id)) > events.c.copies)
+    )
+    for source, at in connection.execute(query).all():
+        touch_feed(ledger, connection, account, source, doubled_at=at)
+
+
+def _write(ledger: Ledger, connection: Connection, account: str, decided: Iterable[Decided]) -> Counter[str | None]:
+    outcome: Counter[str | None] = Counter()
+    touched: set[str] = set()
+    for new in list(decided):
+        row = new.row
+        mine = (
+            deliveries.c.account == account,
+            deliveries.c.source == row.source,
+            deliveries.c.source_id == row.source_id,
+        )
+        connection.execute(update(deliveries).where(*mine).values(event_id=new.event_id, matched=new.matched))
+        outcome[new.matched] += 1
+        touched.update(filter(None, (new.event_id, row.event_id)))
+        if new.matched in UNCLEAR or row.matched in UNCLEAR:
+            touched.update(new.rivals)
+    for part in chunks(sorted(touched), CHUNK):
+        _look_again(connection, account, part)
+        _note_doubled(ledger, connection, account, part)
+    return outcome
+
+
+def _look_again(connection: Connection, account: str, touched: Iterable[str]) -> None:
+    """Reopen the question for an event that has not arrived, however it was decided before."""
+    statement = update(events).where(
+        events.c.account == account, events.c.id.in_(sorted(touched)), events.c.arrived_at.is_(None)
+    )
+    connection.execute(statement.values(delivery=None))

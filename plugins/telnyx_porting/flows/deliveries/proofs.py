@@ -1,0 +1,128 @@
+"""SQL on one event's deliveries, as predicates of `porting_events`: what proves that it arrived, and what is unclear.
+
+`good` are the conditions that make a row of `porting_deliveries` a success at the consumer of record.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, case, distinct, exists, false, func, literal, or_, select
+
+from telnyx_porting.flows.deliveries.rivals import EARLY, TIMED
+from telnyx_porting.ledger.tables import deliveries, events, republishes
+from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    Conditions = Sequence[ColumnElement[bool]]
+
+FUZZ = timedelta(seconds=1)  # HTTP dates and signatures have whole seconds
+_MADE: ColumnElement[Any] = func.coalesce(deliveries.c.signed_at, deliveries.c.stored_at, type_=Instant())
+
+
+def of_event(good: Conditions) -> list[ColumnElement[bool]]:
+    """Return SQL: a success that is known to be this event's."""
+    return [deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, *good]
+
+
+def may_be() -> ColumnElement[bool]:
+    """Return SQL: the delivery's key fits the event, and it was not signed long before the event.
+
+    The time in a key may have been rounded: within the same minute that is known here.
+    """
+    rounded = and_(
+        deliveries.c.order_id == events.c.order_id,
+        deliveries.c.type == events.c.type,
+        events.c.type.in_(fixed(*TIMED)),
+        _minute(deliveries.c.natural_key) == _minute(events.c.natural_key),
+    )
+    return and_(
+        deliveries.c.account == events.c.account,
+        or_(deliveries.c.natural_key == events.c.natural_key, rounded),
+        events.c.created_at - microseconds(EARLY) <= _MADE,
+    )
+
+
+def _minute(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.substr(key, 1, func.length(key) - 2)
+
+
+def unread(good: Conditions) -> ColumnElement[bool]:
+    """Return SQL: a success that may be this event's came in, and whose it is has not been decided."""
+    new = and_(
+        deliveries.c.account == events.c.account,
+        deliveries.c.matched.is_(None),
+        deliveries.c.stored_at > EPOCH,  # in the words of the index of what is new
+        or_(deliveries.c.webhook_id == events.c.id, may_be()),
+        *good,
+    )
+    return exists().where(new).correlate(events)
+
+
+def unclear(good: Conditions, near: timedelta) -> ColumnElement[bool]:
+    """Return SQL: a success may be this event's or another's; a failed one proves nothing either way."""
+    told = func.coalesce(deliveries.c.occurred_at, _MADE, type_=Instant())
+    nearby = or_(
+        events.c.last_sent_at.is_not(None),
+        told.between(events.c.created_at - microseconds(near), events.c.updated_at + microseconds(near)),
+    )
+    ambiguous = or_(deliveries.c.matched == "far", and_(deliveries.c.matched == "ambiguous", nearby))
+    return exists().where(may_be(), ambiguous, *good).correlate(events)
+
+
+def arrived(good: Conditions, settled_by: datetime, *, doubled: bool) -> ColumnElement[bool]:
+    """Return SQL: as many distinct webhooks as promised came of one sending, and never more.
+
+    :param doubled: a notification comes several times, under ids of their own: then counting proves nothing.
+    :param settled_by: what was signed later is not counted yet: more may be on their way.
+    """
+    promised = events.c.copies
+    just = and_(_count() == promised, func.max(_MADE) <= instant(settled_by))
+    enough = false() if doubled else and_(_sending(good, just), ~_too_many(good))
+    one = exists().where(*of_event(good)).correlate(events)
+    return case((promised == 1, one), else_=enough)
+
+
+def settling(good: Conditions, settled_by: datetime) -> ColumnElement[bool]:
+    """Return SQL: of several webhooks promised, one came so lately that more may be on their way."""
+    late = exists().where(*of_event(good), instant(settled_by) < _MADE).correlate(events)
+    return case((events.c.copies == 1, False), else_=late)
+
+
+def indistinct(good: Conditions, *, doubled: bool) -> ColumnElement[bool]:
+    """Return SQL: several webhooks may be promised, and how many of them came cannot be told.
+
+    All carry the event's own id; or a single one came, which is all that is lost, or all that was ever sent; or more
+    came than were promised.
+    """
+    same_id = exists().where(*of_event(good), deliveries.c.webhook_id == events.c.id).correlate(events)
+    any_came = exists().where(*of_event(good)).correlate(events)
+    single = and_(any_came, ~_sending(good, _count() > 1))
+    unknown = any_came if doubled else or_(same_id, single, _too_many(good))
+    return case((events.c.copies == 1, False), else_=unknown)
+
+
+def _count() -> ColumnElement[int]:
+    return func.count(distinct(deliveries.c.webhook_id))
+
+
+def _too_many(good: Conditions) -> ColumnElement[bool]:
+    return _sending(good, _count() > events.c.copies)
+
+
+def _sending(good: Conditions, having: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return SQL: this is true of what came between two sends of the event, one of which is its first."""
+    send, later = republishes.alias("send"), republishes.alias("later")
+
+    def preceded_by(sent: Any) -> ColumnElement[bool]:
+        mine = and_(sent.c.account == deliveries.c.account, sent.c.event_id == deliveries.c.event_id)
+        return and_(mine, sent.c.reply_date - microseconds(FUZZ) <= _MADE)
+
+    newer = exists().where(preceded_by(later), later.c.reply_date > send.c.reply_date).correlate(deliveries, send)
+    of_its_send = deliveries.outerjoin(send, and_(preceded_by(send), ~newer))
+    query = select(literal(1)).select_from(of_its_send).where(*of_event(good)).group_by(send.c.reply_date)
+    return query.having(having).correlate(events).exists()

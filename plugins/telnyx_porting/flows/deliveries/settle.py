@@ -1,0 +1,219 @@
+"""Verdicts: look whether what was republished arrived, and only then say so.
+
+New evidence is a delivery at the consumer of record that was not known when the claim was written. Any arrival makes
+the *event* arrived; the *republish* is credited only when that delivery was signed or started after the reply's
+``Date`` minus one second, both the provider's clock, and no other try explains it: see `credit.py`. Otherwise the
+verdict is `unknown` ("arrived otherwise"), reported apart. Nothing is `not_arrived` before its due time has passed
+inside the feed's coverage; late evidence lifts it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, RowMapping, and_, case, literal, or_, select, update
+
+from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.clock import read_clocks
+from telnyx_porting.flows.deliveries.arrival import at_record, decide, unread
+from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
+from telnyx_porting.flows.deliveries.credit import Credit
+from telnyx_porting.flows.deliveries.matching import UNCLEAR as UNDECIDED
+from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.proofs import FUZZ
+from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.ledger.tables import deliveries, events, republishes
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+DEAD_AFTER = timedelta(minutes=2)  # a claim this old without an outcome belongs to a process that died
+ARRIVED_OTHERWISE = "arrived otherwise: not credited to this republish"
+UNCLEAR = "something arrived, but which webhook it is cannot be told"
+NO_FEED = "cannot be confirmed: no feed of deliveries covers this account"
+MAILS_ONLY = "cannot be confirmed: an event of this type causes mails only"
+NOBODY_CAN_TELL = (ARRIVED_OTHERWISE, UNCLEAR, NO_FEED, MAILS_ONLY)
+
+
+@dataclass(frozen=True)
+class VerdictsResult:
+    """Verdicts reached by one look."""
+
+    account: str
+    verdicts: dict[str, int] = field(default_factory=dict)
+    unresolved: int = 0
+    newly_missed: int = 0
+    held_back: str | None = None
+    undecided: str | None = None  # why nothing can be judged at all
+
+
+def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
+    """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
+    for source, what in match(ledger, account, settings).odd:
+        keep_odd(ledger, account, source, [what], now)
+    failpoint("verdicts.matched")
+    with ledger.write() as connection:
+        _charge_dead_claims(connection, account, settings, now)
+    failpoint("verdicts.before")
+    decision = decide(ledger, account, settings, now)
+    failpoint("verdicts.decided")
+    reached: Counter[str] = Counter()
+    unresolved = 0
+    with ledger.write() as connection:
+        ledger.lock(connection, f"verdicts:{account}")
+        record = find_record(connection, account, settings, now)
+        for row in _waiting(connection, account, settings, record):
+            verdict = _verdict(connection, row, settings, record, now)
+            if verdict is None:
+                unresolved += row["settled_at"] is None
+            elif _settle(connection, row, *verdict, now):
+                reached[verdict[0]] += 1
+        failpoint("verdicts.written")
+        why = undecided(connection, account, settings, now)
+    return VerdictsResult(account, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
+
+
+def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datetime | None) -> None:
+    """Count a send that may have been processed; the event is due again after `confirm_within`.
+
+    :param sent_at: on our clock.
+    :param sent_date: on the provider's.
+    """
+    connection.execute(
+        update(events)
+        .where(events.c.account == row["account"], events.c.id == row["event_id"])
+        .values(
+            sends=events.c.sends + 1,
+            last_sent_at=sent_at,
+            last_sent_date=sent_date,
+            delivery=case((events.c.arrived_at.is_(None), None), else_=events.c.delivery),
+        )
+    )
+
+
+def _charge_dead_claims(connection: Connection, account: str, settings: Settings, now: datetime) -> None:
+    """Count what a crash left as `sending`: its POST may have gone out, so it counts, and we look."""
+    dead = (
+        select(republishes)
+        .where(republishes.c.account == account, republishes.c.state == "sending")
+        .where(republishes.c.reply_date < read_clocks(connection, account).to_provider(now - DEAD_AFTER))
+    )
+    for row in connection.execute(dead).mappings().all():
+        taken = connection.execute(
+            update(republishes)
+            .where(*_same(row), republishes.c.state == "sending", republishes.c.owner == row["owner"])
+            .values(
+                state="unknown",
+                due_at=row["sent_at"] + settings.confirm_within,
+                detail="the process that sent it ended before its outcome was written",
+            )
+        )
+        if taken.rowcount:  # else its process, or another look, was faster
+            charge(connection, row, row["sent_at"], row["reply_date"])
+            failpoint("verdicts.charged")
+
+
+def _same(row: RowMapping) -> tuple[Any, ...]:
+    return (
+        republishes.c.account == row["account"],
+        republishes.c.plan_id == row["plan_id"],
+        republishes.c.event_id == row["event_id"],
+    )
+
+
+def _settle(connection: Connection, row: RowMapping, state: str, detail: str | None, now: datetime) -> bool:
+    """Write a verdict, unless the row has moved since it was read: what arrived stays arrived."""
+    unmoved = and_(
+        republishes.c.state == row["state"], republishes.c.settled_at.is_not_distinct_from(row["settled_at"])
+    )
+    values = {"state": state, "settled_at": now, "detail": detail}
+    return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
+
+
+def _waiting(connection: Connection, account: str, settings: Settings, record: Record | None) -> list[RowMapping]:
+    """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
+    clocks = read_clocks(connection, account)
+    query = (
+        select(
+            republishes,
+            events.c.delivery,
+            events.c.copies,
+            events.c.arrived_at,
+            events.c.natural_key,
+            events.c.first_seen_at,
+            events.c.completed_seen_at,
+            (unread(record, settings, clocks) if record else literal(False)).label("unread"),
+        )
+        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .where(republishes.c.account == account)
+        .where(
+            or_(
+                and_(republishes.c.state.in_(("accepted", "unknown")), republishes.c.settled_at.is_(None)),
+                and_(republishes.c.state == "not_arrived", events.c.arrived_at.is_not(None)),
+            )
+        )
+    )
+    return list(connection.execute(query).mappings())
+
+
+def _verdict(
+    connection: Connection, row: RowMapping, settings: Settings, record: Record | None, now: datetime
+) -> tuple[str, str | None] | None:
+    """Return state and reason, or None while nothing can be said."""
+    if record is None:
+        return ("unknown", NO_FEED) if row["due_at"] <= now and row["settled_at"] is None else None
+    fresh = _new_evidence(connection, row, record)
+    credit = Credit(connection, row, settings)
+    if fresh and row["arrived_at"] is not None:
+        credited = {d["webhook_id"] or d["source_id"] for d in fresh if credit.is_due(d)}
+        if credited and (len(credited) == row["copies"] or row["copies"] == 1):
+            return "arrived", None
+    if row["due_at"] > record.covered_until or row["unread"]:
+        return None
+    if fresh and row["arrived_at"] is not None:
+        return None if credit.may_be_explained(fresh, now) else ("unknown", ARRIVED_OTHERWISE)
+    if row["settled_at"] is not None:
+        return None
+    if row["delivery"] == "not_expected":
+        return "unknown", MAILS_ONLY
+    if (fresh and row["delivery"] == "undetermined") or _unclear_evidence(connection, row, record):
+        return "unknown", UNCLEAR
+    if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
+        return "not_arrived", "no new delivery of this repeat was seen"
+    return "not_arrived", None
+
+
+def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> list[RowMapping]:
+    query = select(
+        deliveries.c.source_id,
+        deliveries.c.record_id,
+        deliveries.c.webhook_id,
+        deliveries.c.attempt,
+        deliveries.c.signed_at,
+    ).where(
+        deliveries.c.account == row["account"],
+        deliveries.c.event_id == row["event_id"],
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+        *at_record(record),
+    )
+    known = set(row["baseline"] or ())
+    return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]
+
+
+def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -> bool:
+    """Tell whether a good delivery of this event's key came after the send, and nobody knows whose it is."""
+    query = select(deliveries.c.source_id).where(
+        deliveries.c.account == row["account"],
+        deliveries.c.natural_key == row["natural_key"],
+        deliveries.c.matched.in_(UNDECIDED),
+        deliveries.c.source == record.source,
+        deliveries.c.ok,
+        *at_record(record),
+        or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= (row["reply_date"] or row["sent_at"]) - FUZZ),
+    )
+    return connection.execute(query.limit(1)).first() is not None

@@ -1,0 +1,1 @@
+"""The desk, over all rooms: what an operator or a porting team looks at, and the nightly maintenance."""

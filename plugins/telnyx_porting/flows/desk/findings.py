@@ -1,0 +1,67 @@
+"""What is open, as lines for people, and how people name one of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+
+from telnyx_porting.errors import SettingsError
+from telnyx_porting.escaping import one_line
+from telnyx_porting.flows.alerts.facts import gather
+from telnyx_porting.flows.alerts.text import bare
+from telnyx_porting.flows.findings.reconcile import open_findings
+from telnyx_porting.ledger.tables import findings, orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+
+def listing(ledger: Ledger, account: str, settings: Settings, now: datetime) -> str:
+    """Return the open findings of an account as text, the most severe and oldest first: key, and what alerts say."""
+    with ledger.read() as connection:
+        rows = open_findings(connection, account)
+        facts = gather(connection, account, settings, now, [row["key"] for row in rows])
+    lines = [f"account {account}: {len(rows)} open"]
+    for row in rows:
+        lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
+        lines += [f"          ({hands})"] if (hands := _hands(row, now)) else []
+    return "\n".join(lines)
+
+
+def _hands(row: Mapping[str, Any], now: datetime) -> str:
+    by = row["hands"] or {}
+    said = []
+    if row["acked_until"] is not None and row["acked_until"] > now:
+        said.append(f"acknowledged by {by.get('acked_by')} until {row['acked_until']:%Y-%m-%d %H:%M} UTC")
+    if row["muted_until"] is not None and row["muted_until"] > now:
+        until = f"{row['muted_until']:%Y-%m-%d %H:%M} UTC"
+        said.append(f"muted by {by.get('muted_by')} until {until}: {by.get('mute_reason')}")
+    return one_line("; ".join(said), 300)
+
+
+def pick(ledger: Ledger, account: str, name: str) -> str:
+    """Return the key of the one open finding that people mean.
+
+    :param name: its key, or what its alert calls the order: reference, support key or id.
+    :raises SettingsError: none, or more than one, is called so.
+    """
+    called = or_(orders.c.id == name, orders.c.support_key == name, orders.c.customer_reference == name)
+    query = (
+        select(findings.c.key)
+        .outerjoin(orders, (orders.c.account == findings.c.account) & (orders.c.id == findings.c.order_id))
+        .where(findings.c.account == account, findings.c.resolved_at.is_(None), or_(findings.c.key == name, called))
+        .order_by(findings.c.key)
+    )
+    with ledger.read() as connection:
+        keys = list(connection.execute(query).scalars())
+    if name in keys:
+        return name
+    if len(keys) == 1:
+        return str(keys[0])
+    expected = f"one of {', '.join(keys)}" if keys else f"the key of an open finding of {account}, or its order's name"
+    raise SettingsError("finding", name, expected)

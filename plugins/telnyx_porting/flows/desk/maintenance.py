@@ -1,0 +1,148 @@
+"""Maintenance: let go of what is over and no longer needed, in small steps, and say how big the ledger is.
+
+Facts stay for ever: which events there were, when, whether they arrived, who was told. What goes after `retention_days`
+are payloads of events and texts of findings that are over. Old windows of the scan are merged by day.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, and_, delete, exists, or_, select, tuple_, update
+
+from telnyx_porting.flows.events.coverage import held
+from telnyx_porting.flows.events.store import CHUNK
+from telnyx_porting.ledger.tables import alerts, events, findings, windows
+from telnyx_porting.ledger.types import instant
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+LOOKED_AT = 5_000  # events looked at in one query
+MERGED_AFTER = timedelta(days=7)
+VACUUM_PAGES = 256  # given back in one transaction: 1 MiB
+VACUUM_FOR = 60.0  # seconds in one night
+
+
+@dataclass(frozen=True)
+class MaintenanceResult:
+    """What one night did. Counts only."""
+
+    account: str
+    payloads_removed: int
+    texts_removed: int
+    windows_merged: int
+    bytes_before: int
+    bytes_after: int
+
+
+def maintain(ledger: Ledger, account: str, settings: Settings, now: datetime) -> MaintenanceResult:
+    """Prune and merge what belongs to one account, then give unused space back and copy the file if asked to."""
+    before = ledger.size()
+    payloads = texts = 0
+    if settings.retention_days:
+        cutoff = now - timedelta(days=settings.retention_days)
+        payloads, texts = _prune_payloads(ledger, account, cutoff), _prune_texts(ledger, account, cutoff)
+    merged = _merge_windows(ledger, account, settings, now)
+    _vacuum(ledger)
+    if settings.backup_to and ledger.is_sqlite:
+        ledger.back_up(Path(settings.backup_to))
+    result = MaintenanceResult(account, payloads, texts, merged, before, ledger.size())
+    log.info("%s", result)
+    return result
+
+
+def _prune_payloads(ledger: Ledger, account: str, cutoff: datetime) -> int:
+    """Remove payloads of old events whose delivery is decided; their natural keys stay."""
+    removed = 0
+    place: tuple[datetime, str] | None = None
+    decided = and_(events.c.delivery.is_not(None), events.c.delivery.not_in(("pending", "missed")))
+    prunable = and_(events.c.payload.is_not(None), decided).label("prunable")
+    while True:
+        query = select(events.c.id, events.c.created_at, prunable)
+        query = query.where(events.c.account == account, events.c.created_at < cutoff)
+        if place is not None:
+            last = tuple_(instant(place[0]), place[1])
+            query = query.where(tuple_(events.c.created_at, events.c.id) > last)
+        with ledger.read() as connection:
+            rows = connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LOOKED_AT)).all()
+        ids = [row.id for row in rows if row.prunable]
+        for start in range(0, len(ids), CHUNK):
+            with ledger.write() as connection:
+                these = (events.c.account == account, events.c.id.in_(ids[start : start + CHUNK]))
+                connection.execute(update(events).where(*these).values(payload=None, pruned=True))
+            ledger.breathe()
+        removed += len(ids)
+        if len(rows) < LOOKED_AT:
+            return removed
+        place = rows[-1].created_at, rows[-1].id
+
+
+def _prune_texts(ledger: Ledger, account: str, cutoff: datetime) -> int:
+    """Remove what people wrote, and what was told, from findings that have been over for long."""
+    old = (findings.c.account == account, findings.c.resolved_at < cutoff)
+    texts = or_(findings.c.detail != {}, findings.c.note.is_not(None))
+    awaited = exists().where(
+        alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.next_at.is_not(None)
+    )
+    removed = 0
+    while True:
+        with ledger.write() as connection:
+            keys = connection.execute(select(findings.c.key).where(*old, texts, ~awaited).limit(CHUNK)).scalars().all()
+            these = and_(findings.c.account == account, findings.c.key.in_(keys))
+            connection.execute(update(findings).where(these).values(detail={}, note=None))
+        removed += len(keys)
+        if len(keys) < CHUNK:
+            return removed
+        ledger.breathe()
+
+
+def _merge_windows(ledger: Ledger, account: str, settings: Settings, now: datetime) -> int:
+    """Make one window of each old day's sealed scans; of certificates keep the newest."""
+    mine = (windows.c.account == account, windows.c.sealed_at.is_not(None))
+    with ledger.read() as connection:
+        old = (windows.c.made_by == "scan", windows.c.until < now - MERGED_AFTER)
+        days: dict[date, list[Any]] = {}
+        for row in connection.execute(select(windows).where(*mine, *old).order_by(windows.c.until)):
+            days.setdefault(row.until.date(), []).append(row)
+    merged = 0
+    for rows in days.values():
+        if len(rows) > 1:
+            with ledger.write() as connection:
+                _merge(connection, account, rows)
+            ledger.breathe()
+            merged += len(rows) - 1
+    with ledger.write() as connection:
+        for method, kept in (("count", 1), ("ids", 2 * settings.audit_nights)):
+            same = (*mine, windows.c.made_by == "audit", windows.c.method == method)
+            newest = select(windows.c.id).where(*same).order_by(windows.c.sealed_at.desc()).limit(kept)
+            ids = connection.execute(newest).scalars().all()
+            merged += connection.execute(delete(windows).where(*same, windows.c.id.not_in(ids))).rowcount
+    return merged
+
+
+def _merge(connection: Connection, account: str, rows: list[Any]) -> None:
+    """Write one window for several that overlap; what it holds is counted anew, for overlaps were read twice."""
+    since, until = min(row.since for row in rows), max(row.until for row in rows)
+    now_held = held(connection, account, since, until)
+    values: dict[str, Any] = {"since": since, "until": until, "held": now_held, "counted": now_held}
+    values |= {name: sum(getattr(row, name) or 0 for row in rows) for name in ("late", "requests")}
+    mine = windows.c.account == account
+    connection.execute(delete(windows).where(mine, windows.c.id.in_([row.id for row in rows[1:]])))
+    connection.execute(update(windows).where(mine, windows.c.id == rows[0].id).values(**values))
+
+
+def _vacuum(ledger: Ledger) -> None:
+    """Give unused pages back, a MiB at a time."""
+    end = time.monotonic() + VACUUM_FOR
+    while ledger.vacuum(VACUUM_PAGES) and time.monotonic() < end:
+        ledger.breathe()

@@ -1,0 +1,238 @@
+"""Preflight: is everything in place for the watch to work? Each line is good, or says what to do.
+
+URLs found in data (subscriptions, orders) are shown, never fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import func, select
+
+from telnyx_porting.errors import (
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    TelnyxError,
+    TelnyxPortingError,
+    WrongAccountError,
+)
+from telnyx_porting.escaping import one_line
+from telnyx_porting.flows.alerts.channels import channels_of
+from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings.kinds.watch import ENOUGH, NOT_ALIVE
+from telnyx_porting.flows.identity import verify
+from telnyx_porting.ledger.tables import orders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+SUBSCRIPTION = "subscription"
+_NO_SUBSCRIPTION = (
+    "nobody is subscribed to port-in notifications: in the Telnyx portal, Account Settings > Notifications, add a"
+    " setting Port In Notifications with a webhook channel"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at."""
+
+    ok: bool
+    what: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        return f"{'good ' if self.ok else 'TO DO'}  {self.what}" + (f": {self.todo}" if self.todo else "")
+
+
+def preflight(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> list[Line]:
+    """Look at one account: whose key, endpoints, subscriptions, receiver, clock, ledger, settings, channels.
+
+    :param account: Airflow connection id of the Telnyx account.
+    """
+    lines = [_settings(settings), _ledger(ledger)]
+    try:
+        own = verify(ledger, account, client)
+    except WrongAccountError as error:
+        lines.append(Line(False, "account", str(error)))
+    except TelnyxError as error:
+        lines.append(_no_answer(client.base_url, error))
+    else:
+        lines.append(_key(own, now))
+        if lines[-1].ok:
+            lines += [*_endpoints(own), *_subscriptions(own), _clock(own)]
+    with ledger.read() as connection:
+        lines += [
+            *_own_urls(connection, account),
+            *_receiver(connection, account, now),
+            *_channels(connection, account, settings),
+        ]
+    return lines
+
+
+def _settings(settings: Settings) -> Line:
+    if settings.problems:
+        return Line(False, "settings", str(settings.problems[0]))
+    return Line(True, "settings are valid")
+
+
+def _ledger(ledger: Ledger) -> Line:
+    try:
+        ledger.ready()
+        with ledger.write():
+            pass
+    except TelnyxPortingError as error:
+        return Line(False, "ledger", str(error))
+    where = repr(ledger).removeprefix("Ledger(").removesuffix(")")
+    return Line(True, f"ledger {where} can be read and written")
+
+
+def _key(client: AccountClient, now: datetime) -> Line:
+    try:
+        client.count_porting_events(created_at_gte=now - timedelta(days=1))
+    except PermissionDeniedError:
+        return Line(False, "API key", "it may not read port-in events: give the key that permission, or use another")
+    except TelnyxError as error:
+        return _no_answer(client.base_url, error)
+    return Line(True, f"API key is accepted at {client.base_url}; port-in events can be read")
+
+
+def _no_answer(base_url: str, error: TelnyxError) -> Line:
+    if isinstance(error, AuthenticationError):
+        return Line(False, "API key", "Telnyx refuses it: put a valid key (v2) into the connection's password")
+    return Line(False, f"Telnyx API at {base_url}", str(error))
+
+
+def _endpoints(client: AccountClient) -> list[Line]:
+    def first_order() -> object:
+        return next(iter(client.iter_porting_orders(page_size=1, limit=1)), None)
+
+    def first_delivery() -> object:
+        return next(iter(client.iter_webhook_deliveries(status="failed")), None)
+
+    return [
+        _try(
+            "porting orders can be read",
+            "order sync and exceptions",
+            first_order,
+        ),
+        _try("exception types can be read", "descriptions of codes", client.list_exception_types),
+        _try("webhook deliveries can be read", "evidence of what was delivered", first_delivery),
+    ]
+
+
+def _try(good: str, needed_for: str, call: Callable[[], Any]) -> Line:
+    try:
+        call()
+    except (PermissionDeniedError, NotFoundError) as error:
+        return Line(
+            False,
+            good.replace("can be", "cannot be"),
+            f"the key lacks the permission; needed for {needed_for} ({error})",
+        )
+    except TelnyxError as error:
+        return Line(False, good.replace("can be", "could not be"), f"{error}; needed for {needed_for}")
+    return Line(True, good)
+
+
+def _subscriptions(client: AccountClient) -> list[Line]:
+    try:
+        found = client.notification_subscriptions()
+    except TelnyxError as error:
+        return [Line(False, "notification settings could not be read", str(error))]
+    active = [item for item in found if item.status == "enabled"]
+    lines = [
+        Line(True, f"subscribed: {item.channel_type or 'unknown channel'} {_destination(item.destination)}")
+        for item in active
+    ]
+    if not any(item.channel_type == "webhook" for item in active):
+        lines.append(Line(False, SUBSCRIPTION, _NO_SUBSCRIPTION))
+    if len(active) < len(found):
+        lines.append(Line(True, f"{len(found) - len(active)} more subscriptions are not active (yet)"))
+    return lines
+
+
+def _destination(text: str | None) -> str:
+    """Show where a notification goes; a URL without its query, which may carry a secret."""
+    if not text:
+        return "(destination unknown)"
+    parts = urlsplit(text) if "://" in text else None
+    return one_line(f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts else text)
+
+
+def _clock(client: AccountClient) -> Line:
+    offset = client.clock_offset
+    if offset is None:
+        return Line(True, "clock: Telnyx told no time")
+    if abs(offset) > SKEW:
+        return Line(
+            False, f"clock is {abs(offset).total_seconds():.0f} s off Telnyx's", "set this machine's clock (NTP)"
+        )
+    return Line(True, f"clock agrees with Telnyx's within {abs(offset).total_seconds():.1f} s")
+
+
+def _own_urls(connection: Connection, account: str) -> list[Line]:
+    query = (
+        select(orders.c.webhook_url, func.count())
+        .where(orders.c.account == account, orders.c.webhook_url.is_not(None))
+        .group_by(orders.c.webhook_url)
+        .order_by(func.count().desc())
+        .limit(5)
+    )
+    rows = connection.execute(query).all()
+    return [Line(True, f"{count} orders have a webhook URL of their own: {_destination(url)}") for url, count in rows]
+
+
+def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]:
+    feed = get_feed(connection, account, "receiver")
+    if feed is None or feed["heartbeat"] is None:
+        return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
+    lines = []
+    beat = last_beat(feed, read_clocks(connection, account), now)
+    if beat is not None and now - beat >= NOT_ALIVE:
+        lines.append(Line(False, "receiver", f"it has not been alive since {beat:%Y-%m-%d %H:%M} UTC: start it"))
+    else:
+        lines.append(Line(True, "receiver is alive"))
+    if (feed["refused"] or 0) >= ENOUGH:
+        lines.append(
+            Line(False, "receiver's keys", "signatures do not fit: give it the public key of this Telnyx account")
+        )
+    elif feed["proved_at"] is None:
+        lines.append(Line(True, "receiver has not seen a webhook of this account yet"))
+    else:
+        lines.append(Line(True, "receiver's key fits: it has verified webhooks of this account"))
+    return lines
+
+
+def _channels(connection: Connection, account: str, settings: Settings) -> list[Line]:
+    lines = []
+    for channel in channels_of(settings):
+        feed = get_feed(connection, account, f"channel:{channel.name}")
+        if feed is not None and feed["error"]:
+            lines.append(Line(False, f"channel {channel.name}", str(feed["error"])))
+        elif channel.kind == "mail" and not channel.recipients:
+            lines.append(Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO"))
+        else:
+            lines.append(Line(True, f"channel {channel.name} is configured"))
+    unknown = sorted(set(settings.alert_filters) - set(settings.alert_channels))
+    lines += [Line(False, f"filter for {name}", "no such channel in TELNYX_PORTING_ALERT_CHANNELS") for name in unknown]
+    if not settings.alert_channels:
+        lines.append(Line(False, "channels", "set TELNYX_PORTING_ALERT_CHANNELS; findings are kept, nobody is told"))
+    return lines
+
+
+def as_text(lines: Sequence[Line]) -> str:
+    """Return the lines as people read them."""
+    return "\n".join(str(line) for line in lines)

@@ -1,0 +1,310 @@
+"""Audit: prove with few requests that the ledger holds what the provider has, and find what is missing.
+
+While the provider has dropped nothing that is held here, the ids held are a subset of its ids, and equal counts prove
+equality: one count and one GET of the oldest held event prove all of history. A shortfall is found by bisection. Cuts
+lie where no held event is within 2 s, and neighbours overlap by 2 s: whether bounds are inclusive, exclusive or cut to
+the second is undocumented. A total that is a round number may be a cap, and is believed only when its halves agree.
+
+Retention is undocumented too: where the oldest event is gone, or the provider counts less than is held, nothing is
+deleted here. The horizon moves to the oldest event still there, and stretches with fewer rows are compared id by id.
+
+Counts hide errors that cancel out: every night a part of history is compared id by id, whatever its counts say.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select, update
+
+from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
+from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, held, scanned
+from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
+from telnyx_porting.flows.events.store import CHUNK, Stored, store
+from telnyx_porting.flows.events.unread import why_open
+from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import events, windows
+from telnyx_porting.models import is_uuid
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+OVERLAP = timedelta(seconds=1)  # of each of two neighbours
+PAGE = 250  # events up to which a stretch is read rather than bisected
+ROUND = 1_000
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit proved. Counts only."""
+
+    account: str
+    method: str  # count | ids
+    since: datetime
+    until: datetime
+    held: int
+    found: int  # events the provider had and the ledger lacked
+    gone: int  # events held that the provider no longer has, found by this audit
+    horizon: datetime | None  # set when the provider no longer has what is older
+    requests: int
+    as_of: datetime
+    open_reason: str | None  # None: proved
+
+    @property
+    def certificate(self) -> str:
+        """The proof in one sentence."""
+        if self.open_reason:
+            return f"not proved: {self.open_reason}"
+        assumed = ", as long as Telnyx removes nothing" if self.method == "count" else ""
+        return (
+            f"{self.held} events from {self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC are"
+            f" complete as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC, by {self.method}{assumed}"
+        )
+
+
+def audit(
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    now: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by_ids: bool = False,
+) -> AuditResult:
+    """Prove a stretch of what the scan covers (default: all of it) and store what turns out to be missing.
+
+    :param by_ids: compare every id, whatever the counts say.
+    :raises FormError: an impossible stretch, or one of which the scan covers nothing.
+    :raises LedgerError: the account was never scanned.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
+    :raises TelnyxError: the provider could not be read.
+    """
+    check_stretch(since, until, now)
+    client = accept(ledger, account, client, now)
+    with ledger.read() as connection:
+        feed = scanned(connection, account)
+        first = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
+        begin = max(since or first, first)
+        end = min(until or feed["covered_until"], feed["covered_until"])
+    if (asked := since or until) is not None and begin >= end:
+        covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
+        raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
+    work = _Audit(ledger, account, client, now, "ids" if by_ids else "count")
+    try:
+        return work.run(begin, max(begin, end))
+    except TelnyxError as error:
+        if not isinstance(error, ContractError):
+            work.leave_open(begin, end, str(error))
+        raise
+
+
+def audit_tonight(
+    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime
+) -> AuditResult | None:
+    """Compare the next part of history id by id; all of it gets its turn within ``audit_nights`` nights."""
+    client = accept(ledger, account, client, now)
+    with ledger.read() as connection:
+        feed = scanned(connection, account)
+        begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
+        until = feed["covered_until"]
+        mine = (windows.c.account == account, windows.c.made_by == "audit", windows.c.method == "ids")
+        last = select(windows.c.until).where(*mine, windows.c.sealed_at.is_not(None))
+        reached = connection.execute(
+            last.order_by(windows.c.sealed_at.desc(), windows.c.until.desc()).limit(1)
+        ).scalar()
+        total = held(connection, account, begin, until)
+        if not total or begin >= until:
+            return None
+        since = reached if reached is not None and begin <= reached < until else begin
+        part = max(PAGE, -(-total // max(settings.audit_nights - 1, 1)))
+        later = (events.c.account == account, events.c.created_at > since, events.c.created_at <= until)
+        ends = select(events.c.created_at).where(*later).order_by(events.c.created_at).offset(part - 1).limit(1)
+        end = connection.execute(ends).scalar()
+    return audit(ledger, account, client, settings, now, since, end or until, by_ids=True)
+
+
+class _Audit:
+    def __init__(self, ledger: Ledger, account: str, client: AccountClient, now: datetime, method: str) -> None:
+        self.ledger, self.account, self.client, self.now, self.method = ledger, account, client, now, method
+        self.stored = Stored()
+        self.gone = 0
+        self.horizon: datetime | None = None
+        self.reasons: list[str] = []
+        self.before = client.requests_made
+
+    def run(self, since: datetime, until: datetime) -> AuditResult:
+        as_of = self.now
+        try:
+            if self.method == "ids":
+                self.compare(since, until)
+            else:
+                since, until = self.prove_all(since, until)
+        except EnvelopeError as error:
+            self.reasons.append(str(error))
+        as_of += self.client.clock_offset or timedelta(0)
+        with self.ledger.read() as connection:
+            total = held(connection, self.account, since, until)
+        result = self.result(since, until, total, as_of)
+        self.certify(result)
+        return result
+
+    def result(self, since: datetime, until: datetime, total: int, as_of: datetime) -> AuditResult:
+        return AuditResult(
+            account=self.account,
+            method=self.method,
+            since=since,
+            until=until,
+            held=total,
+            found=self.stored.new,
+            gone=self.gone,
+            horizon=self.horizon,
+            requests=self.client.requests_made - self.before,
+            as_of=as_of,
+            open_reason="; ".join(dict.fromkeys(self.reasons)) or None,
+        )
+
+    # -- by count ------------------------------------------------------------------------------------------------------
+
+    def prove_all(self, since: datetime, until: datetime) -> tuple[datetime, datetime]:
+        """Prove from the oldest event the provider still has; return the stretch that was looked at."""
+        with self.ledger.read() as connection:
+            since = quiet(connection, self.account, since, until) or since
+            until = quiet(connection, self.account, until, since) or until
+            oldest = nth(connection, self.account, since, until, 0)
+        if oldest is not None and not self.is_there(oldest.id):
+            since = self.move_horizon(since, until)
+        if since < until and not self.reasons:
+            self.prove(since, until)
+        return since, until
+
+    def prove(self, since: datetime, until: datetime, counted: int | None = None) -> None:
+        """Prove a stretch by its count, or find out what is different."""
+        if counted is None:
+            counted = self.client.count_porting_events(since, until)
+        with self.ledger.read() as connection:
+            here = held(connection, self.account, since, until)
+            may_be_a_cap = counted >= ROUND and counted % ROUND == 0
+            if counted == here and not may_be_a_cap:
+                return
+            cut = middle(connection, self.account, since, until, here)
+        if cut is None or (counted <= PAGE and here <= 4 * PAGE):
+            self.compare(since, until)
+            return
+        left = self.client.count_porting_events(since, cut + OVERLAP)
+        right = self.client.count_porting_events(cut - OVERLAP, until)
+        if left + right < counted:
+            log.warning("counts of two halves do not add up (%d + %d < %d): read by pages", left, right, counted)
+            self.compare(since, until)
+            return
+        self.prove(since, cut + OVERLAP, left)
+        self.prove(cut - OVERLAP, until, right)
+
+    def move_horizon(self, since: datetime, until: datetime) -> datetime:
+        """Find the oldest event the provider still has, by bisection; nothing here is deleted."""
+        with self.ledger.read() as connection:
+            dead, alive = 0, held(connection, self.account, since, until) - 1
+            newest = nth(connection, self.account, since, until, alive)
+        if newest is None or not self.is_there(newest.id):
+            self.reasons.append("Telnyx has neither the oldest nor the newest event held: this is no retention")
+            return since
+        while alive - dead > 1:
+            with self.ledger.read() as connection:
+                row = nth(connection, self.account, since, until, (dead + alive) // 2)
+            if row is None or self.is_there(row.id):
+                alive = (dead + alive) // 2
+            else:
+                dead = (dead + alive) // 2
+        with self.ledger.read() as connection:
+            first = nth(connection, self.account, since, until, alive)
+            oldest = first.created_at if first is not None else until
+            begin = quiet(connection, self.account, oldest - QUIET, until) or oldest
+        self.gone += alive
+        self.horizon = oldest
+        with self.ledger.write() as connection:
+            touch_feed(self.ledger, connection, self.account, SOURCE, horizon=oldest)
+        log.warning("Telnyx no longer has events before %s; they are kept here", oldest.isoformat())
+        return begin
+
+    def is_there(self, event_id: str) -> bool:
+        """Ask for one event; of one whose id is none of Telnyx's nothing can be asked, nor concluded."""
+        if not is_uuid(event_id):
+            return True
+        try:
+            self.client.get_porting_event(event_id)
+        except NotFoundError:
+            return False
+        return True
+
+    # -- by ids --------------------------------------------------------------------------------------------------------
+
+    def compare(self, since: datetime, until: datetime) -> None:
+        """Read a stretch, store what is missing, and see what the provider no longer has."""
+        try:
+            for part in self.client.iter_proved_windows(since, until):
+                self.stored += store(self.ledger, self.account, part.events, self.now, behind=part.until)
+                self._look_for_gone(part, part.until >= until)
+                if part.unread:
+                    self.reasons.append(why_open(part.unread))
+        except ContractError as error:
+            self.reasons.append(str(error))
+
+    def _look_for_gone(self, part: ProvedWindow, last: bool) -> None:
+        there = {event.id for event in part.events}
+        begin = part.since or part.until
+        within = [events.c.created_at >= begin, events.c.created_at <= part.until]
+        if not last:
+            within[1] = events.c.created_at < part.until
+        query = select(events.c.id, events.c.gone_at).where(events.c.account == self.account, *within)
+        with self.ledger.read() as connection:
+            rows = connection.execute(query.where(events.c.first_seen_at <= self.now)).all()
+        back = [row.id for row in rows if row.gone_at is not None and row.id in there]
+        away = [row.id for row in rows if row.gone_at is None and row.id not in there]
+        can_be_asked = [event_id for event_id in away if is_uuid(event_id)]
+        sample = can_be_asked[:3] + can_be_asked[-3:]
+        if away and any(self.is_there(event_id) for event_id in dict.fromkeys(sample)):
+            self.reasons.append(f"Telnyx has {len(away)} events that its list leaves out")
+            away = []
+        self.gone += len(away)
+        self._mark(away, self.now)
+        self._mark(back, None)
+
+    def _mark(self, ids: list[str], gone_at: datetime | None) -> None:
+        for some in chunks(ids, CHUNK):
+            with self.ledger.write() as connection:
+                these = (events.c.account == self.account, events.c.id.in_(some))
+                connection.execute(update(events).where(*these).values(gone_at=gone_at))
+            self.ledger.breathe()
+
+    # -- the certificate -----------------------------------------------------------------------------------------------
+
+    def certify(self, result: AuditResult) -> None:
+        """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
+        row: dict[str, Any] = {"account": self.account, "id": uuid.uuid4().hex, "made_by": "audit"}
+        row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
+        row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
+        row |= {"as_of": result.as_of, "open_reason": result.open_reason}
+        if not result.open_reason:
+            row |= {"counted": result.held, "sealed_at": self.now}
+        with self.ledger.write() as connection:
+            mine = (windows.c.account == self.account, windows.c.made_by == "audit", windows.c.method == self.method)
+            inside = (windows.c.since >= result.since - QUIET, windows.c.until <= result.until + QUIET)
+            connection.execute(delete(windows).where(*mine, *inside, windows.c.sealed_at.is_(None)))
+            self.ledger.upsert(connection, windows, [row])
+
+    def leave_open(self, since: datetime, until: datetime, reason: str) -> None:
+        """Remember that and why nothing was proved."""
+        self.reasons = [reason]
+        self.certify(self.result(since, until, 0, self.now))

@@ -1,0 +1,170 @@
+"""Backfill: read older history, resumably. It reads from Telnyx and writes to the ledger, nothing else.
+
+What was read before is not read again: each proved part is sealed in the transaction that stores its last rows, and the
+next run starts with the gaps. Where the history read meets what the scan covers, the coverage begins earlier.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, update
+
+from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
+from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, extend, gaps, scanned, sealable
+from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.flows.events.store import Stored, store
+from telnyx_porting.flows.events.unread import is_stretch, leave_open
+from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.tables import windows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackfillResult:
+    """What one backfill did. Counts only."""
+
+    account: str
+    since: datetime
+    until: datetime
+    new: int
+    changed: int
+    read: int
+    requests: int
+    left: int  # gaps that could not be sealed yet: the provider's clock calls them too young
+
+
+def backfill(
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    now: datetime,
+    since: datetime,
+    until: datetime,
+) -> BackfillResult:
+    """Read what has not been read yet of a stretch of history.
+
+    :param since: earliest `created_at`, with a time zone.
+    :param until: latest `created_at`, with a time zone.
+    :raises FormError: for an impossible stretch.
+    :raises NotScannedError: for an account that was never scanned.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
+    :raises TelnyxError: the provider could not be read; what was proved until then is kept, the rest says why.
+    """
+    check_stretch(since, until, now)
+    until = min(until, now - settings.settle)
+    client = accept(ledger, account, client, now)
+    with ledger.read() as connection:
+        scanned(connection, account)
+        todo = gaps(connection, account, since, until)
+    before = client.requests_made
+    run = _Run(ledger, account, client, settings, now)
+    run.expect(todo)
+    for stretch in todo:
+        run.fill(*stretch)
+    with ledger.read() as connection:
+        left = gaps(connection, account, since, until)
+    return BackfillResult(
+        account, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
+    )
+
+
+class _Run:
+    def __init__(self, ledger: Ledger, account: str, client: AccountClient, settings: Settings, now: datetime) -> None:
+        self.ledger, self.account, self.client, self.settings, self.now = ledger, account, client, settings, now
+        self.stored = Stored()
+        self.read = 0
+        self.expected: int | None = None
+        self.started = time.monotonic()
+
+    def expect(self, todo: list[tuple[datetime, datetime]]) -> None:
+        """Ask how much there is to come, for the time left."""
+        try:
+            self.expected = sum(self.client.count_porting_events(*stretch) for stretch in todo)
+        except EnvelopeError:
+            log.info("Telnyx gives no counts: no telling how long this takes")
+
+    def fill(self, since: datetime, until: datetime) -> None:
+        """Read one gap, oldest first; a row for what is done grows while a row for what is left shrinks."""
+        run = uuid.uuid4().hex
+        left: dict[str, Any] = {"account": self.account, "id": f"{run}:left", "since": since, "until": until}
+        left |= {"made_by": "backfill", "started_at": self.now, "open_reason": "not finished"}
+        with self.ledger.write() as connection:
+            inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None), ~is_stretch())
+            connection.execute(
+                delete(windows).where(windows.c.account == self.account, windows.c.made_by == "backfill", *inside)
+            )
+            self.ledger.upsert(connection, windows, [left])
+        done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": "ids", "open_reason": None}
+
+        reached = since
+
+        def shrink(end: datetime, connection: Connection) -> None:
+            mine = (windows.c.account == self.account, windows.c.id == left["id"])
+            if end >= until:
+                connection.execute(delete(windows).where(*mine))
+            else:
+                connection.execute(update(windows).where(*mine).values(since=end))
+            extend(connection, self.account)
+
+        def seal(part: ProvedWindow, connection: Connection) -> None:
+            nonlocal reached
+            end = sealable(part, self.settings, self.now)
+            if end <= reached or (part.since or since) > reached:
+                return
+            reached = end
+            if part.unread:  # what was read before it stays sealed as it is; what comes after begins anew
+                leave_open(self.ledger, connection, self.account, part, "backfill", self.now)
+                done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
+                shrink(end, connection)
+                return
+            done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
+            done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
+            change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
+            self.ledger.upsert(connection, windows, [done], change=change)
+            shrink(end, connection)
+
+        try:
+            for part in self.client.iter_proved_windows(since, until):
+                self.stored += store(self.ledger, self.account, part.events, self.now, finish=partial(seal, part))
+                self.read += len(part.events)
+                keep_odd(self.ledger, self.account, SOURCE, [*part.unread, *self.stored.odd], self.now)
+                self._say(part.until)
+        except TelnyxPortingError as error:
+            if not isinstance(error, LedgerError):
+                with self.ledger.write() as connection:
+                    mine = (windows.c.account == self.account, windows.c.id == left["id"])
+                    connection.execute(update(windows).where(*mine).values(open_reason=str(error)))
+            raise
+
+    def _say(self, upto: datetime) -> None:
+        rate = self.read / max(time.monotonic() - self.started, 0.001)
+        if self.expected and rate:
+            rest = max(self.expected - self.read, 0)
+            log.info(
+                "read up to %s: %d of %d events, %.0f/s, about %.0f min left",
+                upto.isoformat(),
+                self.read,
+                self.expected,
+                rate,
+                rest / rate / 60,
+            )
+        else:
+            log.info("read up to %s: %d events, %.0f/s", upto.isoformat(), self.read, rate)

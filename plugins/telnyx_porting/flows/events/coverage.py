@@ -1,0 +1,105 @@
+"""What the ledger can vouch for: stretches of time proved complete, and the gaps between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from telnyx_porting.errors import FormError, NotScannedError
+from telnyx_porting.flows.events.unread import is_stretch
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.ledger.tables import events, feeds, windows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import RowMapping
+
+    from telnyx_porting.client import ProvedWindow
+    from telnyx_porting.settings import Settings
+
+Stretch = tuple["datetime", "datetime"]
+SOURCE = "events"
+
+
+def sealable(part: ProvedWindow, settings: Settings, now: datetime) -> datetime:
+    """Return up to when a proved part may be sealed: neither clock may call any of it younger than the settle time."""
+    return min(part.until, now - settings.settle, (part.as_of or now) - settings.settle)
+
+
+def scanned(connection: Connection, account: str) -> RowMapping:
+    """Return the events feed of an account that has been scanned.
+
+    :raises NotScannedError: when there is none, naming those that there are.
+    """
+    feed = get_feed(connection, account, SOURCE)
+    if feed is None or feed["covered_until"] is None:
+        query = select(feeds.c.account).where(feeds.c.source == SOURCE, feeds.c.covered_until.is_not(None))
+        known = ", ".join(connection.execute(query.order_by(feeds.c.account)).scalars()) or "none yet"
+        raise NotScannedError(
+            f"account {account!r} has not been scanned into this ledger; scanned accounts: {known}."
+            " Let porting_scan run once for it"
+        )
+    return feed
+
+
+def check_stretch(since: datetime | None, until: datetime | None, now: datetime) -> None:
+    """Refuse a stretch that cannot be meant; either end may be open.
+
+    :raises FormError: in one sentence.
+    """
+    for name, value in (("from", since), ("to", until)):
+        if value is not None and value.tzinfo is None:
+            raise FormError(name, value.isoformat(), f"it has no time zone; write {value.isoformat()}Z for UTC")
+    if since is not None and until is not None and since >= until:
+        raise FormError("from", since.isoformat(), f"it must be earlier than to, {until.isoformat()}")
+    if since is not None and since >= now:
+        raise FormError("from", since.isoformat(), "a time that is over: there is nothing to read yet")
+
+
+def gaps(connection: Connection, account: str, since: datetime, until: datetime) -> list[Stretch]:
+    """Return what nobody has read yet of a stretch, oldest first."""
+    found, at = [], since
+    for start, end in sorted(_proved(connection, account)):
+        if end <= at or start >= until:
+            continue
+        if start > at:
+            found.append((at, start))
+        at = max(at, end)
+    if at < until:
+        found.append((at, until))
+    return found
+
+
+def extend(connection: Connection, account: str) -> None:
+    """Let the feed's coverage begin where the stretches that touch it begin."""
+    feed = scanned(connection, account)
+    begin = feed["covers_from"]
+    for start, end in sorted(_proved(connection, account), key=lambda stretch: stretch[1], reverse=True):
+        if start < begin <= end:
+            begin = start
+    mine = (feeds.c.account == account, feeds.c.source == SOURCE)
+    connection.execute(update(feeds).where(*mine, feeds.c.covers_from > begin).values(covers_from=begin))
+
+
+def held(connection: Connection, account: str, since: datetime, until: datetime) -> int:
+    """Count the events held in a stretch, both ends included, that the provider is not known to have dropped."""
+    there = (events.c.account == account, events.c.created_at >= since, events.c.created_at <= until)
+    total = connection.execute(select(func.count()).select_from(events).where(*there)).scalar_one()
+    gone = select(func.count()).select_from(events).where(*there, events.c.gone_at.is_not(None))
+    return total - connection.execute(gone).scalar_one()
+
+
+def _proved(connection: Connection, account: str) -> list[Stretch]:
+    feed = get_feed(connection, account, SOURCE)
+    query = select(windows.c.since, windows.c.until).where(
+        windows.c.account == account,
+        windows.c.made_by == "backfill",
+        # What was read but for a row that cannot be is left open for that alone, and read again by the scan.
+        or_(windows.c.sealed_at.is_not(None), is_stretch()),
+    )
+    stretches = [(row.since, row.until) for row in connection.execute(query)]
+    if feed is not None and feed["covers_from"] is not None and feed["covered_until"] is not None:
+        stretches.append((feed["covers_from"], feed["covered_until"]))
+    return stretches

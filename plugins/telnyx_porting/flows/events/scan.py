@@ -1,0 +1,275 @@
+"""Scan: read a closed `created_at` window into the ledger and seal what is proved.
+
+The window is ``[watermark - overlap, now - settle]``. The client proves each part complete (counts before the first and
+after the last page are equal, and equal the distinct ids); the watermark moves in the transaction that stores the last
+rows of a part, only forwards, and only while this scan still holds the feed's token. Late rows (created behind the
+watermark) widen the overlap to twice their delay, up to 7 days; without any it is halved every day. Events still
+without a payload are read again: by id, or with one window read where that takes fewer requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, RowMapping, delete, func, select, update
+
+from telnyx_porting.errors import EnvelopeError, LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.flows.events.coverage import SOURCE, sealable
+from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.flows.events.store import Stored, store
+from telnyx_porting.flows.events.unread import is_stretch, leave_open, read_again, why_open
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.tables import events, feeds, windows
+from telnyx_porting.ledger.types import exactly, instant
+from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+MAX_OVERLAP = timedelta(days=7)
+HALVED_AFTER = timedelta(days=1)
+PAGE = 250
+REREAD_AT_ONCE = 50  # events without payload looked at per scan; those not looked at for longest come first
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What one scan did. Counts only: it may travel through XCom and asset events."""
+
+    account: str
+    since: datetime
+    until: datetime
+    new: int
+    changed: int
+    late: int
+    held: int  # distinct ids the provider returned for the window
+    requests: int
+    sealed_until: datetime | None
+    first_contact: bool
+
+    @property
+    def rows_changed(self) -> bool:
+        """Whether the ledger holds anything it did not hold before."""
+        return bool(self.new or self.changed)
+
+
+def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> ScanResult:
+    """Bring the ledger up to date with the provider's events.
+
+    :param account: Airflow connection id of the Telnyx account.
+    :param now: our clock; the provider's `Date` is respected too when sealing.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
+    :raises TelnyxError: the provider could not be read; the window stays open with that reason.
+    """
+    client = accept(ledger, account, client, now)
+    token = uuid.uuid4().hex
+    with ledger.write() as connection:
+        feed = _present(get_feed(connection, account, SOURCE), account)
+        touch_feed(ledger, connection, account, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now))
+    since, until = _window(feed, settings, now)
+    reading = _Reading(ledger, account, settings, now, token, behind=feed["covered_until"])
+    reading.open(since, until)
+    asked_before = client.requests_made
+    try:
+        for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
+            reading.take(part)
+        reading.stored += _reread(ledger, account, client, now, since)
+        reading.stored += read_again(ledger, account, client, now)
+    except TelnyxPortingError as error:
+        reading.close(client.requests_made - asked_before, reason=str(error))
+        raise
+    reading.close(client.requests_made - asked_before, reason=None)
+    keep_odd(ledger, account, SOURCE, [*reading.unread, *reading.stored.odd], now)
+    _remember_rate_limit(ledger, account, client)
+    return ScanResult(
+        account=account,
+        since=since,
+        until=until,
+        new=reading.stored.new,
+        changed=reading.stored.changed,
+        late=reading.stored.late,
+        held=reading.held,
+        requests=client.requests_made - asked_before,
+        sealed_until=reading.sealed_until,
+        first_contact=feed["checked_at"] is None,
+    )
+
+
+def _present(feed: RowMapping | None, account: str) -> RowMapping:
+    if feed is None:
+        raise LedgerError(f"the feed row of account {account!r} disappeared while it was scanned")
+    return feed
+
+
+def _lateness(feed: RowMapping, now: datetime) -> int | None:
+    """Let the delay learned from late rows fade."""
+    if not feed["lateness"] or feed["checked_at"] is None:
+        return None
+    days = max((now - feed["checked_at"]) / HALVED_AFTER, 0.0)
+    return int(feed["lateness"] * 0.5**days) or None
+
+
+def _window(feed: RowMapping, settings: Settings, now: datetime) -> tuple[datetime, datetime]:
+    until = now - settings.settle
+    if feed["covered_until"] is None:
+        return now - timedelta(days=settings.first_look_days) - settings.overlap, until
+    learned = timedelta(seconds=2 * (_lateness(feed, now) or 0))
+    # A watermark ahead of our clock (the clock was set back) must not turn the window round.
+    watermark = min(feed["covered_until"], until)
+    return watermark - min(MAX_OVERLAP, max(settings.overlap, learned)), until
+
+
+class _Reading:
+    """One scan's progress: what was stored, and how far it is sealed."""
+
+    def __init__(
+        self, ledger: Ledger, account: str, settings: Settings, now: datetime, token: str, behind: datetime | None
+    ) -> None:
+        self.ledger, self.account, self.settings, self.now = ledger, account, settings, now
+        self.behind = behind
+        self.stored = Stored()
+        self.held = 0
+        self.unread: tuple[str, ...] = ()
+        self.sealed_until: datetime | None = None
+        self.as_of: datetime | None = None
+        self.started = datetime.now(UTC)
+        self.window = (windows.c.account == account, windows.c.id == token)
+        self.feed = (feeds.c.account == account, feeds.c.source == SOURCE, feeds.c.token == token)
+        self.row: dict[str, Any] = {"account": account, "id": token, "made_by": "scan", "started_at": now}
+
+    def open(self, since: datetime, until: datetime) -> None:
+        """Record the window as open before the first request: a crash leaves it open, with a reason."""
+        self.row |= {"since": since, "until": until, "open_reason": "not finished"}
+        with self.ledger.write() as connection:
+            self.ledger.upsert(connection, windows, [self.row])
+
+    def take(self, part: ProvedWindow) -> None:
+        """Store one proved part in short transactions; the last one seals it."""
+        self.stored += store(
+            self.ledger, self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
+        )
+        self.held += len(part.events)
+        self.unread += part.unread
+        self.as_of = self.as_of or part.as_of
+        seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
+        since, until = self.row["since"], self.row["until"]
+        left = seconds * ((until - part.until) / max(part.until - since, timedelta(seconds=1)))
+        log.info(
+            "read up to %s: %d events, %.0f/s, about %.0f s left",
+            part.until.isoformat(),
+            self.held,
+            self.held / seconds,
+            left,
+        )
+
+    def _seal(self, connection: Connection, part: ProvedWindow) -> None:
+        end = sealable(part, self.settings, self.now)
+        since = part.since or end
+        if end < since:
+            return
+        connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= since)
+        moved = connection.execute(
+            update(feeds)
+            .where(*self.feed, connected)
+            .values(
+                covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, instant(end)), instant(end)),
+                covers_from=func.coalesce(feeds.c.covers_from, instant(since)),
+                proved_at=func.coalesce(feeds.c.proved_at, instant(self.now)),
+                error=None,
+            )
+        )
+        if moved.rowcount:
+            self.sealed_until = end
+            leave_open(self.ledger, connection, self.account, part, "scan", self.now)
+
+    def close(self, requests: int, reason: str | None) -> None:
+        """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
+        if reason is None and self.sealed_until is None:
+            reason = "another scan took over, or the window is younger than the settle time"
+        values: dict[str, Any] = {"held": self.held, "late": self.stored.late, "requests": requests}
+        values |= {"as_of": self.as_of, "open_reason": reason}
+        if reason is None and self.unread:
+            values |= {"counted": self.held + len(self.unread), "open_reason": why_open(self.unread)}
+        elif reason is None:
+            values |= {"counted": self.held, "until": self.sealed_until, "sealed_at": self.now}
+        with self.ledger.write() as connection:
+            connection.execute(update(windows).where(*self.window).values(**values))
+            feed: dict[str, Any] = {"error": reason} if reason else {}
+            if self.stored.oldest_late and self.behind:
+                delay = int((self.behind - self.stored.oldest_late).total_seconds()) + 1
+                feed["lateness"] = self.ledger.greatest(func.coalesce(feeds.c.lateness, 0), delay)
+            if feed:
+                connection.execute(update(feeds).where(*self.feed).values(**feed))
+            if reason is None:
+                self._clear_up(connection)
+
+    def _clear_up(self, connection: Connection) -> None:
+        """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
+        earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
+        mine = (windows.c.account == self.account, windows.c.made_by == "scan", windows.c.sealed_at.is_(None))
+        connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
+
+
+def _reread(ledger: Ledger, account: str, client: AccountClient, now: datetime, since: datetime) -> Stored:
+    """Look again at events still without a payload that this scan's window did not cover."""
+    waiting = (
+        select(events.c.id, events.c.created_at)
+        .where(
+            events.c.account == account, events.c.payload_status != exactly("completed"), events.c.created_at < since
+        )
+        .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
+        .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
+        .limit(REREAD_AT_ONCE)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(waiting).all()
+        if not rows:
+            return Stored()
+        first, last = min(row.created_at for row in rows), max(row.created_at for row in rows)
+        by_window = _pages(connection, account, first, last, most=len(rows))
+    found: Sequence[PortingEvent]
+    if by_window < len(rows):
+        found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
+    else:
+        found = [event for row in rows if is_uuid(row.id) and (event := _get(client, row.id)) is not None]
+    total = store(ledger, account, found, now)
+    with ledger.write() as connection:
+        looked_at = events.c.id.in_([row.id for row in rows])
+        connection.execute(update(events).where(events.c.account == account, looked_at).values(reread_at=now))
+    return total
+
+
+def _pages(connection: Connection, account: str, first: datetime, last: datetime, most: int) -> int:
+    """Say about how many requests reading a window takes, without counting beyond what matters."""
+    between = (events.c.account == account, events.c.created_at >= first, events.c.created_at <= last)
+    some = select(events.c.id).where(*between).limit(most * PAGE).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one() // PAGE + 3
+
+
+def _get(client: AccountClient, event_id: str) -> PortingEvent | None:
+    try:
+        return client.get_porting_event(event_id)
+    except NotFoundError:
+        log.warning("event %s is no longer known to the provider; it is kept here", event_id)
+    except EnvelopeError as error:  # the others are read all the same
+        log.warning("event %s cannot be read again: %s", event_id, error)
+    return None
+
+
+def _remember_rate_limit(ledger: Ledger, account: str, client: AccountClient) -> None:
+    if (limit := client.rate_limit) is None:
+        return
+    with ledger.write() as connection:
+        value = {"limit": limit.limit, "remaining": limit.remaining}
+        touch_feed(ledger, connection, account, SOURCE, rate_limit=value)

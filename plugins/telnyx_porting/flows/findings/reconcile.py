@@ -1,0 +1,197 @@
+"""Findings: what is true now that a person should know, and the turns it takes.
+
+Level-triggered: each kind is one SELECT of what is true now, and :func:`reconcile` compares it with what was true
+before. Nothing hangs on having seen a change happen, so retries, backfills, restarts and two runs at once cannot repeat
+anything.
+
+A finding that is true again after it was resolved, or that began anew in between (another exception of the same order),
+is a new turn. What is told about it changes inside a turn: a new revision.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, select
+
+from telnyx_porting.flows.clock import read_clocks
+from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.findings.finding import QUIET, Look, Seen
+from telnyx_porting.flows.findings.kinds.watch import is_derived
+from telnyx_porting.flows.findings.see import is_held, see
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.tables import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from telnyx_porting.settings import Settings
+
+    Queue = Callable[[Ledger, Connection, str, Settings, datetime], int]
+
+Row = dict[str, Any]
+HEALTH = "health"  # mostly opened and cleared by those who notice; what the ledger shows is in findings_watch
+SOURCE = "findings"
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class FindingsResult:
+    """What one reconcile changed; counts only."""
+
+    account: str
+    opened: int
+    changed: int
+    resolved: int
+    open: int  # findings open afterwards
+    queued: int  # alerts that now wait to be sent
+
+
+def reconcile(ledger: Ledger, account: str, settings: Settings, now: datetime, queue: Queue) -> FindingsResult:
+    """Make the findings what the ledger says is true now, and queue their alerts in the same transaction.
+
+    :param account: Airflow connection id of the Telnyx account.
+    :param now: our clock.
+    :param queue: queues their alerts; returns how many wait to be sent.
+    """
+    while True:
+        with ledger.read() as connection:
+            before = _token(connection, account)
+            look = Look(connection, account, settings, now)
+            seen = see(look)
+        with ledger.write() as connection:
+            ledger.lock(connection, f"findings:{account}")
+            if _token(connection, account) == before:
+                result = _apply(ledger, connection, look, seen, queue)
+                touch_feed(ledger, connection, account, SOURCE, token=uuid.uuid4().hex, checked_at=now)
+                return result
+        # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
+
+
+def _token(connection: Connection, account: str) -> str | None:
+    feed = get_feed(connection, account, SOURCE)
+    return feed["token"] if feed else None
+
+
+def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, Seen], queue: Queue) -> FindingsResult:
+    account, settings, now = look.account, look.settings, look.now
+    known = _known(connection, account, seen)
+    fresh_at = _fresh_at(connection, account, settings)
+    rows: list[Row] = []
+    opened = changed = resolved = 0
+    for key, item in seen.items():
+        new, was = _seen(account, item, known.get(key), now)
+        if new is not None:
+            rows.append(new)
+            opened += was == "opened"
+            changed += was == "changed"
+    for key, row in known.items():
+        if key in seen or row["resolved_at"] is not None or is_held(look, row):
+            continue
+        gone = _gone(row, settings, now, fresh_at)
+        if gone is not None:
+            rows.append(gone)
+            resolved += gone["resolved_at"] is not None
+    _store(ledger, connection, rows)
+    queued = queue(ledger, connection, account, settings, now)
+    is_open = (findings.c.account == account, findings.c.resolved_at.is_(None))
+    still_open = connection.execute(select(func.count()).where(*is_open)).scalar_one()
+    return FindingsResult(account, opened, changed, resolved, still_open, queued)
+
+
+def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[str, Row]:
+    """Return open findings, and resolved ones that are true again."""
+    mine = select(findings).where(findings.c.account == account)
+    query = mine.where(findings.c.resolved_at.is_(None))
+    known = {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+    for batch in chunks((key for key in seen if key not in known), _BATCH):
+        again = connection.execute(mine.where(findings.c.key.in_(batch)))
+        known |= {row["key"]: dict(row) for row in again.mappings()}
+    return known
+
+
+def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
+    """Return as of when the events are known."""
+    feed = get_feed(connection, account, "events")
+    if feed is None or feed["covered_until"] is None:
+        return None
+    read_until: datetime = read_clocks(connection, account).from_provider(feed["covered_until"])
+    return read_until + settings.settle
+
+
+def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:
+    base = {
+        "account": account,
+        "key": item.key,
+        "kind": item.kind,
+        "subject": item.subject,
+        "order_id": item.order_id,
+        "severity": item.severity,
+        "detail": item.detail,
+        "since": item.since,
+        "absent_since": None,
+        "resolved_at": None,
+    }
+    anew = row is not None and item.since > row["since"] and item.kind != HEALTH
+    if row is None or row["resolved_at"] is not None or anew:
+        turn = 1 if row is None else row["turn"] + 1
+        fresh = {"opened_at": now, "changed_at": None, "turn": turn, "revision": 1}
+        return base | fresh | {"acked_until": None, **_kept(row)}, "opened"
+    if item.kind == HEALTH:
+        item = replace(item, since=row["since"])
+        base["since"] = row["since"]
+    told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
+    # how severe an exception is hangs on the past alone, which a backfill may teach, and age is no news either
+    worse = item.severity != row["severity"] and item.kind != "exception" and not item.detail.get("dormant")
+    if worse or _told(item.detail) != _told(row["detail"]):
+        return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
+    same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
+    if same and row["absent_since"] is None:
+        return None, "same"
+    return base | told | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
+
+
+def _told(detail: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (detail or {}).items() if name not in QUIET}
+
+
+def _kept(row: Row | None) -> dict[str, Any]:
+    """Keep what people wrote: it stays with the subject, whatever its turn."""
+    return {
+        name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "hands")
+    }
+
+
+def _gone(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
+    """Return the row of a finding that is no longer true, or None while nothing about it changes."""
+    absent = row["absent_since"]
+    if row["kind"] == HEALTH and not is_derived(row["key"]):
+        over = absent is not None and now - absent >= settings.resolve_hold
+        return row | {"resolved_at": now} if over else None
+    if absent is None and settings.resolve_hold:
+        return row | {"absent_since": now}
+    absent = absent or now
+    over = not settings.resolve_hold or (
+        now - absent >= settings.resolve_hold and fresh_at is not None and fresh_at >= absent
+    )
+    return row | {"absent_since": absent, "resolved_at": now} if over else None
+
+
+def _store(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]]) -> None:
+    names = [column.name for column in findings.columns if not column.primary_key]
+    for batch in chunks(rows, _BATCH):
+        ledger.upsert(connection, findings, batch, change={name: excluded(name) for name in names})
+
+
+def open_findings(connection: Connection, account: str, kind: str | None = None) -> list[Row]:
+    """Return what is true now, the most severe and oldest first."""
+    query = select(findings).where(findings.c.account == account, findings.c.resolved_at.is_(None))
+    if kind is not None:
+        query = query.where(findings.c.kind == kind)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    order = {"critical": 0, "high": 1, "low": 2}
+    return sorted(rows, key=lambda row: (order.get(row["severity"], 3), row["since"], row["key"]))

@@ -1,0 +1,305 @@
+r"""The one republish machine: ``advance(plan) -> Wait | Done | Halted``, for every way a plan is run.
+
+Scheduled, manual, resumed and crashed runs are one path.
+
+    planned --claim--> sending --204--> accepted --new evidence--> arrived
+       |                  |--404/4xx--> refused    \--due passed inside coverage--> not_arrived
+       |                  \--time-out, 5xx, crash--> unknown (leaves only by accepted's two exits)
+       |<-- connect failure, 429 (certainly not processed)
+       \--arrived meanwhile, superseded, closed, expired--> dropped
+
+How one event is sent: `republish_send.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import RowMapping, case, func, select
+
+from telnyx_porting.errors import PlanError, TelnyxError
+from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.clock import CommonClock, clock_offset, common_clock
+from telnyx_porting.flows.deliveries import pull as evidence
+from telnyx_porting.flows.deliveries.consumer import find_record
+from telnyx_porting.flows.deliveries.credit import wants_records
+from telnyx_porting.flows.deliveries.settle import settle
+from telnyx_porting.flows.identity import accept
+from telnyx_porting.flows.republish.claim import forgive, newest_refused, sendable
+from telnyx_porting.flows.republish.gates import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
+from telnyx_porting.flows.republish.plan import POLICY, close_plan
+from telnyx_porting.flows.republish.send import Clock, Sender
+from telnyx_porting.ledger.tables import plans, republishes
+from telnyx_porting.ledger.types import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+log = logging.getLogger(__name__)
+REFUSED_IN_A_ROW = 3
+LOOK_AGAIN = (timedelta(seconds=1), timedelta(seconds=30))  # how soon, and at the latest, to look for arrivals
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do before `until`."""
+
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """Every event of the plan has its verdict."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Halted:
+    """The plan was closed before its end; nothing more is sent, and what was sent has its verdicts."""
+
+    reason: str
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a plan is. Events."""
+
+    size: int
+    sent: int
+    arrived: int
+    left: int  # without a final state
+    per_minute: float | None = None  # verdicts
+    seconds_left: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.sent} of {self.size} sent, {self.arrived} arrived, {self.left} left"
+        if self.per_minute and self.seconds_left is not None:
+            text += f"; {self.per_minute:.1f} a minute, about {timedelta(seconds=round(self.seconds_left))} to go"
+        return text
+
+
+def utc_now() -> datetime:
+    """Return our clock."""
+    return datetime.now(UTC)
+
+
+def advance(
+    ledger: Ledger,
+    account: str,
+    client: TelnyxClient,
+    settings: Settings,
+    plan_id: str,
+    clock: Clock = utc_now,
+    go_on: Callable[[], bool] = lambda: True,
+    pull: Callable[[datetime], object] | None = None,
+) -> Wait | Done | Halted:
+    """Do all that can be done for a plan now: look, reach verdicts, send what may be sent.
+
+    :param go_on: asked before each send; false: send no more now.
+    :param pull: reads the feed of the consumer of record as of now, where that is a table of yours.
+    :raises PlanError: no such plan, or nobody approved it.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user; the plan stays as it is.
+    """
+    client = accept(ledger, account, client, clock())
+    plan = _plan(ledger, account, plan_id)
+    if plan["closed_at"] is None and plan["approved_at"] is None:
+        raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
+    if _pulls(ledger, account, settings, clock()):
+        evidence.read_deliveries(ledger, account, client, settings, clock())
+    elif _explains(ledger, account):
+        with suppress(TelnyxError):  # what it would explain is not credited, then
+            evidence.read_deliveries(ledger, account, client, settings, clock())
+    if pull is not None:
+        pull(clock())
+    common = common_clock(ledger, account, client, clock)
+    step = _advance(ledger, account, client, settings, plan, common, go_on)
+    return Wait(common.to_own(step.until), step.why) if isinstance(step, Wait) else step
+
+
+def _advance(
+    ledger: Ledger,
+    account: str,
+    client: AccountClient,
+    settings: Settings,
+    plan: RowMapping,
+    clock: CommonClock,
+    go_on: Callable[[], bool],
+) -> Wait | Done | Halted:
+    plan_id = plan["id"]
+    settle(ledger, account, settings, clock())
+    if plan["closed_at"] is not None:  # a send that was under way may have come back unsent since
+        with ledger.write() as connection:
+            close_plan(connection, account, plan_id, clock(), "watch", plan["close_reason"])
+    elif plan["expires_at"] <= clock():
+        _halt(ledger, account, plan_id, clock(), "expired")
+    elif (wait := _go(ledger, account, client, settings, plan, clock, go_on)) is not None:
+        return wait
+    return _what_is_left(ledger, account, settings, plan_id, clock())
+
+
+def progress(ledger: Ledger, account: str, plan_id: str, now: datetime | None = None) -> Progress:
+    """Return how far the plan is."""
+    now = now or utc_now()
+    final = republishes.c.settled_at.is_not(None)
+    sent = republishes.c.sent_at.is_not(None)
+    query = select(
+        func.count(),
+        func.sum(case((sent, 1), else_=0)),
+        func.sum(case((republishes.c.state == "arrived", 1), else_=0)),
+        func.sum(case((final, 1), else_=0)),
+        func.min(republishes.c.sent_at, type_=Instant()),
+    ).where(of_plan(account, plan_id))
+    with ledger.read() as connection:
+        size, begun, arrived, settled, first = connection.execute(query).one()
+    left = size - int(settled or 0)
+    minutes = (now - first).total_seconds() / 60 if first else 0.0
+    rate = int(settled or 0) / minutes if minutes > 0 else None
+    return Progress(size, int(begun or 0), int(arrived or 0), left, rate, left / rate * 60 if rate else None)
+
+
+def counts(ledger: Ledger, account: str, plan_id: str) -> dict[str, int]:
+    """Return how many events of the plan are in each state."""
+    query = select(republishes.c.state, func.count()).where(of_plan(account, plan_id)).group_by(republishes.c.state)
+    with ledger.read() as connection:
+        return dict(connection.execute(query).all())
+
+
+def _go(
+    ledger: Ledger,
+    account: str,
+    client: AccountClient,
+    settings: Settings,
+    plan: RowMapping,
+    clock: CommonClock,
+    go_on: Callable[[], bool],
+) -> Wait | None:
+    """Send what may be sent; halts the plan when it must not go on."""
+    if plan["approved_by"] == POLICY and settings.republish_mode == "approve":
+        reason = "republish_mode is approve now, and no person approved this plan"
+        _halt(ledger, account, plan["id"], clock(), reason)
+        return None
+    with ledger.read() as connection:
+        stop = unsafe(connection, account, settings, clock())
+    if stop is not None:
+        patient = clock() - plan["approved_at"] <= settings.confirm_within
+        if stop.passing and patient:
+            return Wait(clock() + LOOK_AGAIN[1], stop.reason)
+        _halt(ledger, account, plan["id"], clock(), stop.reason)
+        return None
+    return _send(ledger, account, client, settings, plan["id"], clock, go_on)
+
+
+def _pulls(ledger: Ledger, account: str, settings: Settings, now: datetime) -> bool:
+    with ledger.read() as connection:
+        record = find_record(connection, account, settings, now)
+    if record is None:
+        return settings.consumer_of_record.startswith(evidence.SOURCE)
+    return record.source == evidence.SOURCE
+
+
+def _explains(ledger: Ledger, account: str) -> bool:
+    with ledger.read() as connection:
+        return wants_records(connection, account)
+
+
+def _plan(ledger: Ledger, account: str, plan_id: str) -> RowMapping:
+    with ledger.read() as connection:
+        query = select(plans).where(plans.c.account == account, plans.c.id == plan_id)
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise PlanError(f"account {account!r} has no plan {plan_id!r}")
+    return row
+
+
+def _halt(ledger: Ledger, account: str, plan_id: str, now: datetime, reason: str) -> None:
+    log.warning("plan %s halted: %s", plan_id, reason)
+    with ledger.write() as connection:
+        close_plan(connection, account, plan_id, now, "watch", reason)
+
+
+def _halt_wave(
+    ledger: Ledger, account: str, settings: Settings, plan_id: str, wave: int, now: datetime, reason: str
+) -> None:
+    """Close a plan whose wave brought nothing; its budget comes back in the same transaction."""
+    with ledger.write() as connection:
+        if close_plan(connection, account, plan_id, now, "watch", reason):
+            refund(connection, account, plan_id, wave, settings, now)
+            failpoint("republish.refunded")
+    log.warning("plan %s halted: %s", plan_id, reason)
+
+
+def _send(
+    ledger: Ledger,
+    account: str,
+    client: AccountClient,
+    settings: Settings,
+    plan_id: str,
+    clock: CommonClock,
+    go_on: Callable[[], bool],
+) -> Wait | None:
+    with ledger.read() as connection:
+        granted = allowance(connection, account, plan_id, settings)
+        offset = clock_offset(connection, account)
+    if granted.stop is not None:
+        _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
+        return None
+    sender = Sender(ledger, client, settings, offset, clock)
+    for row in sendable(ledger, account, plan_id, granted.free) if granted.free else ():
+        if not go_on():
+            return Wait(clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
+        state, text = sender.send(row)
+        if state == "stop":
+            break
+        if state == "later":
+            return Wait(clock() + sender.pause, text)
+        refused = newest_refused(ledger, account, plan_id, REFUSED_IN_A_ROW) if state == "refused" else []
+        if state == "halt" or refused:
+            reason = (
+                text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
+            )
+            forgive(ledger, account, plan_id, refused, reason)
+            _halt(ledger, account, plan_id, clock(), reason)
+            return None
+    return None
+
+
+def _what_is_left(
+    ledger: Ledger, account: str, settings: Settings, plan_id: str, now: datetime
+) -> Wait | Done | Halted:
+    found = counts(ledger, account, plan_id)
+    with ledger.read() as connection:
+        waiting = select(
+            func.min(republishes.c.due_at, type_=Instant()), func.max(republishes.c.sent_at, type_=Instant())
+        ).where(of_plan(account, plan_id), in_flight())
+        due, newest = connection.execute(waiting).one()
+        hopeless = hopeless_end(connection, account, plan_id)
+    if newest is not None:
+        until = now + min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
+        if due is not None and due > now - LOOK_AGAIN[1]:  # what is due for longer waits for events to be read
+            until = min(until, max(due, now + LOOK_AGAIN[0]))
+        return Wait(until, f"looking whether they arrive: {found}")
+    if found.get("planned"):
+        return Wait(now + LOOK_AGAIN[0], "the next wave")
+    plan = _plan(ledger, account, plan_id)
+    if plan["closed_at"] is None:
+        if hopeless is not None:
+            reason, wave = hopeless
+            _halt_wave(ledger, account, settings, plan_id, wave, now, reason)
+            return Halted(reason, found)
+        with ledger.write() as connection:
+            close_plan(connection, account, plan_id, now, "watch", "done")
+    elif plan["close_reason"] not in (None, "done"):
+        return Halted(plan["close_reason"], found)
+    return Done(found)

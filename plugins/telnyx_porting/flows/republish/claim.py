@@ -1,0 +1,221 @@
+"""Claim = intent = one row: written and committed before the POST, settled by what the POST's outcome proves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.clock import read_clocks
+from telnyx_porting.flows.deliveries.arrival import unread
+from telnyx_porting.flows.deliveries.consumer import find_record
+from telnyx_porting.flows.deliveries.settle import charge
+from telnyx_porting.flows.republish.gates import Allowance, allowance, of_plan, paced
+from telnyx_porting.flows.republish.selection import superseded
+from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+RIVAL = "another send of this event awaits its verdict"
+
+
+def sendable(ledger: Ledger, account: str, plan_id: str, limit: int) -> list[RowMapping]:
+    """Return planned rows whose order has nothing earlier still open, in sending order."""
+    earlier, its_event = republishes.alias("earlier"), events.alias("its_event")
+    open_in_plan = and_(earlier.c.plan_id == plan_id, earlier.c.state == "planned")
+    open_anywhere = and_(earlier.c.state.in_(("sending", "accepted", "unknown")), earlier.c.settled_at.is_(None))
+    blocked = (
+        exists()
+        .where(
+            earlier.c.account == account,
+            its_event.c.account == account,
+            its_event.c.id == earlier.c.event_id,
+            its_event.c.order_id == events.c.order_id,
+            its_event.c.id != events.c.id,
+            its_event.c.created_at < events.c.created_at,
+            or_(open_in_plan, open_anywhere),
+        )
+        .correlate(events)
+    )
+    query = (
+        select(republishes)
+        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .where(of_plan(account, plan_id), republishes.c.state == "planned", ~blocked)
+        .order_by(republishes.c.position)
+        .limit(limit)
+    )
+    with ledger.read() as connection:
+        return list(connection.execute(query).mappings())
+
+
+def claim(
+    ledger: Ledger, row: RowMapping, owner: str, settings: Settings, offset: timedelta, now: datetime
+) -> bool | timedelta | Allowance:
+    """Write the intent to send one event, if that is still right.
+
+    :param owner: random, one per process: never a task's key.
+    :param offset: the provider's clock minus ours.
+    :return: True: claimed. False: it needs no send now, or somebody else sends it. A duration: come back after it.
+        An allowance: the plan may not go on now.
+    """
+    account, plan_id, event_id = row["account"], row["plan_id"], row["event_id"]
+    try:
+        with ledger.write() as connection:
+            ledger.lock(connection, f"claim:{account}")  # two processes see each other's sends
+            granted = allowance(connection, account, plan_id, settings)
+            if granted.stop is not None or not granted.free:
+                return granted
+            if wait := paced(connection, account, settings, now):
+                return wait
+            if (reason := _not_needed(connection, account, plan_id, event_id)) is not None:
+                _drop(connection, account, plan_id, event_id, now, reason)
+                return False
+            if _unread_evidence(connection, account, event_id, settings, now):
+                return False  # it stays planned; the next look decides
+            return _write(connection, row, owner, granted.wave, offset, now)
+    except IntegrityError:  # another plan's send of this event is unresolved
+        with ledger.write() as connection:
+            _drop(connection, account, plan_id, event_id, now, RIVAL)
+        return False
+
+
+def _write(connection: Connection, row: RowMapping, owner: str, wave: int, offset: timedelta, now: datetime) -> bool:
+    account, plan_id, event_id = row["account"], row["plan_id"], row["event_id"]
+    known = select(deliveries.c.source_id).where(
+        deliveries.c.account == account, deliveries.c.event_id == event_id, deliveries.c.ok
+    )
+    open_plan = exists().where(
+        plans.c.account == account,
+        plans.c.id == plan_id,
+        plans.c.closed_at.is_(None),
+        plans.c.approved_at.is_not(None),
+        plans.c.expires_at > now,
+    )
+    wanted = exists().where(
+        events.c.account == account,
+        events.c.id == event_id,
+        or_(republishes.c.forced, and_(events.c.delivery == "missed", events.c.arrived_at.is_(None))),
+    )
+    sends = select(events.c.sends + 1).where(events.c.account == account, events.c.id == event_id)
+    claimed = connection.execute(
+        update(republishes)
+        .where(of_plan(account, plan_id), republishes.c.event_id == event_id)
+        .where(republishes.c.state == "planned", open_plan, wanted)
+        .values(
+            state="sending",
+            wave=wave,
+            owner=owner,
+            sent_at=now,
+            reply_date=now + offset,  # an estimate, until the reply brings its own
+            n=sends.scalar_subquery(),
+            baseline=list(connection.execute(known).scalars()),
+            detail=None,
+        )
+    )
+    failpoint("republish.claim_written")
+    return claimed.rowcount == 1
+
+
+def _not_needed(connection: Connection, account: str, plan_id: str, event_id: str) -> str | None:
+    query = (
+        select(events.c.delivery, events.c.arrived_at, republishes.c.forced, plans.c.selection, superseded())
+        .join(republishes, and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id))
+        .join(plans, and_(plans.c.account == republishes.c.account, plans.c.id == republishes.c.plan_id))
+        .where(of_plan(account, plan_id), events.c.id == event_id)
+    )
+    delivery, arrived_at, forced, selection, is_superseded = connection.execute(query).one()
+    if forced:
+        return "arrived meanwhile" if arrived_at is not None and event_id not in selection["arrived"] else None
+    if arrived_at is not None:
+        return "arrived meanwhile"
+    if is_superseded:
+        return "superseded meanwhile"
+    if delivery is None:
+        return None  # being looked at: the conditional update does not take it, the next look decides
+    return None if delivery == "missed" else f"no longer missed: {delivery}"
+
+
+def _unread_evidence(connection: Connection, account: str, event_id: str, settings: Settings, now: datetime) -> bool:
+    """Whether a good delivery to the consumer of record that may be this event's came in since the last look."""
+    record = find_record(connection, account, settings, now)
+    if record is None:
+        return False
+    may_be_its = unread(record, settings, read_clocks(connection, account))
+    query = select(events.c.id).where(events.c.account == account, events.c.id == event_id, may_be_its)
+    return connection.execute(query).first() is not None
+
+
+def _drop(connection: Connection, account: str, plan_id: str, event_id: str, now: datetime, reason: str) -> None:
+    connection.execute(
+        update(republishes)
+        .where(of_plan(account, plan_id), republishes.c.event_id == event_id, republishes.c.state == "planned")
+        .values(state="dropped", settled_at=now, detail=reason)
+    )
+
+
+def outcome(
+    ledger: Ledger,
+    row: RowMapping,
+    owner: str,
+    settings: Settings,
+    state: str,
+    detail: str | None,
+    reply_date: datetime | None = None,
+) -> None:
+    """Write what became of our own claim; nobody else's.
+
+    :param state: accepted, unknown, refused, or planned when the request certainly had no effect.
+    """
+    mine: ColumnElement[bool] = and_(
+        of_plan(row["account"], row["plan_id"]),
+        republishes.c.event_id == row["event_id"],
+        republishes.c.owner == owner,
+        republishes.c.state == "sending",
+    )
+    with ledger.write() as connection:
+        held = connection.execute(select(republishes).where(mine)).mappings().one_or_none()
+        if held is None:  # we were frozen so long that somebody declared us dead and counted the send
+            return
+        sent_at: datetime = held["sent_at"]
+        values: dict[str, Any] = {"state": state, "detail": detail}
+        if state in ("accepted", "unknown"):
+            values["due_at"] = sent_at + settings.confirm_within
+            values["reply_date"] = reply_date or held["reply_date"]
+        elif state == "planned":
+            values |= {"sent_at": None, "owner": None, "reply_date": None, "baseline": None, "n": None}
+        else:
+            values["settled_at"] = sent_at
+        written = connection.execute(update(republishes).where(mine).values(**values))
+        if written.rowcount and state in ("accepted", "unknown"):
+            charge(connection, row, sent_at, values["reply_date"])
+        failpoint("republish.outcome_written")
+
+
+def forgive(ledger: Ledger, account: str, plan_id: str, event_ids: list[str], reason: str) -> None:
+    """Turn refusals that say nothing about their events into drops, so that a later plan may hold them again."""
+    with ledger.write() as connection:
+        connection.execute(
+            update(republishes)
+            .where(of_plan(account, plan_id), republishes.c.event_id.in_(event_ids))
+            .where(republishes.c.state == "refused")
+            .values(state="dropped", detail=reason)
+        )
+
+
+def newest_refused(ledger: Ledger, account: str, plan_id: str, count: int) -> list[str]:
+    """Return the plan's newest sends if that many of them in a row were refused, else nothing."""
+    query = (
+        select(republishes.c.event_id, republishes.c.state)
+        .where(of_plan(account, plan_id), republishes.c.sent_at.is_not(None))
+        .order_by(republishes.c.sent_at.desc())
+        .limit(count)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(query).all()
+    return [row.event_id for row in rows] if len(rows) == count and {row.state for row in rows} == {"refused"} else []

@@ -1,0 +1,174 @@
+"""Report: what a plan did, in Markdown for people and as counts for machines. Never says more than was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, and_, or_, select
+
+from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.deliveries.proofs import FUZZ
+from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE
+from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
+from telnyx_porting.ledger.tables import events, plans, republishes
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
+
+LISTED = 50  # rows shown; the rest is counted
+
+
+@dataclass(frozen=True)
+class Report:
+    """One plan's result: counts only, and the Markdown that a person reads."""
+
+    account: str
+    plan_id: str
+    markdown: str
+    counts: dict[str, int] = field(default_factory=dict)
+    confirm_p50: float | None = None  # seconds from send to the delivery that proved it
+    confirm_p95: float | None = None
+    summary: str = ""  # one sentence
+    outcome: str = ""  # done | halted | rejected | unanswered | open
+
+    @property
+    def all_arrived(self) -> bool:
+        """Whether every event that was sent is known to have arrived."""
+        return not any(self.counts.get(state) for state in ("not_arrived", "unknown", "refused", "waiting"))
+
+
+def report(ledger: Ledger, account: str, plan_id: str) -> Report:
+    """Summarise a plan from the ledger.
+
+    :raises PlanError: when the account has no such plan.
+    """
+    with ledger.read() as connection:
+        plan = (
+            connection.execute(select(plans).where(plans.c.account == account, plans.c.id == plan_id))
+            .mappings()
+            .one_or_none()
+        )
+        if plan is None:
+            raise PlanError(f"account {account!r} has no plan {plan_id!r}")
+        rows = (
+            connection.execute(
+                select(republishes, events.c.type, events.c.order_id, events.c.arrived_at)
+                .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+                .where(republishes.c.account == account, republishes.c.plan_id == plan_id)
+                .order_by(republishes.c.position)
+            )
+            .mappings()
+            .all()
+        )
+    counts: dict[str, int] = {}
+    for row in rows:
+        outcome = _outcome(row)
+        counts[outcome] = counts.get(outcome, 0) + 1
+    times = sorted(seconds for row in rows if (seconds := _confirmed_after(row)) is not None)
+    p50, p95 = _percentile(times, 0.50), _percentile(times, 0.95)
+    summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
+    return Report(
+        account,
+        plan_id,
+        _markdown(plan, rows, counts, p50, p95),
+        counts,
+        p50,
+        p95,
+        f"Of {len(rows)} events: {summary}.",
+        _ending(plan),
+    )
+
+
+def still_lost(ledger: Ledger, account: str) -> bool:
+    """Whether an event that some plan sent in vain is still waited for, and not given up."""
+    open_yet = or_(events.c.delivery.is_(None), events.c.delivery.in_(("pending", "missed")))
+    query = (
+        select(republishes.c.event_id)
+        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .where(republishes.c.account == account, republishes.c.state == "not_arrived", open_yet)
+    )
+    with ledger.read() as connection:
+        return connection.execute(query.limit(1)).first() is not None
+
+
+_PLAIN = {
+    "arrived": "arrived",
+    "arrived_otherwise": "arrived otherwise (not credited to this republish)",
+    "not_arrived": "not arrived",
+    "unknown": "unknown",
+    "refused": "refused by Telnyx",
+    "dropped": "dropped, not sent",
+    "waiting": "sent, verdict open",
+    "planned": "not sent yet",
+}
+
+
+def _ending(plan: RowMapping) -> str:
+    reason = plan["close_reason"] or ""
+    if plan["closed_at"] is None:
+        return "open"
+    if reason.startswith(REJECTED):
+        return "rejected"
+    return {"done": "done", UNANSWERED: "unanswered"}.get(reason, "halted")
+
+
+def _confirmed_after(row: RowMapping) -> float | None:
+    """Seconds from the reply to the delivery that proved it, both the provider's clock."""
+    arrived_at, sent = row["arrived_at"], row["reply_date"]
+    if row["state"] != "arrived" or arrived_at is None or sent is None or arrived_at < sent - FUZZ:
+        return None
+    return max(float((arrived_at - sent).total_seconds()), 0.0)
+
+
+def _outcome(row: RowMapping) -> str:
+    if row["state"] == "unknown" and row["detail"] == ARRIVED_OTHERWISE:
+        return "arrived_otherwise"
+    if row["state"] in ("sending", "accepted") or (row["state"] == "unknown" and row["settled_at"] is None):
+        return "waiting"
+    return str(row["state"])
+
+
+def _percentile(times: list[float], share: float) -> float | None:
+    return times[min(int(len(times) * share), len(times) - 1)] if times else None
+
+
+def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | None, p95: float | None) -> str:
+    bold = {"not_arrived": "**not arrived**", "unknown": "**unknown**: nothing proves either"}
+    labels = _PLAIN | bold
+    lines = [
+        f"### Republish of {plan['size']} events ({plan['account']})",
+        "",
+        *(f"Found: {found}." for found in [_found(plan["selection"].get("found") or {})] if found),
+        f"{plan['selection']['words']}",
+        f"Approved by {plan['approved_by'] or 'nobody'}; plan `{plan['id']}`, hash `{plan['hash'][:12]}`.",
+        "",
+        "| outcome | events |",
+        "|---|---|",
+        *(f"| {label} | {counts[key]} |" for key, label in labels.items() if counts.get(key)),
+    ]
+    if left := plan["selection"].get("superseded_left_alone"):
+        lines.append(f"| superseded, left alone | {left} |")
+    if p50 is not None and p95 is not None:
+        lines += ["", f"Time from send to confirmed arrival: p50 {_seconds(p50)}, p95 {_seconds(p95)}."]
+    if plan["close_reason"] not in (None, "done"):
+        lines += ["", f"Stopped early: {plan['close_reason']}."]
+    open_rows = [row for row in rows if _outcome(row) in ("not_arrived", "unknown", "refused", "dropped")]
+    if open_rows:
+        lines += ["", "| event | type | outcome | why |", "|---|---|---|---|"]
+        for row in open_rows[:LISTED]:
+            why = (row["detail"] or "").replace("|", "\\|").replace("\n", " ")[:160]
+            lines.append(f"| `{row['event_id']}` | {row['type'].rpartition('.')[2]} | {_outcome(row)} | {why} |")
+        if len(open_rows) > LISTED:
+            lines.append(f"\n... and {len(open_rows) - LISTED} more in the ledger.")
+    return "\n".join(lines)
+
+
+def _found(by_cause: dict[str, int]) -> str:
+    words = {"failed": "missed after failed tries", "no_trace": "missed without a trace"}
+    return ", ".join(f"{number} {words.get(cause, cause)}" for cause, number in sorted(by_cause.items()))
+
+
+def _seconds(value: float) -> str:
+    return str(timedelta(seconds=round(value))) if value >= 60 else f"{value:.1f} s"

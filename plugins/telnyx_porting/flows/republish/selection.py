@@ -1,0 +1,198 @@
+"""Which events a plan may hold: what the watch selects by itself, and what a person names with consents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
+
+from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.deliveries.arrival import is_open
+from telnyx_porting.flows.events.coverage import gaps, scanned
+from telnyx_porting.flows.subscriptions import budget
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import events, plans, republishes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
+
+LARGEST = 5_000  # ids in one plan; what is left comes with the next one
+REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
+CONSENTS = ("arrived", "pending", "email_only", "given_up", "superseded", "deleted", "undetermined")
+UNRESOLVED = ("sending", "accepted", "unknown")
+NO_PAYLOAD = "no_payload"
+REJECTED = "rejected"  # how the reason of a plan begins that a person refused
+UNANSWERED = "nobody answered"
+_AT_ONCE = 500
+
+
+def superseded() -> ColumnElement[bool]:
+    """Return SQL: a status or messaging event whose order has had a newer one of its type."""
+    newer = events.alias("newer")
+    return and_(
+        events.c.type.in_(REPEATABLE),
+        exists()
+        .where(
+            newer.c.account == events.c.account,
+            newer.c.order_id == events.c.order_id,
+            newer.c.type == events.c.type,
+            newer.c.created_at > events.c.created_at,
+        )
+        .correlate(events),
+    )
+
+
+def missed(connection: Connection, account: str, settings: Settings, now: datetime) -> list[RowMapping]:
+    """Return what the watch sends by itself: missed, within budget and rested, not superseded, not a deletion."""
+    most = budget(connection, account, settings)
+    tried = tries()
+    rested = or_(  # the pause grows with what was tried, whatever was given back to the budget
+        events.c.last_sent_at.is_(None),
+        *(
+            and_(tried == count, events.c.last_sent_at <= now - settings.pause_after(count))
+            for count in range(len(settings.republish_pauses))
+        ),
+        and_(
+            tried >= len(settings.republish_pauses),
+            events.c.last_sent_at <= now - settings.pause_after(len(settings.republish_pauses)),
+        ),
+    )
+    columns = (events.c.id, events.c.type, events.c.order_id, events.c.created_at, events.c.arrived_at)
+    query = (
+        select(*columns, superseded().label("superseded"), tried.label("tries"))
+        .where(events.c.account == account, is_open(), events.c.delivery == "missed")
+        .where(events.c.sends < most, rested)
+        .where(events.c.type != "porting_order.deleted", ~superseded(), ~_spoken_for(now - settings.plan_expires))
+        .order_by(events.c.created_at, events.c.id)
+        .limit(LARGEST)
+    )
+    return list(connection.execute(query).mappings())
+
+
+def tries() -> ColumnElement[int]:
+    """Return SQL: how often the event was sent."""
+    query = select(func.count()).where(
+        republishes.c.account == events.c.account,
+        republishes.c.event_id == events.c.id,
+        republishes.c.sent_at.is_not(None),
+    )
+    return query.correlate(events).scalar_subquery()
+
+
+def superseded_count(connection: Connection, account: str) -> int:
+    """Return how many missed events are left alone because their order has moved on."""
+    query = select(func.count()).where(
+        events.c.account == account, is_open(), events.c.delivery == "missed", superseded()
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def named(
+    connection: Connection, account: str, ids: Sequence[str], consents: frozenset[str], *, leave_out: bool = False
+) -> tuple[list[RowMapping], dict[str, int]]:
+    """Return the events a person named, and how many were left out, by reason.
+
+    :param leave_out: leave out what has nothing to send or lacks a consent; else it is refused.
+    :raises PlanError: naming the id that is unknown, has nothing to send, or needs a consent that is missing.
+    """
+    if unknown := consents - set(CONSENTS):
+        raise PlanError(f"consents: {sorted(unknown)} unknown, expected some of {', '.join(CONSENTS)}")
+    wanted = sorted(set(ids))
+    if len(wanted) > LARGEST:
+        raise PlanError(f"event_ids: {len(wanted)} ids, expected at most {LARGEST} in one plan")
+    found: list[RowMapping] = []
+    for batch in chunks(wanted, _AT_ONCE):
+        query = select(events, superseded().label("superseded"), tries().label("tries"))
+        query = query.where(events.c.account == account, events.c.id.in_(batch))
+        found += connection.execute(query).mappings()
+    if absent := sorted(set(wanted) - {row["id"] for row in found}):
+        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+        raise PlanError(f"event_ids: {absent[0]!r}{more} not in the ledger: scan or backfill first")
+    chosen, left_out = [], Counter[str]()
+    for row in found:
+        reason = next(iter(_stops(row, consents)), None)
+        if reason is None:
+            chosen.append(row)
+        elif leave_out:
+            left_out[reason] += 1
+        elif reason == NO_PAYLOAD:
+            raise PlanError(f"event_ids: {row['id']!r} has no payload yet, there is nothing to send")
+        else:
+            raise PlanError(f"event_ids: {row['id']!r} is {reason}; sending it needs the consent {reason!r}")
+    return sorted(chosen, key=lambda row: (row["created_at"], row["id"])), dict(left_out)
+
+
+def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
+    """Return why an event cannot go, most telling first."""
+    empty = row["payload_status"] != "completed" and row["has_webhook"]
+    return [NO_PAYLOAD] if empty else [kind for kind in CONSENTS if kind in needs(row) - consents]
+
+
+def needs(row: RowMapping) -> set[str]:
+    """Return the consents without which an event is not sent."""
+    found = {row["delivery"] or "pending"} & {"arrived", "pending", "given_up", "undetermined"}
+    if row["delivery"] == "not_expected" or not row["has_webhook"]:
+        found.add("email_only")
+    if row["superseded"]:
+        found.add("superseded")
+    if row["type"] == "porting_order.deleted":
+        found.add("deleted")
+    return found
+
+
+def select_ids(
+    ledger: Ledger,
+    account: str,
+    *,
+    order_id: str | None = None,
+    event_type: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[str]:
+    """Return the held events of an order, or of a type within a closed `created_at` range, in event-time order.
+
+    :raises PlanError: when nothing narrows the selection, the range is impossible, or it is not in the ledger.
+    """
+    if order_id is None and (event_type is None or since is None or until is None):
+        raise PlanError("select events by ids, by order, or by event type together with a time range")
+    if since and until and since > until:
+        raise PlanError(f"from {since.isoformat()} is after to {until.isoformat()}: expected from <= to")
+    query = select(events.c.id).where(events.c.account == account)
+    if order_id is not None:
+        query = query.where(events.c.order_id == order_id.lower())
+    if event_type is not None:
+        query = query.where(events.c.type == event_type)
+    if since is not None:
+        query = query.where(events.c.created_at >= since)
+    if until is not None:
+        query = query.where(events.c.created_at <= until)
+    with ledger.read() as connection:
+        if order_id is None and since and until:
+            covered = scanned(connection, account)["covered_until"]
+            for begin, end in gaps(connection, account, since, min(until, covered)):
+                missing = f"{begin.isoformat()} to {end.isoformat()}"
+                raise PlanError(f"the ledger does not hold {missing}: let porting_backfill read it first")
+        found = list(connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LARGEST + 1)).scalars())
+    if len(found) > LARGEST:
+        raise PlanError(f"the selection holds more than {LARGEST} events: narrow its time range")
+    return found
+
+
+def _spoken_for(lately: datetime) -> ColumnElement[bool]:
+    """Return SQL: awaiting a verdict, refused by Telnyx, or lately by a person: only a person asks again."""
+    mine = and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id)
+    rejected = exists().where(
+        mine,
+        plans.c.account == republishes.c.account,
+        plans.c.id == republishes.c.plan_id,
+        plans.c.closed_at > lately,
+        plans.c.close_reason.startswith(REJECTED),
+    )
+    unresolved = and_(republishes.c.state.in_(UNRESOLVED), republishes.c.settled_at.is_(None))
+    sent = exists().where(mine, or_(unresolved, republishes.c.state == "refused"))
+    return or_(sent.correlate(events), rejected.correlate(events))

@@ -1,0 +1,7 @@
+"""Settings: what a person can choose (`settings`), how it is written (`values`), when people work (`calendar`)."""
+
+from __future__ import annotations
+
+from telnyx_porting.settings.settings import PREFIX, Settings, load, table
+
+__all__ = ["PREFIX", "Settings", "load", "table"]
