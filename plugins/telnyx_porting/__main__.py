@@ -14,6 +14,7 @@ from io import TextIOWrapper
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError, TelnyxPortingError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.findings import listing, pick
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.audit import audit
@@ -101,7 +102,7 @@ def _with_ledger(ledger: Ledger, options: argparse.Namespace, now: datetime) -> 
         print(status(ledger.ready(), now))
     elif options.command == "findings":
         for account in [options.account] if options.account else settings.load().accounts:
-            print(listing(ledger.ready(), account, settings.load(account), now))
+            print(listing(Account(ledger.ready(), account, settings.load(account), lambda: now)))
     elif options.command in HANDS:
         print(_lay_hands(ledger.ready(), options, now))
     else:
@@ -111,22 +112,22 @@ def _with_ledger(ledger: Ledger, options: argparse.Namespace, now: datetime) -> 
 
 def _lay_hands(ledger: Ledger, options: argparse.Namespace, now: datetime) -> str:
     """Do what a person wants done with a finding; return what was done."""
-    account, key = options.account, pick(ledger, options.account, options.finding)
+    account, key = options.account, pick(Account(ledger, options.account), options.finding)
     if options.command == "acknowledge":
         knobs, by = settings.load(account), options.by or getpass.getuser()
-        until = acknowledge(ledger, account, key, by, knobs, now, options.until)
+        until = acknowledge(Account(ledger, account, knobs, lambda: now), key, by, options.until)
         return f"{key}: acknowledged by {by} until {until:%Y-%m-%d %H:%M} UTC"
     if options.command == "mute":
         by = options.by or getpass.getuser()
-        mute(ledger, account, key, by, options.reason, options.until, now)
+        mute(Account(ledger, account, clock=lambda: now), key, by, options.reason, options.until)
         return f"{key}: muted by {by} until {options.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if options.command == "unmute":
-        unmute(ledger, account, key)
+        unmute(Account(ledger, account), key)
         return f"{key}: not muted any more"
     if options.command == "own":
-        take(ledger, account, key, options.text or None)
+        take(Account(ledger, account), key, options.text or None)
         return f"{key}: {'owned by ' + options.text if options.text else 'nobody owns it'}"
-    write_note(ledger, account, key, options.text or None)
+    write_note(Account(ledger, account), key, options.text or None)
     return f"{key}: {'noted' if options.text else 'no note'}"
 
 
@@ -167,7 +168,9 @@ def _audit(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
     knobs = settings.load(options.account).require_valid()
     hook = TelnyxHook(options.account)
     with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
-        result = audit(ledger, options.account, client, knobs, now, options.since, options.until, options.ids)
+        result = audit(
+            Account(ledger, options.account, knobs, lambda: now), client, options.since, options.until, options.ids
+        )
     print(result.certificate)
     print(f"{result.found} were missing and are held now, {result.gone} are gone at Telnyx; {result.requests} requests")
     return 2 if result.open_reason else 0

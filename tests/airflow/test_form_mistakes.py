@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import feeds, findings, plans
 from telnyx_porting.operators.forms import refuse_what_would_be_ignored, republish_form
@@ -161,7 +162,7 @@ def test_no_field_of_the_republish_form_is_ever_ignored() -> None:
 
 def test_an_open_plan_is_no_fault_of_the_watch(scene: Scene) -> None:
     """What a person names waits for the plan that is open; nobody is paged for that."""
-    make_plan(scene.ledger, ACCOUNT, Settings(consumer_of_record="receiver"), datetime.now(UTC), Destinations())
+    make_plan(Account(scene.ledger, ACCOUNT, Settings(consumer_of_record="receiver")), Destinations())
     ended = run(scene, "porting_republish", {"event_ids": [scene.event]})
     assert (ended.state, tries(ended)) == ("failed", 1)
     with scene.ledger.read() as connection:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import events, plans
 from telnyx_porting.settings import Settings
@@ -114,7 +115,7 @@ def test_an_order_without_events(scene: Scene, sandbox: RunningSandbox) -> None:
 
 def test_a_plan_that_is_closed(scene: Scene) -> None:
     knobs = Settings(consumer_of_record="receiver")
-    plan = make_plan(scene.ledger, ACCOUNT, knobs, datetime.now(UTC), Destinations())
+    plan = make_plan(Account(scene.ledger, ACCOUNT, knobs), Destinations())
     assert plan is not None
     said = outcome(scene, {"plan_id": plan.id, "dry_run": True})
     assert (said["outcome"], said["size"]) == ("dry_run", 1)

@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.findings.health import health
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
@@ -69,7 +70,7 @@ def hear(ledger: Ledger, count: int = 1, account: str = ACCOUNT) -> None:
 
 
 def look_at_all(ledger: Ledger) -> None:
-    looked_at(ledger, ACCOUNT, to_look_at(ledger, ACCOUNT)[0], datetime.now(UTC))
+    looked_at(Account(ledger, ACCOUNT), to_look_at(Account(ledger, ACCOUNT))[0])
 
 
 def trigger() -> TelnyxPortingWebhooksTrigger:
@@ -229,7 +230,7 @@ async def test_a_wrong_clock_of_this_machine_is_told_within_a_minute_though_no_r
         assert watching.told == []
         sandbox.switches(clock_skew_seconds=-400)
         await watching.until(lambda: watching.told == [{"count": 1, "accounts": {conn_id: 1}}])
-        health(ledger, conn_id, "clock_skew", "the clocks differ")
+        health(Account(ledger, conn_id), "clock_skew", "the clocks differ")
         before, looked = asked(), len(looks)
         await watching.until(lambda: asked() > before + 2 and len(looks) > looked + 5)
         assert len(watching.told) == 1

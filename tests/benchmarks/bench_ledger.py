@@ -35,6 +35,7 @@ from include.sandbox.world.archive import Archive
 from include.sandbox.world.ids import Ids
 from include.sandbox.world.switches import Switches
 from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
@@ -128,7 +129,7 @@ def ingest(ledger: Ledger, raw: Callable[[list[str], list[tuple[Any, ...]]], Non
 
         def mine(batch: list[Any] = batch) -> float:
             began = time.perf_counter()
-            store(ledger, ACCOUNT, batch, now)
+            store(Account(ledger, ACCOUNT), batch, now)
             return time.perf_counter() - began
 
         if number % 2:
@@ -158,7 +159,7 @@ def poll(sandbox: RunningSandbox, ledgers: dict[str, Ledger]) -> dict[str, tuple
         for name, ledger in ledgers.items():
             with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
                 began = time.perf_counter()
-                result = scan(ledger, ACCOUNT, client, FAST, now)
+                result = scan(Account(ledger, ACCOUNT, FAST, lambda now=now: now), client)
                 found[name].append((result.requests, time.perf_counter() - began))
             assert result.new == 100, result
     best = {name: rows[2:] for name, rows in found.items()}
@@ -171,15 +172,15 @@ def audits(sandbox: RunningSandbox, folder: Path, count: int) -> list[tuple[int,
     ledger = Ledger(f"sqlite:///{folder / 'audit.db'}").ready()
     now, outcome = datetime.now(UTC), []
     with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
-        scan(ledger, ACCOUNT, client, FAST, now)
-        backfill(ledger, ACCOUNT, client, FAST, now, now - 1200 * DAY, now)
+        scan(Account(ledger, ACCOUNT, FAST, lambda: now), client)
+        backfill(Account(ledger, ACCOUNT, FAST, lambda: now), client, now - 1200 * DAY, now)
         with ledger.read() as connection:
             ids = list(connection.execute(select(events.c.id).order_by(events.c.created_at)).scalars())
         for holes in (0, 1, 10, 50):
             lost = random.Random(holes).sample(ids[5:-5], holes)
             with ledger.write() as connection:
                 connection.execute(delete(events).where(events.c.id.in_(lost)))
-            result = audit(ledger, ACCOUNT, client, FAST, now)
+            result = audit(Account(ledger, ACCOUNT, FAST, lambda: now), client)
             assert (result.found, result.open_reason) == (holes, None), result
             promised = 2 * holes * math.log2(len(ids) / holes) + 4 * holes + 4 if holes else 2
             outcome.append((holes, result.requests, promised))
@@ -204,9 +205,9 @@ def child(url: str, origin: str) -> None:
     """Backfill all of history in a process of its own, and say how much memory that took."""
     ledger, now = Ledger(url).ready(), datetime.now(UTC)
     with TelnyxClient("KEY_SANDBOX", f"{origin}/v2") as client:
-        scan(ledger, ACCOUNT, client, FAST, now)
+        scan(Account(ledger, ACCOUNT, FAST, lambda: now), client)
         began = time.perf_counter()
-        result = backfill(ledger, ACCOUNT, client, FAST, now, now - 1200 * DAY, now)
+        result = backfill(Account(ledger, ACCOUNT, FAST, lambda: now), client, now - 1200 * DAY, now)
     # This program's own: what getrusage tells survives the start from a larger process.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
@@ -262,7 +263,7 @@ def beside(folder: Path, count: int) -> tuple[dict[str, tuple[float, float]], di
             connection.execute(update(events).where(events.c.id.in_(some)).values(delivery="undetermined"))
         time.sleep(0.02)
     receiver.slowest()
-    removed = maintain(ledger, ACCOUNT, Settings(retention_days=30), datetime.now(UTC)).payloads_removed
+    removed = maintain(Account(ledger, ACCOUNT, Settings(retention_days=30))).payloads_removed
     waits[f"prune of {removed:,}"] = receiver.slowest()
     for _ in range(5):
         ledger.upgrade()
@@ -297,7 +298,7 @@ def main(quick: bool) -> None:
             say(f"PostgreSQL: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of COPY + merge ({rates})")
         small = Ledger(f"sqlite:///{folder / 'small.db'}").ready()
         for batch in blocks(10_000, datetime.now(UTC) - DAY):
-            store(small, ACCOUNT, batch, datetime.now(UTC))
+            store(Account(small, ACCOUNT), batch, datetime.now(UTC))
         os.sync()  # a year of polls does not come while gigabytes are written out
         with running_sandbox() as sandbox:
             polls = poll(sandbox, {"small": small, "big": big})

@@ -32,6 +32,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import update
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.engine import Ledger
@@ -195,7 +196,7 @@ def fill(url: str, count: int) -> None:
                     }
                 )
             )
-        store(ledger, ACCOUNT, page, begin)
+        store(Account(ledger, ACCOUNT), page, begin)
         ledger.breathe()
     for digit in "0123456789abcdef":
         for other in "0123456789abcdef":
@@ -203,7 +204,7 @@ def fill(url: str, count: int) -> None:
                 these = events.c.id.startswith(digit + other)
                 connection.execute(update(events).where(these).values(delivery="arrived"))
             ledger.breathe()
-    sys.stdout.write(f"{maintain(ledger, ACCOUNT, Settings(retention_days=1), datetime.now(UTC))}\n")
+    sys.stdout.write(f"{maintain(Account(ledger, ACCOUNT, Settings(retention_days=1)))}\n")
     ledger.upgrade()
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from telnyx_porting.client import TelnyxClient, paging
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events import store
 from telnyx_porting.flows.events.audit import audit, audit_tonight
@@ -100,16 +101,16 @@ def run(job: dict[str, Any], edges: Edges) -> None:
     with TelnyxClient(job["key"], job["base_url"], transport=MortalTransport(edges)) as client:
         match job["flow"]:
             case "scan":
-                scan(ledger, ACCOUNT, client, knobs, now)
+                scan(Account(ledger, ACCOUNT, knobs, lambda: now), client)
             case "orders":
-                sync_orders(ledger, ACCOUNT, client, knobs, now, full=True)
+                sync_orders(Account(ledger, ACCOUNT, knobs, lambda: now), client, full=True)
             case "backfill":
-                backfill(ledger, ACCOUNT, client, knobs, now, now - timedelta(days=job["days"]), now)
+                backfill(Account(ledger, ACCOUNT, knobs, lambda: now), client, now - timedelta(days=job["days"]), now)
             case "audit":
-                audit(ledger, ACCOUNT, client, knobs, now)
-                audit_tonight(ledger, ACCOUNT, client, knobs, now)
+                audit(Account(ledger, ACCOUNT, knobs, lambda: now), client)
+                audit_tonight(Account(ledger, ACCOUNT, knobs, lambda: now), client)
             case "maintain":
-                maintain(ledger, ACCOUNT, knobs, now)
+                maintain(Account(ledger, ACCOUNT, knobs, lambda: now))
 
 
 def child(job: dict[str, Any], answer: int) -> None:

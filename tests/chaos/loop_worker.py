@@ -16,6 +16,7 @@ from typing import Any
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.failpoints import VARIABLE
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish import advance as republish
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.settings import Settings
@@ -35,7 +36,7 @@ def work(job: dict[str, Any]) -> None:
     until, news = time.monotonic() + PATIENCE, ""
     with TelnyxClient(job["key"], job["base_url"], clock=clock) as client:
         while time.monotonic() < until:
-            step = republish.advance(ledger, ACCOUNT, client, settings, job["plan"], clock=clock.now)
+            step = republish.advance(Account(ledger, ACCOUNT, settings, clock=clock.now), client, job["plan"])
             if not isinstance(step, republish.Wait):
                 break
             if step.why != news:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.ledger.engine import Ledger
 from tests.support.provider import ACCOUNT, HOUR, MINUTE, Provider
@@ -138,9 +139,9 @@ class History:
         assert provider.open_windows() == []
         # What came later than any overlap is what the audit is for.
         with provider.client() as client:
-            result = audit(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+            result = audit(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
             assert result.open_reason is None
-            audit(provider.ledger, ACCOUNT, client, provider.settings, provider.now, by_ids=True)
+            audit(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client, by_ids=True)
         assert covered <= provider.held().keys()
         provider.check_seals()
 

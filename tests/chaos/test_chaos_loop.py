@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish.plan import approve, close_plan
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
 from tests.support.crew import Crew, crew, faults, lose, recover
@@ -59,7 +60,7 @@ def running(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
 def planned(world: Loop) -> str:
     plan = world.plan()
     assert plan is not None
-    approve(world.ledger, ACCOUNT, plan.id, plan.hash, "policy", world.clock.now())
+    approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), plan.id, plan.hash, "policy")
     return plan.id
 
 
@@ -239,7 +240,7 @@ def two_plans(world: Loop, workers: Crew, edge: str, seconds: float) -> list[str
         second = world.plan()
         assert second is not None
         assert second.id != plan
-        approve(world.ledger, ACCOUNT, second.id, second.hash, "ann", world.clock.now())
+        approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), second.id, second.hash, "ann")
         if seconds:
             world.jump(seconds)
             world.resume(second.id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import LEASE, send_due
 from telnyx_porting.flows.findings.health import health
@@ -71,13 +72,13 @@ def test_nothing_is_told_before_the_first_scan_is_done_except_that_the_watch_is_
     watched = Watched(ledger)
     watched.feed(covered_until=None)
     watched.status(1, "exception")
-    health(ledger, ACCOUNT, "key_refused", "Telnyx refuses the key", "critical", now=watched.now)
+    health(Account(ledger, ACCOUNT, clock=lambda: watched.now), "key_refused", "Telnyx refuses the key", "critical")
     from telnyx_porting.flows.findings.reconcile import reconcile
     from telnyx_porting.flows.orders.sync import project_events
 
-    project_events(ledger, ACCOUNT, watched.now)
-    reconcile(ledger, ACCOUNT, watched.settings, watched.now, enqueue)
-    send_due(ledger, ACCOUNT, watched.settings, watched.now, watched.send)
+    project_events(Account(ledger, ACCOUNT, clock=lambda: watched.now))
+    reconcile(Account(ledger, ACCOUNT, watched.settings, lambda: watched.now), enqueue)
+    send_due(Account(ledger, ACCOUNT, watched.settings, lambda: watched.now), watched.send)
     assert watched.told() == [("firing", "health:key_refused", 1)]
 
 
@@ -118,7 +119,7 @@ def test_crash_between_send_and_mark_repeats_once_under_the_same_key(watched: Wa
         raise Killed
 
     with pytest.raises(Killed):
-        send_due(watched.ledger, ACCOUNT, watched.settings, watched.now, send_and_die)
+        send_due(Account(watched.ledger, ACCOUNT, watched.settings, lambda: watched.now), send_and_die)
     watched.cycle()
     assert len(watched.sent) == 1, "another sender may still be at it"
     watched.later(seconds=LEASE.total_seconds() + 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.findings.triage import acknowledge, mute
@@ -90,7 +91,12 @@ def test_acknowledged_is_not_reminded_of_until_then(ledger: Ledger) -> None:
     watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
     watched.status(1, "exception", "OTHER")
     watched.cycle()
-    acknowledge(ledger, watched.account, key(1), "ann", watched.settings, watched.now, MONDAY + timedelta(days=2))
+    acknowledge(
+        Account(ledger, watched.account, watched.settings, lambda: watched.now),
+        key(1),
+        "ann",
+        MONDAY + timedelta(days=2),
+    )
     assert hours(watched, 49) == ["Wed 10 reminder"]
     watched.status(1, "exception", "LSR_PENDING")
     watched.cycle()
@@ -101,7 +107,13 @@ def test_muted_says_nothing_and_speaks_again_when_it_ends(ledger: Ledger) -> Non
     watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
     watched.status(1, "exception", "OTHER")
     watched.look()
-    mute(ledger, watched.account, key(1), "ann", "known", MONDAY + timedelta(hours=30), watched.now)
+    mute(
+        Account(ledger, watched.account, clock=lambda: watched.now),
+        key(1),
+        "ann",
+        "known",
+        MONDAY + timedelta(hours=30),
+    )
     said = hours(watched, 30)
     assert said == ["Tue 16 firing"]
 
@@ -162,14 +174,16 @@ def test_filters_say_what_a_channel_takes(ledger: Ledger) -> None:
 
 def test_one_cause_one_alert(ledger: Ledger) -> None:
     watched = met(Watched(ledger, quick(), now=MONDAY))
-    health(ledger, watched.account, "key_refused", "Telnyx refuses the key", "critical", watched.now)
+    health(
+        Account(ledger, watched.account, clock=lambda: watched.now), "key_refused", "Telnyx refuses the key", "critical"
+    )
     for name in ("porting_scan.scan", "porting_exception_alerts.orders", "porting_missed_notifications.evidence"):
-        health(ledger, watched.account, f"dag:{name}", "a task failed", now=watched.now)
+        health(Account(ledger, watched.account, clock=lambda: watched.now), f"dag:{name}", "a task failed")
     watched.cycle()
     assert [finding for _, finding, _ in watched.told()] == ["health:key_refused"]
     watched.later(hours=1)
-    clear(ledger, watched.account, "key_refused", watched.now)
-    clear(ledger, watched.account, "dag:porting_scan.scan", watched.now)
+    clear(Account(ledger, watched.account, clock=lambda: watched.now), "key_refused")
+    clear(Account(ledger, watched.account, clock=lambda: watched.now), "dag:porting_scan.scan")
     watched.cycle()
     watched.later(minutes=1)
     watched.cycle()
@@ -191,7 +205,7 @@ def test_order_that_moved_on_is_not_spoken_of(ledger: Ledger) -> None:
         watched.reading(1, "submitted")
         watched.reading(2, "exception", "LSR_PENDING")
 
-    send_due(ledger, watched.account, watched.settings, watched.now, watched.send, read_again)
+    send_due(Account(ledger, watched.account, watched.settings, lambda: watched.now), watched.send, read_again)
     assert sorted(read) == [order_id(1), order_id(2)]
     assert watched.told() == [("firing", key(2), 1)]
     assert watched.sent[0][1].findings[0]["detail"]["codes"][0]["code"] == "LSR_PENDING"
@@ -208,7 +222,7 @@ def test_api_that_cannot_be_read_silences_nothing(ledger: Ledger) -> None:
     def broken(ids: Sequence[str]) -> None:
         raise ConnectionError("Telnyx is down")
 
-    send_due(ledger, watched.account, watched.settings, watched.now, watched.send, broken)
+    send_due(Account(ledger, watched.account, watched.settings, lambda: watched.now), watched.send, broken)
     assert watched.told() == [("firing", key(1), 1)]
 
 
@@ -219,8 +233,8 @@ def test_two_senders_at_once_say_nothing_twice(ledger: Ledger) -> None:
     watched.look()
 
     def send_while_another_sends(channel: Any, message: Any) -> None:
-        send_due(ledger, watched.account, watched.settings, watched.now, watched.send)
+        send_due(Account(ledger, watched.account, watched.settings, lambda: watched.now), watched.send)
         watched.send(channel, message)
 
-    send_due(ledger, watched.account, watched.settings, watched.now, send_while_another_sends)
+    send_due(Account(ledger, watched.account, watched.settings, lambda: watched.now), send_while_another_sends)
     assert len(watched.told()) == 5

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import ChannelError
 from telnyx_porting.flows.alerts.dispatch import LEASE
 from telnyx_porting.flows.alerts.send import send_due
@@ -83,7 +84,7 @@ class World:
         self.watched.look()
         watched = self.watched
         with contextlib.suppress(Killed):
-            send_due(watched.ledger, watched.account, watched.settings, watched.now, self.send)
+            send_due(Account(watched.ledger, watched.account, watched.settings, lambda: watched.now), self.send)
 
     def settle(self) -> None:
         """Let everything that is owed be told."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.bodies import body, mail
 from telnyx_porting.flows.alerts.channels import Channel, Message
 from telnyx_porting.flows.findings.health import health
@@ -75,13 +76,18 @@ def a_day(ledger: Ledger) -> list[Message]:
     watched.reading(10, "foc-date-confirmed", **date(24 * 9, asked=24 * 7))
     watched.reading(11, "activation-in-progress", **date(-1, activation_status="Activate RDY"))
     watched.event("split", 5, {"from": {"id": order_id(5)}, "to": {"id": order_id(9)}, "porting_phone_numbers": []})
-    health(ledger, watched.account, "key_refused", "Telnyx refuses the key of this connection", "critical", MONDAY)
+    health(
+        Account(ledger, watched.account, clock=lambda: MONDAY),
+        "key_refused",
+        "Telnyx refuses the key of this connection",
+        "critical",
+    )
     given_up = watched.status(7, "submitted")
     with ledger.write() as connection:
         connection.execute(update(events).where(events.c.id == given_up).values(delivery="given_up", sends=3))
     watched.cycle()
-    take(ledger, watched.account, f"exception:{order_id(9)}", "ann")
-    write_note(ledger, watched.account, f"exception:{order_id(9)}", "the customer looks for the PIN")
+    take(Account(ledger, watched.account), f"exception:{order_id(9)}", "ann")
+    write_note(Account(ledger, watched.account), f"exception:{order_id(9)}", "the customer looks for the PIN")
     watched.later(minutes=30)
     watched.status(9, "exception", "PASSCODE_PIN_INVALID", "POSTAL_CODE_MISMATCH")
     watched.cycle()

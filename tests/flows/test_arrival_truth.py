@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.deliveries.settle import charge, settle
 from telnyx_porting.flows.events.store import store_events
@@ -200,7 +201,7 @@ class World:
         at = START + now * MINUTE
         with self.ledger.write() as connection:
             touch_feed(self.ledger, connection, self.account, "receiver", heartbeat=at, covers_from=OLD, proved_at=OLD)
-        settle(self.ledger, self.account, SETTINGS, at)
+        settle(Account(self.ledger, self.account, SETTINGS, lambda: at))
         for event, state in self.states().items():
             if state == "arrived" and len(self.reached[event]) < self.parts:
                 self.wrong.append(f"{event} is said to have arrived; {self.reached[event]} did")
@@ -227,7 +228,7 @@ class World:
             data = {"id": f"c{n}", "event_type": NEW_COMMENT, "occurred_at": write_time(at), "payload": comment}
             receipt = read_receipt(self.account, json.dumps({"data": data}).encode(), at, "/", at)
             store_receipts(self.ledger, [self.account], [receipt], {}, at)
-        settle(self.ledger, self.account, SETTINGS, at)
+        settle(Account(self.ledger, self.account, SETTINGS, lambda: at))
 
     def play(self) -> None:
         """Let everything happen in time; then all is read and looked at until nothing can change any more."""

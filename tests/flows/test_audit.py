@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.audit import AuditResult, audit, audit_tonight
 from telnyx_porting.ledger.tables import events, windows
@@ -20,13 +21,13 @@ from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 
 def run(provider: Provider, **given: Any) -> AuditResult:
     with provider.client() as client:
-        return audit(provider.ledger, ACCOUNT, client, provider.settings, provider.now, **given)
+        return audit(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client, **given)
 
 
 def tonight(provider: Provider) -> AuditResult | None:
     provider.now += DAY
     with provider.client() as client:
-        return audit_tonight(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+        return audit_tonight(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
 
 
 def lose(provider: Provider, ids: list[str]) -> None:

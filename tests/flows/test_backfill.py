@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from telnyx_porting.errors import FormError, LedgerError, TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.backfill import BackfillResult, backfill
 from telnyx_porting.ledger.tables import windows
@@ -17,7 +18,9 @@ from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 def fill(provider: Provider, since: timedelta, until: timedelta = timedelta(0)) -> BackfillResult:
     with provider.client() as client:
         now = provider.now
-        return backfill(provider.ledger, ACCOUNT, client, provider.settings, now, now - since, now - until)
+        return backfill(
+            Account(provider.ledger, ACCOUNT, provider.settings, lambda: now), client, now - since, now - until
+        )
 
 
 def test_history_is_read_once_and_joins_the_scans_coverage(provider: Provider) -> None:
@@ -85,9 +88,9 @@ def test_bad_input_is_refused_in_one_sentence(provider: Provider) -> None:
     with provider.client() as client:
         naive = (now - DAY).replace(tzinfo=None)
         with pytest.raises(FormError, match="it has no time zone"):
-            backfill(provider.ledger, ACCOUNT, client, provider.settings, now, naive, now)
+            backfill(Account(provider.ledger, ACCOUNT, provider.settings, lambda: now), client, naive, now)
         with pytest.raises(LedgerError, match=r"'nobody' has not been scanned .*: telnyx_default"):
-            backfill(provider.ledger, "nobody", client, provider.settings, now, now - DAY, now)
+            backfill(Account(provider.ledger, "nobody", provider.settings, lambda: now), client, now - DAY, now)
 
 
 def test_the_future_is_cut_off(provider: Provider) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import AuthenticationError, ConnectError, LedgerError, NotSentError, PlanError, SettingsError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.republish.plan import Destinations, make_plan, select_ids
 from telnyx_porting.ledger.engine import Ledger
@@ -43,7 +44,7 @@ def rows(ledger: Ledger, table: Table) -> int:
 
 def test_a_wrong_key_stores_nothing(ledger: Ledger, sandbox: RunningSandbox) -> None:
     with TelnyxClient("KEY_OF_SOMEBODY_ELSE", sandbox.base_url) as client, pytest.raises(AuthenticationError) as caught:
-        scan(ledger, ACCOUNT, client, SETTINGS, datetime.now(UTC))
+        scan(Account(ledger, ACCOUNT, SETTINGS), client)
     assert "401" in str(caught.value)
     assert "KEY_OF_SOMEBODY_ELSE" not in repr(caught.value) + str(caught.value)
     assert rows(ledger, events) == 0
@@ -62,14 +63,14 @@ def test_an_unreachable_host_stores_nothing(ledger: Ledger) -> None:
 
 def test_another_provider_behind_the_same_connection_is_refused(ledger: Ledger, sandbox: RunningSandbox) -> None:
     with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
-        scan(ledger, ACCOUNT, client, SETTINGS, datetime.now(UTC))
+        scan(Account(ledger, ACCOUNT, SETTINGS), client)
     before = rows(ledger, events)
     with (
         running_sandbox("volume", events=50, seed=9) as other,
         TelnyxClient(other.api_key, other.base_url) as client,
         pytest.raises(LedgerError, match=f"{ACCOUNT}.*first seen at {sandbox.base_url}.*{other.base_url}"),
     ):
-        scan(ledger, ACCOUNT, client, SETTINGS, datetime.now(UTC))
+        scan(Account(ledger, ACCOUNT, SETTINGS), client)
     assert rows(ledger, events) == before
 
 
@@ -128,15 +129,15 @@ def test_a_person_cannot_send_by_accident(
     add_feed(ledger)
     event = add_event(ledger, **given)
     with pytest.raises(PlanError, match=sentence):
-        make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), event_ids=[event], consents=consents)
+        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), event_ids=[event], consents=consents)
     assert rows(ledger, plans) == rows(ledger, republishes) == 0
 
 
 def test_ids_that_are_not_held_and_ranges_that_cannot_be(ledger: Ledger) -> None:
     unknown = "5796a670-482c-490e-8d97-82bfcdc83011"
     with pytest.raises(PlanError, match=f"{unknown}.*not in the ledger"):
-        make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), event_ids=[unknown])
+        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), event_ids=[unknown])
     with pytest.raises(PlanError, match="expected from <= to"):
-        select_ids(ledger, ACCOUNT, event_type="porting_order.split", since=NOW, until=NOW - timedelta(days=1))
+        select_ids(Account(ledger, ACCOUNT), event_type="porting_order.split", since=NOW, until=NOW - timedelta(days=1))
     with pytest.raises(PlanError, match="time range"):
-        select_ids(ledger, ACCOUNT, event_type="porting_order.split")
+        select_ids(Account(ledger, ACCOUNT), event_type="porting_order.split")

@@ -13,6 +13,7 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.clock import Clocks, read_clocks
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.matching import match
@@ -120,11 +121,11 @@ def test_an_outage_explains_what_was_lost_in_it_and_nothing_else(world: World) -
     with world.ledger.write() as connection:  # the heart beat between
         touch_feed(world.ledger, connection, ACCOUNT, "receiver", outages=_first(world.ledger))
     inside = [world.event(ago(hours=3, minutes=-5)) for _ in range(4)]
-    assert decide(world.ledger, ACCOUNT, SETTINGS, world.ours()).held_back is None
+    assert decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())).held_back is None
     assert {event_row(world.ledger, event).delivery for event in inside} == {"missed"}
     for beside in (ago(hours=3, minutes=3), ago(hours=3, minutes=-13)):
         world.event(beside)
-    assert "2 of 2" in (decide(world.ledger, ACCOUNT, SETTINGS, world.ours()).held_back or "")
+    assert "2 of 2" in (decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())).held_back or "")
 
 
 def _first(ledger: Ledger) -> str:
@@ -141,7 +142,7 @@ def test_an_outage_is_where_it_was_although_the_clock_was_set_since(ledger: Ledg
     world.skews = (0, 0, 0)
     world.beat(NOW, NOW)
     event = world.event(ago(minutes=35))
-    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is None
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back is None
     assert event_row(ledger, event).delivery == "missed"
 
 
@@ -151,7 +152,7 @@ def test_coverage_begins_with_the_first_webhook(world: World) -> None:
     for _ in range(3):
         world.event(ago(hours=1), delivery="arrived", arrived_at=NOW)
     before, after = world.event(ago(hours=2, minutes=1)), world.event(ago(hours=2, minutes=-1))
-    decide(world.ledger, ACCOUNT, SETTINGS, world.ours())
+    decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours()))
     assert [event_row(world.ledger, event).delivery for event in (before, after)] == ["undetermined", "missed"]
 
 
@@ -162,8 +163,8 @@ def test_an_event_is_missed_when_its_grace_is_over(world: World, age: int, misse
     for _ in range(3):
         world.event(ago(hours=1), delivery="arrived", arrived_at=NOW)
     event = world.event(ago(minutes=age))
-    match(world.ledger, ACCOUNT, SETTINGS)
-    decide(world.ledger, ACCOUNT, SETTINGS, world.ours())
+    match(Account(world.ledger, ACCOUNT, SETTINGS))
+    decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours()))
     assert (event_row(world.ledger, event).delivery == "missed") == missed
 
 
@@ -177,7 +178,7 @@ def test_whoever_is_wrong_is_told_and_wakes(world: World) -> None:
             return bool(wakeups.clocks_wrong(connection, [ACCOUNT], world.ours()))
 
     assert wakes() == (provider != receiver)
-    watch_clock(world.ledger, ACCOUNT, timedelta(seconds=provider - ours), world.ours())
+    watch_clock(Account(world.ledger, ACCOUNT, clock=lambda: world.ours()), timedelta(seconds=provider - ours))
     with world.ledger.read() as connection:
         told = connection.execute(findings.select()).mappings().one_or_none()
     if ours == provider == receiver:
@@ -221,7 +222,7 @@ def test_a_table_vouches_from_its_first_webhook_on(world: World) -> None:
     settings, first = Settings(consumer_of_record="table:crm"), ago(hours=2)
     signed = world.provider(first).replace(microsecond=0)
     row = {"id": 1, "received_at": world.receiver(first), "signed_at": signed, "body": body("o", signed.isoformat())}
-    read_table(world.ledger, ACCOUNT, "table:crm", lambda since: [row], settings, world.ours())
+    read_table(Account(world.ledger, ACCOUNT, settings, lambda: world.ours()), "table:crm", lambda since: [row])
     with world.ledger.read() as connection:
         feed = get_feed(connection, ACCOUNT, "table:crm")
     assert feed is not None
@@ -293,11 +294,11 @@ def test_another_machine_whose_clock_is_wrong_executes_a_plan(
         world.look()
         plan = world.plan()
         assert plan is not None
-        approve(world.ledger, ACCOUNT, plan.id, plan.hash, "ann", world.clock.now())
+        approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), plan.id, plan.hash, "ann")
         theirs = Shifted(world.clock_file, skew)
         with TelnyxClient(sandbox.api_key, sandbox.base_url, clock=theirs) as client:
             for _ in range(100):
-                step = advance(world.ledger, ACCOUNT, client, world.settings, plan.id, clock=theirs.now)
+                step = advance(Account(world.ledger, ACCOUNT, world.settings, clock=theirs.now), client, plan.id)
                 if not isinstance(step, Wait):
                     break
                 pause = (step.until - theirs.now()).total_seconds()
@@ -318,9 +319,9 @@ def test_a_clock_that_is_set_between_two_webhooks(
     """The scan measures it at once, the receiver with its next webhook only: alive or dead as before."""
     world = World(ledger, 0, 0, 0)
     world.beat(ago(hours=1), ago(hours=1))
-    decide(ledger, ACCOUNT, SETTINGS, world.ours())
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: world.ours()))
     world.skews = {"ours": (seconds, 0, 0), "provider": (0, seconds, 0), "both of ours": (seconds, 0, seconds)}[who]
     ours, provider, _ = world.skews
-    watch_clock(ledger, ACCOUNT, timedelta(seconds=provider - ours), world.ours())
+    watch_clock(Account(ledger, ACCOUNT, clock=lambda: world.ours()), timedelta(seconds=provider - ours))
     world.beat(ago(seconds=silent_for))
     assert ("silent" in (world.stop() or "")) == stopped

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import AROUND, find_record
 from telnyx_porting.flows.deliveries.matching import match
@@ -83,8 +84,8 @@ def _decide_one(ledger: Ledger, account: str, delivery: str, age: timedelta, fee
     if delivery != "no_row":
         source = "receiver" if delivery == "delivered" else "deliveries"
         add_delivery(ledger, account=account, source=source, webhook_id=event, ok=delivery != "failed")
-    match(ledger, account, SETTINGS)
-    decide(ledger, account, SETTINGS, NOW)
+    match(Account(ledger, account, SETTINGS))
+    decide(Account(ledger, account, SETTINGS, lambda: NOW))
     return event_row(ledger, event, account)
 
 
@@ -94,12 +95,12 @@ def test_most_of_a_window_without_a_trace_decides_nothing(ledger: Ledger) -> Non
     silent = [add_event(ledger) for _ in range(6)]
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
-    result = decide(ledger, ACCOUNT, SETTINGS, NOW)
+    result = decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert result.held_back is not None
     assert "6 of 11" in result.held_back
     assert {event_row(ledger, event).delivery for event in silent} == {"pending"}
     add_event(ledger, delivery="arrived", arrived_at=NOW)
-    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is None
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back is None
     assert {event_row(ledger, event).delivery for event in silent} == {"missed"}
 
 
@@ -109,7 +110,7 @@ def test_refused_signatures_hold_back(ledger: Ledger) -> None:
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
     event = add_event(ledger)
-    assert decide(ledger, ACCOUNT, SETTINGS, NOW).newly_missed == 0
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).newly_missed == 0
     assert event_row(ledger, event).delivery == "pending"
 
 
@@ -122,12 +123,12 @@ def test_a_split_needs_as_many_webhooks_as_numbers(ledger: Ledger) -> None:
     common = {"type": "porting_order.split", "natural_key": "split:a:b"}
     for webhook in ("w1", "w2", "w2"):
         add_delivery(ledger, webhook_id=webhook, **common)
-    match(ledger, ACCOUNT, SETTINGS)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    match(Account(ledger, ACCOUNT, SETTINGS))
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "missed"
     add_delivery(ledger, webhook_id="w3", **common)
-    match(ledger, ACCOUNT, SETTINGS)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    match(Account(ledger, ACCOUNT, SETTINGS))
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "arrived"
 
 
@@ -137,10 +138,10 @@ def test_an_event_read_after_its_webhook_finds_it(ledger: Ledger) -> None:
     order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
     key = f"status_changed:{order}:submitted:{at:%Y-%m-%dT%H:%M:%S}"
     add_delivery(ledger, natural_key=key, natural_at=f"{at:%Y-%m-%dT%H:%M:%S}Z")
-    match(ledger, ACCOUNT, SETTINGS)
+    match(Account(ledger, ACCOUNT, SETTINGS))
     event = add_event(ledger, order_id=order, created_at=at)
-    match(ledger, ACCOUNT, SETTINGS)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    match(Account(ledger, ACCOUNT, SETTINGS))
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "arrived"
 
 
@@ -151,7 +152,7 @@ def test_arrived_is_for_ever_and_history_is_never_missed(ledger: Ledger) -> None
     for _ in range(3):
         add_event(ledger, delivery="arrived", arrived_at=OLD, created_at=OLD)
     old = add_event(ledger)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, old).delivery == "undetermined"
 
 
@@ -171,7 +172,7 @@ def test_an_outage_is_remembered_while_its_events_are_open(ledger: Ledger) -> No
     first = NOW - timedelta(days=2)
     outages(ledger, first, *(first + timedelta(hours=hours) for hours in range(1, 40)))
     lost = [add_event(ledger, created_at=first + timedelta(minutes=5)) for _ in range(4)]
-    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is None
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back is None
     assert {event_row(ledger, event).delivery for event in lost} == {"missed"}
 
 
@@ -182,7 +183,7 @@ def test_between_two_outages_nothing_is_explained(ledger: Ledger) -> None:
     outages(ledger, first, first + timedelta(hours=1))
     for _ in range(4):
         add_event(ledger, created_at=first + timedelta(minutes=30))
-    assert "4 of 4" in (decide(ledger, ACCOUNT, SETTINGS, NOW).held_back or "")
+    assert "4 of 4" in (decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back or "")
 
 
 def test_a_flapping_receiver_does_not_grow_the_ledger(ledger: Ledger) -> None:
@@ -192,7 +193,7 @@ def test_a_flapping_receiver_does_not_grow_the_ledger(ledger: Ledger) -> None:
     begins = [first + timedelta(minutes=20 * number) for number in range(130)]
     outages(ledger, *begins)
     add_event(ledger, created_at=begins[0] + timedelta(minutes=5))
-    assert decide(ledger, ACCOUNT, SETTINGS, NOW).held_back is not None
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back is not None
     with ledger.read() as connection:
         record = find_record(connection, ACCOUNT, SETTINGS, NOW)
         feed = get_feed(connection, ACCOUNT, "receiver")

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
@@ -91,8 +92,8 @@ def test_another_destination_of_the_same_beginning_decides_nothing(ledger: Ledge
         events[url] = add_event(ledger)
         add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=url)
         add_delivery(ledger, source="deliveries", webhook_id=events[url], destination=HOOK, ok=False)
-    match(ledger, ACCOUNT, CRM)
-    decide(ledger, ACCOUNT, CRM, NOW)
+    match(Account(ledger, ACCOUNT, CRM))
+    decide(Account(ledger, ACCOUNT, CRM, lambda: NOW))
     with ledger.read() as connection:
         record = find_record(connection, ACCOUNT, CRM, NOW)
         assert record is not None
@@ -126,7 +127,7 @@ def test_an_orders_own_url_beside_ours_is_another(ledger: Ledger, own: str, stat
     event = add_event(ledger, order_id="o")
     with ledger.write() as connection:
         connection.execute(orders.insert().values(account=ACCOUNT, id="o", webhook_url=own))
-    decide(ledger, ACCOUNT, CRM, NOW)
+    decide(Account(ledger, ACCOUNT, CRM, lambda: NOW))
     assert event_row(ledger, event).delivery == state
 
 
@@ -140,7 +141,7 @@ def test_an_account_of_a_similar_name_is_another(ledger: Ledger) -> None:
         with ledger.write() as connection:
             url = f"https://here.example/webhooks/telnyx/{account}"
             connection.execute(orders.insert().values(account=ACCOUNT, id=account, webhook_url=url))
-    decide(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), NOW)
+    decide(Account(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), lambda: NOW))
     assert {event: event_row(ledger, event).delivery for event in events} == events
 
 

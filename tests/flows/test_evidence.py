@@ -11,6 +11,7 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import NotFoundError, SettingsError, TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.clock import clock_offset, clock_trouble
 from telnyx_porting.flows.deliveries import again as evidence_again
 from telnyx_porting.flows.deliveries.again import AT_ONCE
@@ -49,7 +50,7 @@ def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
 
 
 def read(world: Loop) -> Any:
-    return read_deliveries(world.ledger, ACCOUNT, world.client, world.settings, world.clock.now())
+    return read_deliveries(Account(world.ledger, ACCOUNT, world.settings, lambda: world.clock.now()), world.client)
 
 
 def stored(ledger: Ledger, source: str = "deliveries") -> list[Any]:
@@ -177,7 +178,7 @@ def add_republish(ledger: Ledger, event: str, sent_at: Any = NOW - timedelta(min
 
 
 def read_again(ledger: Ledger, records: Records, now: Any) -> None:
-    _Seen(ledger, ACCOUNT, now).take(evidence_again.read(ledger, ACCOUNT, records, now))  # type: ignore[arg-type]
+    _Seen(ledger, ACCOUNT, now).take(evidence_again.read(Account(ledger, ACCOUNT), records, now))  # type: ignore[arg-type]
 
 
 def test_each_lost_record_has_its_turn_and_none_waits_for_others(
@@ -272,12 +273,12 @@ def test_a_table_of_your_own_matches_by_body(ledger: Ledger) -> None:
         }
         yield {"id": 2, "received_at": NOW, "body": "no webhook"}
 
-    result = read_table(ledger, ACCOUNT, TABLE, rows, Settings(), NOW)
+    result = read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, rows)
     assert (result.records, result.new_attempts, result.proved) == (2, 2, True)
-    assert read_table(ledger, ACCOUNT, TABLE, rows, Settings(), NOW).new_attempts == 0
+    assert read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, rows).new_attempts == 0
     assert asked[0] < asked[1] < NOW
     add_feed(ledger, "events")  # read so far that no other change of that second can turn up
-    match(ledger, ACCOUNT, Settings())
+    match(Account(ledger, ACCOUNT, Settings()))
     assert [row.event_id for row in stored(ledger, TABLE) if row.source_id == "1"] == [event]
     assert event_row(ledger, event).id == event
 
@@ -290,8 +291,8 @@ def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
     settings = Settings(consumer_of_record=TABLE)
     for ok, expected in ((False, "undecided"), (True, "arrived"), (False, "arrived")):
         row = {"id": 1, "received_at": at, "body": body(order, at.isoformat()), "ok": ok}
-        read_table(ledger, ACCOUNT, TABLE, lambda since, row=row: [row], settings, NOW)
-        settle(ledger, ACCOUNT, settings, NOW)
+        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since, row=row: [row])
+        settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
         assert (event_row(ledger, event).delivery == "arrived") == (expected == "arrived")
     assert [row.ok for row in stored(ledger, TABLE)] == [True]
 
@@ -300,7 +301,7 @@ def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
 def test_whatever_a_database_calls_false_is_no_arrival(ledger: Ledger, no: Any) -> None:
     rows = [{"id": 1, "received_at": NOW, "ok": no}, {"id": 2, "received_at": NOW}]
     rows += [{"id": nr, "received_at": NOW, "ok": yes} for nr, yes in enumerate((True, 1, "t", "Yes", b"\x01"), 3)]
-    read_table(ledger, ACCOUNT, TABLE, lambda since: rows, Settings(), NOW)
+    read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, lambda since: rows)
     assert {row.source_id for row in stored(ledger, TABLE) if not row.ok} == {"1"}
 
 
@@ -325,8 +326,8 @@ def test_a_table_vouches_from_its_first_webhook_on(ledger: Ledger) -> None:
     settings = Settings(consumer_of_record=TABLE)
     row = {"id": 1, "received_at": at, "body": body(order, at.isoformat())}
     for rows in ([{"id": 0, "received_at": NOW - timedelta(days=3), "body": "{}"}], [row]):
-        read_table(ledger, ACCOUNT, TABLE, lambda since, rows=rows: rows, settings, NOW)
-    settle(ledger, ACCOUNT, settings, NOW)
+        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since, rows=rows: rows)
+    settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
     assert [event_row(ledger, event).delivery for event in (before, since_then)] == ["undetermined", "missed"]
 
 
@@ -335,7 +336,7 @@ def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
     asked = []
     settings = Settings(grace=timedelta(hours=5), overlap=timedelta(hours=1))
     for _ in range(2):
-        read_table(ledger, ACCOUNT, TABLE, lambda since: asked.append(since) or [], settings, NOW)
+        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since: asked.append(since) or [])
     assert asked[1] <= NOW - timedelta(hours=5)
 
 
@@ -350,6 +351,6 @@ def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
 )
 def test_a_row_that_cannot_be_read_moves_no_coverage(ledger: Ledger, row: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsError, match=why):
-        read_table(ledger, ACCOUNT, TABLE, lambda since: [row], Settings(), NOW)
+        read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, lambda since: [row])
     with ledger.read() as connection:
         assert get_feed(connection, ACCOUNT, TABLE) is None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Table, event, insert, text
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries import matching
@@ -151,7 +152,7 @@ def ask(ledger: Ledger, cursor: Any, statement: str, parameters: Any) -> Asked:
 
 
 def poll(ledger: Ledger) -> None:
-    store.store(ledger, ACCOUNT, [], NOW)
+    store.store(Account(ledger, ACCOUNT), [], NOW)
     with ledger.read() as connection:
         store._known(ledger, connection, ACCOUNT, [])
         scan._pages(connection, ACCOUNT, NOW - timedelta(days=2), NOW, most=50)
@@ -162,24 +163,28 @@ def poll(ledger: Ledger) -> None:
 
         iter_proved_windows = staticmethod(lambda *_: iter(()))
 
-    scan._reread(ledger, ACCOUNT, Nobody(), NOW, NOW - timedelta(hours=1))  # type: ignore[arg-type]
+    scan._reread(Account(ledger, ACCOUNT), Nobody(), NOW, NOW - timedelta(hours=1))  # type: ignore[arg-type]
 
 
 def waking_looks(ledger: Ledger) -> None:
     with ledger.read() as connection:
         waking(connection, [ACCOUNT], NOW)
-    to_look_at(ledger, ACCOUNT)
+    to_look_at(Account(ledger, ACCOUNT))
 
 
 HOT: dict[str, Callable[[Ledger], object]] = {
     "scan": poll,
-    "delivery rule": lambda ledger: decide(ledger, ACCOUNT, Settings(), NOW),
-    "matching": lambda ledger: matching.match(ledger, ACCOUNT, Settings()),
-    "orders": lambda ledger: project_events(ledger, ACCOUNT, NOW),
-    "findings": lambda ledger: reconcile(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW, enqueue),
-    "alerts": lambda ledger: send_due(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), NOW, lambda *_: None),
+    "delivery rule": lambda ledger: decide(Account(ledger, ACCOUNT, Settings(), lambda: NOW)),
+    "matching": lambda ledger: matching.match(Account(ledger, ACCOUNT, Settings())),
+    "orders": lambda ledger: project_events(Account(ledger, ACCOUNT, clock=lambda: NOW)),
+    "findings": lambda ledger: reconcile(
+        Account(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), lambda: NOW), enqueue
+    ),
+    "alerts": lambda ledger: send_due(
+        Account(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), lambda: NOW), lambda *_: None
+    ),
     "waking": waking_looks,
-    "plan": lambda ledger: make_plan(ledger, ACCOUNT, Settings(), NOW, Destinations()),
+    "plan": lambda ledger: make_plan(Account(ledger, ACCOUNT, Settings(), lambda: NOW), Destinations()),
 }
 
 

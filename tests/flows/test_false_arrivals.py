@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, settle
 from telnyx_porting.ledger.tables import deliveries, events, republishes
@@ -63,7 +64,7 @@ def read_until(ledger: Ledger, minutes_ago: float) -> None:
 
 
 def states(ledger: Ledger, *ids: str, settings: Settings = SETTINGS) -> list[str]:
-    settle(ledger, ACCOUNT, settings, NOW)
+    settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
     return [event_row(ledger, event).delivery for event in ids]
 
 
@@ -80,7 +81,7 @@ def sent(ledger: Ledger, event: str, minutes_ago: float, n: int = 1, **more: Any
 
 
 def verdict(ledger: Ledger, event: str, settings: Settings = SETTINGS) -> tuple[str, str | None]:
-    settle(ledger, ACCOUNT, settings, NOW)
+    settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
     with ledger.read() as connection:
         query = republishes.select().where(republishes.c.event_id == event).order_by(republishes.c.n.desc())
         row = connection.execute(query).first()
@@ -285,7 +286,7 @@ def test_more_may_be_on_their_way(ledger: Ledger) -> None:
         told(ledger, SPLIT, 200, **kept)
     assert states(ledger, event) == ["pending"]
     told(ledger, SPLIT, 200, **kept)
-    assert settle(ledger, ACCOUNT, SETTINGS, NOW + timedelta(hours=1)) is not None
+    assert settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW + timedelta(hours=1))) is not None
     assert event_row(ledger, event).delivery == "undetermined"
 
 
@@ -363,7 +364,7 @@ def test_a_verdict_waits_for_the_records_that_may_explain_it(ledger: Ledger, res
     add_feed(ledger, "deliveries", covered_until=ago(45))
     receive(ledger, resent, 39, 4)
     early = ago(20)  # due, and the records are not read so far
-    settle(ledger, ACCOUNT, SETTINGS, early)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: early))
     with ledger.read() as connection:
         assert connection.execute(republishes.select()).one().state == "accepted"
     record(ledger, resent, 39, ok=True, name="new", stored_at=NOW)

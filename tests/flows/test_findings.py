@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.ledger.tables import findings
@@ -173,10 +174,10 @@ def test_looking_again_changes_nothing(watched: Watched) -> None:
 
 
 def test_health_is_opened_by_who_notices_and_resolves_after_it_was_cleared(watched: Watched) -> None:
-    health(watched.ledger, ACCOUNT, "key_refused", "Telnyx refuses the key", "critical", now=START)
-    health(watched.ledger, ACCOUNT, "key_refused", "Telnyx refuses the key", "critical", now=START)
+    health(Account(watched.ledger, ACCOUNT, clock=lambda: START), "key_refused", "Telnyx refuses the key", "critical")
+    health(Account(watched.ledger, ACCOUNT, clock=lambda: START), "key_refused", "Telnyx refuses the key", "critical")
     watched.look()
     assert keys(watched) == {"health:key_refused": "critical"}
-    clear(watched.ledger, ACCOUNT, "key_refused", now=START)
+    clear(Account(watched.ledger, ACCOUNT, clock=lambda: START), "key_refused")
     watched.look()
     assert keys(watched) == {}

@@ -9,6 +9,7 @@ import pytest
 
 from telnyx_porting.__main__ import LEDGER_URL, main
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.findings import pick
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, write_note
@@ -31,9 +32,15 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
         watched.look()
         watched.later(minutes=1)
         if status == "exception":
-            take(watched.ledger, watched.account, key, "ann")
-            write_note(watched.ledger, watched.account, key, "called the carrier")
-            mute(watched.ledger, watched.account, key, "ann", "known", watched.now + timedelta(days=1), watched.now)
+            take(Account(watched.ledger, watched.account), key, "ann")
+            write_note(Account(watched.ledger, watched.account), key, "called the carrier")
+            mute(
+                Account(watched.ledger, watched.account, clock=lambda: watched.now),
+                key,
+                "ann",
+                "known",
+                watched.now + timedelta(days=1),
+            )
     watched.look()
     with watched.ledger.read() as connection:
         (row,) = open_findings(connection, watched.account)
@@ -47,11 +54,29 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
 )
 def test_mute_has_a_reason_and_an_end(watched: Watched, until: timedelta, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        mute(watched.ledger, watched.account, "exception:x", "ann", "known", watched.now + until, watched.now)
+        mute(
+            Account(watched.ledger, watched.account, clock=lambda: watched.now),
+            "exception:x",
+            "ann",
+            "known",
+            watched.now + until,
+        )
     with pytest.raises(ValueError, match="reason"):
-        mute(watched.ledger, watched.account, "exception:x", "ann", " ", watched.now + timedelta(1), watched.now)
+        mute(
+            Account(watched.ledger, watched.account, clock=lambda: watched.now),
+            "exception:x",
+            "ann",
+            " ",
+            watched.now + timedelta(1),
+        )
     with pytest.raises(ValueError, match="the key of an open finding"):
-        mute(watched.ledger, watched.account, "exception:x", "ann", "known", watched.now + timedelta(1), watched.now)
+        mute(
+            Account(watched.ledger, watched.account, clock=lambda: watched.now),
+            "exception:x",
+            "ann",
+            "known",
+            watched.now + timedelta(1),
+        )
 
 
 def test_acknowledged_until_the_next_working_day(watched: Watched) -> None:
@@ -59,7 +84,9 @@ def test_acknowledged_until_the_next_working_day(watched: Watched) -> None:
     watched.status(1, "exception", "OTHER")
     watched.look()
     until = acknowledge(
-        watched.ledger, watched.account, f"exception:{order_id(1)}", "ann", watched.settings, watched.now
+        Account(watched.ledger, watched.account, watched.settings, lambda: watched.now),
+        f"exception:{order_id(1)}",
+        "ann",
     )
     assert until == MONDAY + timedelta(days=7)
 
@@ -118,4 +145,4 @@ def test_name_that_is_none_or_several_is_one_sentence(command: Watched, capsys: 
     command.later(minutes=1)
     command.look()
     with pytest.raises(SettingsError, match=f"one of exception:{order_id(1)}, question:{order_id(1)}"):
-        pick(command.ledger, command.account, "branch-1")
+        pick(Account(command.ledger, command.account), "branch-1")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.receipts import store_receipts
@@ -38,7 +39,7 @@ def test_watch_says_when_nothing_was_read_for_half_an_hour(watched: Watched) -> 
     watched.feed(covered_until=watched.now - timedelta(hours=2))
     from telnyx_porting.flows.findings.reconcile import reconcile
 
-    reconcile(watched.ledger, watched.account, watched.settings, watched.now, enqueue)
+    reconcile(Account(watched.ledger, watched.account, watched.settings, lambda: watched.now), enqueue)
     with watched.ledger.read() as connection:
         rows = open_findings(connection, watched.account, "health")
     assert [(row["subject"], row["severity"]) for row in rows] == [("nothing_sealed", "critical")]
@@ -62,7 +63,7 @@ def test_watch_says_that_signatures_are_refused_and_a_plan_waits(watched: Watche
 def test_a_wrong_clock_at_the_receiver_is_not_mistaken_for_a_wrong_key(watched: Watched) -> None:
     ledger, account = watched.ledger, watched.account
     store_receipts(ledger, [account], [], {account: 7}, watched.now, {account: timedelta(seconds=-400)})
-    watch_clock(ledger, account, timedelta(0), watched.now)
+    watch_clock(Account(ledger, account, clock=lambda: watched.now), timedelta(0))
     assert found(watched, "health") == {"clock_skew": "critical"}
     store_receipts(ledger, [account], [], {}, watched.now, {account: timedelta(seconds=1)})
     assert found(watched, "health") == {"clock_skew": "critical", "signatures": "high"}
@@ -111,11 +112,18 @@ def test_acknowledged_trouble_that_comes_again_is_told_at_once(ledger: Ledger) -
     watched = Watched(ledger, quick(), now=MONDAY)
     watched.cycle()
     for turn in (1, 2):
-        health(ledger, watched.account, "key_refused", "Telnyx refuses the key", "critical", watched.now)
+        health(
+            Account(ledger, watched.account, clock=lambda: watched.now),
+            "key_refused",
+            "Telnyx refuses the key",
+            "critical",
+        )
         watched.cycle()
         assert watched.told()[-1] == ("firing", "health:key_refused", turn)
-        acknowledge(ledger, watched.account, "health:key_refused", "ann", watched.settings, watched.now)
-        clear(ledger, watched.account, "key_refused", watched.now)
+        acknowledge(
+            Account(ledger, watched.account, watched.settings, lambda: watched.now), "health:key_refused", "ann"
+        )
+        clear(Account(ledger, watched.account, clock=lambda: watched.now), "key_refused")
         watched.cycle()
         watched.later(minutes=1)
 
@@ -131,6 +139,6 @@ def test_one_cause_is_one_alert(ledger: Ledger, parent: str, children: list[str]
     watched = Watched(ledger, quick(), now=MONDAY)
     watched.cycle()
     for subject in (parent, *children):
-        health(ledger, watched.account, subject, f"about {subject}", now=watched.now)
-    send_due(ledger, watched.account, watched.settings, watched.now, watched.send)
+        health(Account(ledger, watched.account, clock=lambda: watched.now), subject, f"about {subject}")
+    send_due(Account(ledger, watched.account, watched.settings, lambda: watched.now), watched.send)
     assert [finding for _, finding, _ in watched.told()] == [f"health:{parent}"]

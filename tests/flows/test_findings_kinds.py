@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge
 from telnyx_porting.ledger.tables import deliveries
@@ -63,7 +64,11 @@ def test_question_is_over_with_a_new_status_or_when_somebody_knows(watched: Watc
     if answer == "status":
         watched.status(1, "submitted")
     else:
-        acknowledge(watched.ledger, watched.account, f"question:{order_id(1)}", "ann", watched.settings, watched.now)
+        acknowledge(
+            Account(watched.ledger, watched.account, watched.settings, lambda: watched.now),
+            f"question:{order_id(1)}",
+            "ann",
+        )
     assert found(watched, "question") == {}
     watched.later(hours=1)
     watched.comment(1, "admin", "And the PIN?")
@@ -135,7 +140,7 @@ def test_other_date_than_requested_or_agreed_is_told_until_acknowledged(watched:
     watched.reading(1, "foc-date-confirmed", **dates(asked + timedelta(days=1), asked))
     key = f"{order_id(1)}/changed"
     assert found(watched, "foc") == {key: "high"}
-    acknowledge(watched.ledger, watched.account, f"foc:{key}", "ann", watched.settings, watched.now)
+    acknowledge(Account(watched.ledger, watched.account, watched.settings, lambda: watched.now), f"foc:{key}", "ann")
     assert found(watched, "foc") == {}
     watched.later(hours=1)
     watched.reading(1, "foc-date-confirmed", **dates(asked + timedelta(days=2), asked))

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import WrongAccountError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.exception_types import keep_exception_types
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.desk.preflight import preflight
@@ -25,6 +26,7 @@ from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept, verify
 from telnyx_porting.flows.orders.sync import keep_readings, read_orders, sync_orders
 from telnyx_porting.flows.republish.advance import Done, advance
+from telnyx_porting.flows.republish.orders import read_order
 from telnyx_porting.flows.republish.plan import approve
 from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger
@@ -74,7 +76,7 @@ Flow = Callable[[Ledger, TelnyxClient, Settings, datetime, Street], object]
 
 def _preflight(ledger: Ledger, client: TelnyxClient, knobs: Settings, now: datetime, street: Street) -> None:
     """It does not raise: it says so in a line, and does not look further."""
-    lines = preflight(ledger, ACCOUNT, client, knobs, now)
+    lines = preflight(Account(ledger, ACCOUNT, knobs, lambda: now), client)
     for line in lines:
         if line.what == "account":
             assert not line.ok
@@ -84,20 +86,35 @@ def _preflight(ledger: Ledger, client: TelnyxClient, knobs: Settings, now: datet
 
 
 FLOWS: dict[str, Flow] = {
-    "scan": lambda ledger, client, knobs, now, _: scan(ledger, ACCOUNT, client, knobs, now),
+    "scan": lambda ledger, client, knobs, now, _: scan(Account(ledger, ACCOUNT, knobs, lambda: now), client),
     "backfill": lambda ledger, client, knobs, now, _: backfill(
-        ledger, ACCOUNT, client, knobs, now, now - 9 * DAY, now - 8 * DAY
+        Account(ledger, ACCOUNT, knobs, lambda: now), client, now - 9 * DAY, now - 8 * DAY
     ),
-    "audit": lambda ledger, client, knobs, now, _: audit(ledger, ACCOUNT, client, knobs, now),
-    "audit_tonight": lambda ledger, client, knobs, now, _: audit_tonight(ledger, ACCOUNT, client, knobs, now),
-    "read_deliveries": lambda ledger, client, knobs, now, _: read_deliveries(ledger, ACCOUNT, client, knobs, now),
-    "sync_orders": lambda ledger, client, knobs, now, _: sync_orders(ledger, ACCOUNT, client, knobs, now, full=True),
-    "read_orders": lambda ledger, client, _, now, street: read_orders(ledger, ACCOUNT, client, [street.order], now),
-    "keep_exception_types": lambda ledger, client, _, now, __: keep_exception_types(ledger, ACCOUNT, client, now),
-    "read_destinations": lambda ledger, client, _, now, __: read_destinations(ledger, ACCOUNT, client, now),
+    "audit": lambda ledger, client, knobs, now, _: audit(Account(ledger, ACCOUNT, knobs, lambda: now), client),
+    "audit_tonight": lambda ledger, client, knobs, now, _: audit_tonight(
+        Account(ledger, ACCOUNT, knobs, lambda: now), client
+    ),
+    "read_deliveries": lambda ledger, client, knobs, now, _: read_deliveries(
+        Account(ledger, ACCOUNT, knobs, lambda: now), client
+    ),
+    "sync_orders": lambda ledger, client, knobs, now, _: sync_orders(
+        Account(ledger, ACCOUNT, knobs, lambda: now), client, full=True
+    ),
+    "read_orders": lambda ledger, client, _, now, street: read_orders(
+        Account(ledger, ACCOUNT, clock=lambda: now), client, [street.order]
+    ),
+    "keep_exception_types": lambda ledger, client, _, now, __: keep_exception_types(
+        Account(ledger, ACCOUNT, clock=lambda: now), client
+    ),
+    "read_destinations": lambda ledger, client, _, now, __: read_destinations(
+        Account(ledger, ACCOUNT, clock=lambda: now), client
+    ),
+    "read_order": lambda ledger, client, knobs, now, street: read_order(
+        Account(ledger, ACCOUNT, knobs, lambda: now), client, street.order
+    ),
     "preflight": _preflight,
     "advance": lambda ledger, client, knobs, _, street: advance(
-        ledger, ACCOUNT, client, knobs, street.plan, clock=street.world.clock.now
+        Account(ledger, ACCOUNT, knobs, clock=street.world.clock.now), client, street.plan
     ),
 }
 
@@ -117,7 +134,7 @@ def street(folder: Path) -> Iterator[Street]:
             lost = lose(world, 3)
             plan = world.plan()
             assert plan is not None
-            approve(world.ledger, ACCOUNT, plan.id, plan.hash, "ann", world.clock.now())
+            approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), plan.id, plan.hash, "ann")
             yield Street(world, door, own, other, new, order, plan.id, lost)
 
 
@@ -187,7 +204,7 @@ def test_every_flow_runs_with_another_key_of_our_user_and_asks_once_whose_it_is(
         assert built.posts() == 1
         built.door.asked.clear()
         with built.client(ROTATED) as client:
-            accept(built.world.ledger, ACCOUNT, client, built.world.clock.now())
+            accept(Account(built.world.ledger, ACCOUNT, clock=lambda: built.world.clock.now()), client)
         assert built.door.asked == [], "a key that is known needs no request"
 
 
@@ -280,10 +297,12 @@ def test_a_new_account_starts_without_orders_and_is_pinned_by_its_first(ledger: 
     door, own, _ = empty
     now = datetime.now(UTC)
     with TelnyxClient(OWN, door.base_url) as client:
-        assert scan(ledger, ACCOUNT, client, KNOBS, now).first_contact
+        assert scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client).first_contact
         assert (pinned(ledger)["base_url"], pinned(ledger)["user_id"]) == (door.base_url, None)
         own.order()
-        sync_orders(ledger, ACCOUNT, client, KNOBS, now, full=True)  # the same client: asked before there was an order
+        sync_orders(
+            Account(ledger, ACCOUNT, KNOBS, lambda: now), client, full=True
+        )  # the same client: asked before there was an order
     assert pinned(ledger)["user_id"] == user_of(own)
 
 
@@ -291,7 +310,7 @@ def test_a_new_account_is_pinned_by_a_scan_too(ledger: Ledger, empty: Empty) -> 
     door, own, _ = empty
     for number in range(2):
         with TelnyxClient(OWN, door.base_url) as client:
-            assert scan(ledger, ACCOUNT, client, KNOBS, datetime.now(UTC)).first_contact is (number == 0)
+            assert scan(Account(ledger, ACCOUNT, KNOBS), client).first_contact is (number == 0)
         own.order()
     assert pinned(ledger)["user_id"] == user_of(own)
 
@@ -303,9 +322,9 @@ def test_another_key_begins_anew_while_nothing_is_held(ledger: Ledger, empty: Em
     order = other.order()
     old = other.insert({"order_id": order, "created_at": (now - 3 * HOUR).isoformat()})[0]["id"]
     with TelnyxClient(OWN, door.base_url) as client:
-        scan(ledger, ACCOUNT, client, KNOBS, now - 2 * HOUR)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now - 2 * HOUR), client)
     with TelnyxClient(OTHER, door.base_url) as client:
-        result = scan(ledger, ACCOUNT, client, KNOBS, now)
+        result = scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     assert result.first_contact
     assert pinned(ledger)["user_id"] == user_of(other)
     assert pinned(ledger)["watch_from"] == now
@@ -315,7 +334,7 @@ def test_another_key_begins_anew_while_nothing_is_held(ledger: Ledger, empty: Em
         assert len(connection.execute(select(windows)).all()) == 1
     own.order()
     with TelnyxClient(OWN, door.base_url) as client, pytest.raises(WrongAccountError, match="belongs to Telnyx user"):
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
 
 
 @pytest.mark.parametrize("with_order", [False, True])
@@ -327,7 +346,7 @@ def test_another_key_is_refused_when_something_is_held_of_nobody_knows_whom(
     own.insert({"order_id": own.order(), "created_at": (now - HOUR).isoformat()})
     own.fault("status", status=403, path="/v2/porting_orders", method="GET")
     with TelnyxClient(OWN, door.base_url) as client:
-        assert scan(ledger, ACCOUNT, client, KNOBS, now).new >= 1
+        assert scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client).new >= 1
     if with_order:
         other.order()
     before = everything(ledger)
@@ -335,11 +354,11 @@ def test_another_key_is_refused_when_something_is_held_of_nobody_knows_whom(
         TelnyxClient(OTHER, door.base_url) as client,
         pytest.raises(WrongAccountError, match="was read with another key before an order showed whose it is"),
     ):
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     assert everything(ledger) == before
     own.clear_faults()
     with TelnyxClient(OWN, door.base_url) as client:
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     assert pinned(ledger)["user_id"] == user_of(own)
 
 
@@ -348,15 +367,15 @@ def test_a_key_that_may_not_read_orders_is_nobodys(ledger: Ledger, empty: Empty)
     own.order()
     now = datetime.now(UTC)
     with TelnyxClient(OWN, door.base_url) as client:
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     own.fault("status", status=403, path="/v2/porting_orders", method="GET")
     with TelnyxClient(OWN, door.base_url) as client:
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     with TelnyxClient(ROTATED, door.base_url) as client, pytest.raises(WrongAccountError, match="shows no order"):
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
     own.clear_faults()
     with TelnyxClient(ROTATED, door.base_url) as client:
-        scan(ledger, ACCOUNT, client, KNOBS, now)
+        scan(Account(ledger, ACCOUNT, KNOBS, lambda: now), client)
 
 
 def test_an_order_of_another_user_is_never_stored(ledger: Ledger, empty: Empty) -> None:
@@ -365,13 +384,13 @@ def test_an_order_of_another_user_is_never_stored(ledger: Ledger, empty: Empty) 
     own.order()
     now = datetime.now(UTC)
     with TelnyxClient(OWN, door.base_url) as client:
-        sync_orders(ledger, ACCOUNT, client, KNOBS, now, full=True)
+        sync_orders(Account(ledger, ACCOUNT, KNOBS, lambda: now), client, full=True)
     own.reset("empty", seed=7)
     strange = own.order()
     before = everything(ledger)
     for flow in (
-        lambda client: sync_orders(ledger, ACCOUNT, client, KNOBS, now, full=True),
-        lambda client: read_orders(ledger, ACCOUNT, client, [strange], now),
+        lambda client: sync_orders(Account(ledger, ACCOUNT, KNOBS, lambda: now), client, full=True),
+        lambda client: read_orders(Account(ledger, ACCOUNT, clock=lambda: now), client, [strange]),
     ):
         with (
             TelnyxClient(OWN, door.base_url) as client,
@@ -384,7 +403,7 @@ def test_an_order_of_another_user_is_never_stored(ledger: Ledger, empty: Empty) 
 def test_orders_of_two_users_in_one_reading_are_not_stored(ledger: Ledger) -> None:
     raw = [{"id": f"5796a670-482c-490e-8d97-82bfcdc8301{n}", "user_id": f"user {n}"} for n in range(2)]
     with pytest.raises(WrongAccountError, match="belongs to Telnyx user user 0, an order it lists to user 1"):
-        keep_readings(ledger, ACCOUNT, [parse_order(one) for one in raw], datetime.now(UTC))
+        keep_readings(Account(ledger, ACCOUNT), [parse_order(one) for one in raw])
     assert not any(everything(ledger).values())
 
 
@@ -392,8 +411,8 @@ def test_looking_pins_nothing(ledger: Ledger, empty: Empty) -> None:
     door, own, _ = empty
     own.order()
     with TelnyxClient(OWN, door.base_url) as client:
-        verify(ledger, ACCOUNT, client)
-        preflight(ledger, ACCOUNT, client, KNOBS, datetime.now(UTC))
+        verify(Account(ledger, ACCOUNT), client)
+        preflight(Account(ledger, ACCOUNT, KNOBS), client)
     assert not any(everything(ledger).values())
 
 
@@ -412,6 +431,6 @@ def test_who_was_pinned_while_a_client_was_being_asked_stays(ledger: Ledger, emp
             return found
 
     with Slow(OWN, door.base_url) as client, pytest.raises(WrongAccountError, match="belongs to Telnyx user"):
-        accept(ledger, ACCOUNT, client, now)
+        accept(Account(ledger, ACCOUNT, clock=lambda: now), client)
     with ledger.read() as connection:
         assert connection.execute(select(feeds.c.user_id)).scalars().all() == [user_of(other)]

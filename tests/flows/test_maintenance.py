@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select, update
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.findings.health import health
@@ -36,24 +37,24 @@ def test_payloads_of_what_is_decided_go_and_their_facts_stay(ledger: Ledger) -> 
         add_event(ledger, created_at=old, payload=TEXT),
         add_event(ledger, created_at=young, payload=TEXT),
     )
-    result = maintain(ledger, ACCOUNT, Settings(retention_days=30), NOW)
+    result = maintain(Account(ledger, ACCOUNT, Settings(retention_days=30), lambda: NOW))
     assert result.payloads_removed == 1
     with ledger.read() as connection:
         rows = {row.id: row for row in connection.execute(select(events))}
     assert (rows[with_state["arrived"]].payload, rows[with_state["arrived"]].pruned) == (None, True)
     assert rows[with_state["arrived"]].natural_key
     assert all(rows[i].payload == TEXT for i in (with_state["missed"], undecided, recent))
-    assert maintain(ledger, ACCOUNT, Settings(retention_days=30), NOW).payloads_removed == 0
-    assert maintain(ledger, ACCOUNT, Settings(), NOW + 400 * DAY).payloads_removed == 0
+    assert maintain(Account(ledger, ACCOUNT, Settings(retention_days=30), lambda: NOW)).payloads_removed == 0
+    assert maintain(Account(ledger, ACCOUNT, Settings(), lambda: NOW + 400 * DAY)).payloads_removed == 0
 
 
 def test_texts_of_findings_that_are_long_over_go(ledger: Ledger) -> None:
     for subject in ("over", "open"):
-        health(ledger, ACCOUNT, subject, "what a person was told", now=NOW - 50 * DAY)
+        health(Account(ledger, ACCOUNT, clock=lambda: NOW - 50 * DAY), subject, "what a person was told")
     with ledger.write() as connection:
         done = update(findings).where(findings.c.key == "health:over")
         connection.execute(done.values(resolved_at=NOW - 40 * DAY, note="a note"))
-    assert maintain(ledger, ACCOUNT, Settings(retention_days=30), NOW).texts_removed == 1
+    assert maintain(Account(ledger, ACCOUNT, Settings(retention_days=30), lambda: NOW)).texts_removed == 1
     with ledger.read() as connection:
         rows = {row.key: row for row in connection.execute(select(findings))}
     assert (rows["health:over"].detail, rows["health:over"].note) == ({}, None)
@@ -71,7 +72,7 @@ def test_old_windows_are_merged_by_day_and_the_newest_certificates_kept(ledger: 
     rows = [window(n) for n in range(12)] + [window(20 + n, made_by="audit", method="count") for n in range(3)]
     with ledger.write() as connection:
         connection.execute(windows.insert(), rows)
-    assert maintain(ledger, ACCOUNT, Settings(), NOW).windows_merged == 13
+    assert maintain(Account(ledger, ACCOUNT, Settings(), lambda: NOW)).windows_merged == 13
     with ledger.read() as connection:
         left = {row.made_by: row for row in connection.execute(select(windows))}
         assert connection.execute(select(func.count()).select_from(windows)).scalar_one() == 2
@@ -90,7 +91,7 @@ def test_a_file_gives_its_space_back_and_is_copied_while_in_use(file: Ledger, tm
     for _ in range(800):
         add_event(file, created_at=NOW - 40 * DAY, delivery="arrived", payload=TEXT)
     target = tmp_path / "copy.db"
-    result = maintain(file, ACCOUNT, Settings(retention_days=30, backup_to=str(target)), NOW)
+    result = maintain(Account(file, ACCOUNT, Settings(retention_days=30, backup_to=str(target)), lambda: NOW))
     assert result.payloads_removed == 800
     assert result.bytes_after < result.bytes_before * 0.6
     assert target.stat().st_mode & 0o777 == 0o600

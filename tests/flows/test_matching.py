@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.rivals import Reading, assign
@@ -116,8 +117,8 @@ def _decide(ledger: Ledger, *event_ids: str) -> list[str]:
     add_feed(ledger, "events", watch_from=OLD)
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
-    match(ledger, ACCOUNT, SETTINGS)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    match(Account(ledger, ACCOUNT, SETTINGS))
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     return [event_row(ledger, event).delivery for event in event_ids]
 
 

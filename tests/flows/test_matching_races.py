@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.settle import settle
@@ -58,12 +59,12 @@ def test_a_webhook_that_comes_in_during_a_look_is_seen_by_the_next(ledger: Ledge
     add_delivery(ledger, type="porting_order.new_comment", natural_key="new_comment:somebody-else")
     more = {"webhook_id": event} if by == "id" else {"natural_key": key}
     crowded = Crowded(ledger, n, lambda: add_delivery(ledger, type="porting_order.new_comment", **more))
-    match(crowded, ACCOUNT, SETTINGS)
+    match(Account(crowded, ACCOUNT, SETTINGS))
     with ledger.read() as connection:
         mine = deliveries.c.webhook_id == event if by == "id" else deliveries.c.natural_key == key
         assert connection.execute(deliveries.select().where(mine)).one().matched in (None, by)
     crowded.close()
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "arrived"
 
 
@@ -73,10 +74,10 @@ def test_an_event_read_between_matching_and_deciding_finds_its_webhook(ledger: L
     event, key = str(uuid.uuid4()), f"new_comment:{uuid.uuid4()}"
     more = {"webhook_id": event} if by == "id" else {"natural_key": key}
     add_delivery(ledger, type="porting_order.new_comment", **more)
-    match(ledger, ACCOUNT, SETTINGS)
+    match(Account(ledger, ACCOUNT, SETTINGS))
     add_event(ledger, id=event, type="porting_order.new_comment", natural_key=key, natural_at=None)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "arrived"
 
 
@@ -100,11 +101,11 @@ def test_a_webhook_whose_event_is_not_read_yet_does_not_prove_its_elder_brother(
     add_feed(ledger, "events", watch_from=OLD, covered_until=NOW - timedelta(minutes=61))
     first = messaging(ledger, order, 60 + apart)
     told(ledger, order, 60)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, first).delivery == "pending"
     second = messaging(ledger, order, 60)
     add_feed(ledger, "events", watch_from=OLD)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert [event_row(ledger, event).delivery for event in (first, second)] == ["missed", "arrived"]
 
 
@@ -112,9 +113,9 @@ def test_a_webhook_of_long_ago_does_not_prove_an_event_of_today(ledger: Ledger) 
     """Its own event is older than what was ever read."""
     order = str(uuid.uuid4())
     told(ledger, order, 60 * 24 * 20)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     event = messaging(ledger, order, 60)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, event).delivery == "missed"
 
 
@@ -123,10 +124,10 @@ def test_what_is_told_apart_later_is_decided_again_for_all(ledger: Ledger) -> No
     order = str(uuid.uuid4())
     first, second = messaging(ledger, order, 85), messaging(ledger, order, 65)
     told(ledger, order, 75)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert [event_row(ledger, event).delivery for event in (first, second)] == ["undetermined", "undetermined"]
     third = messaging(ledger, order, 75)
-    settle(ledger, ACCOUNT, SETTINGS, NOW)
+    settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert [event_row(ledger, event).delivery for event in (first, second, third)] == ["missed", "missed", "arrived"]
 
 
@@ -142,7 +143,7 @@ def test_no_verdict_while_a_webhook_waits_for_the_scan(ledger: Ledger) -> None:
     told(ledger, order, 49)
 
     def verdict() -> str:
-        settle(ledger, ACCOUNT, SETTINGS, NOW)
+        settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
         with ledger.read() as connection:
             return str(connection.execute(republishes.select()).one().state)
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.pull import read_deliveries
@@ -150,11 +151,11 @@ class Desk:
             self.said.append(message)
 
         with world.client() as client:
-            scan(ledger, account, client, self.settings, now)
-            sync_orders(ledger, account, client, self.settings, now, full=True)
-        settle(ledger, account, self.settings, now)
-        reconcile(ledger, account, self.settings, now, enqueue)
-        send_due(ledger, account, self.settings, now, send)
+            scan(Account(ledger, account, self.settings, lambda: now), client)
+            sync_orders(Account(ledger, account, self.settings, lambda: now), client, full=True)
+        settle(Account(ledger, account, self.settings, lambda: now))
+        reconcile(Account(ledger, account, self.settings, lambda: now), enqueue)
+        send_due(Account(ledger, account, self.settings, lambda: now), send)
 
     def told(self) -> list[tuple[str, str]]:
         return [(message.action, entry["key"]) for message in self.said for entry in message.findings]
@@ -222,18 +223,18 @@ def test_unreadable_rows_on_many_pages_and_in_a_backfill(provider: Provider) -> 
     provider.sandbox.fault("odd_row", row_id=old[1], path="/v2/porting/events*", without=["id"])
     with provider.client() as client:
         since = provider.now - 6 * DAY
-        args = (provider.ledger, ACCOUNT, client, provider.settings, provider.now)
-        assert backfill(*args, since, provider.now).left == 0
+        account = Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now)
+        assert backfill(account, client, since, provider.now).left == 0
         assert {old[0], old[2]} <= provider.held().keys()
         with provider.ledger.read() as connection:
             assert gaps(connection, ACCOUNT, since, provider.now - HOUR) == []
-        assert audit(*args, since, provider.now).open_reason
+        assert audit(account, client, since, provider.now).open_reason
         provider.sandbox.clear_faults()
         provider.now += AGAIN
         for _ in range(4):
-            scan(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+            scan(account, client)
         assert len(provider.held()) == 603
-        proved = audit(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+        proved = audit(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
     assert proved.open_reason is None
     with provider.ledger.read() as connection:
         assert not connection.execute(select(windows).where(windows.c.id.startswith("unread:"))).all()
@@ -255,7 +256,7 @@ def test_in_the_list_of_orders(desk: Desk, odd: list[Odd], caplog: pytest.LogCap
     assert all(held[order].api_read_at == world.now for order in many)
     assert len(held) == 4 + sum(one.stored for one in odd)  # the provider has one of its own
     assert desk.odd() == ([("firing", "health:odd:orders")] if any(one.told for one in odd) else [])
-    listing(world.ledger, ACCOUNT, desk.settings, world.now).encode()
+    listing(Account(world.ledger, ACCOUNT, desk.settings, lambda: world.now)).encode()
     caplog.text.encode()
 
 
@@ -284,8 +285,8 @@ def test_in_the_list_of_delivery_records(provider: Provider, odd: list[Odd]) -> 
     now = datetime.now(UTC) + HOUR
     for _ in range(2):
         with world.client() as client:
-            result = read_deliveries(world.ledger, ACCOUNT, client, world.settings, now)
-        reconcile(world.ledger, ACCOUNT, world.settings, now, enqueue)
+            result = read_deliveries(Account(world.ledger, ACCOUNT, world.settings, lambda: now), client)
+        reconcile(Account(world.ledger, ACCOUNT, world.settings, lambda: now), enqueue)
     assert result.covered_until is not None, "the account would never be judged"
     assert result.proved
     with world.ledger.read() as connection:
@@ -326,10 +327,10 @@ def test_in_what_arrived(ledger: Ledger, source: str, body: Any) -> None:
         store_receipts(ledger, [ACCOUNT], receipts, {}, NOW)
     else:
         rows = [{"id": n, "received_at": at, "body": each} for n, each in enumerate(written)]
-        read_table(ledger, ACCOUNT, source, lambda since: rows, settings, NOW)
+        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), source, lambda since: rows)
     for _ in range(2):
-        settle(ledger, ACCOUNT, settings, NOW)
-        reconcile(ledger, ACCOUNT, settings, NOW, enqueue)
+        settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
+        reconcile(Account(ledger, ACCOUNT, settings, lambda: NOW), enqueue)
     assert event_row(ledger, arrived).delivery == "arrived"
     assert event_row(ledger, lost).delivery == "missed"
     with ledger.read() as connection:
@@ -351,7 +352,7 @@ def test_a_webhook_of_an_odd_time_proves_no_other_event(ledger: Ledger, far: str
     body = WEBHOOK | {"payload": {"id": row.order_id, "status": {"value": "submitted"}, "updated_at": far}}
     receipt = read_receipt(ACCOUNT, json.dumps({"data": body}).encode(), NOW - timedelta(minutes=50), "/w", NOW)
     store_receipts(ledger, [ACCOUNT], [receipt], {}, NOW)
-    settle(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), NOW)
+    settle(Account(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), lambda: NOW))
     assert event_row(ledger, lost).delivery == "missed"
 
 
@@ -382,9 +383,9 @@ def test_in_a_table_of_yours(ledger: Ledger, odd: dict[str, Any]) -> None:
     good = {"received_at": NOW - timedelta(minutes=50), "webhook_id": event, "event_type": WEBHOOK["event_type"]}
     rows = [{"id": 1, "received_at": NOW, "body": "{}"} | odd, good | {"id": 2}]
     for _ in range(2):
-        result = read_table(ledger, ACCOUNT, source, lambda since: rows, settings, NOW)
-        settle(ledger, ACCOUNT, settings, NOW)
-        reconcile(ledger, ACCOUNT, settings, NOW, enqueue)
+        result = read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), source, lambda since: rows)
+        settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
+        reconcile(Account(ledger, ACCOUNT, settings, lambda: NOW), enqueue)
     assert (result.records, result.new_attempts) == (2, 0)
     assert result.covered_until == NOW - settings.settle
     assert event_row(ledger, event).delivery == "arrived"
@@ -441,7 +442,7 @@ def test_in_the_ledger(ledger: Ledger, table: str, column: str, value: Any) -> N
     for _ in range(3):
         watched.later(minutes=5)
         watched.cycle()
-        listing(ledger, watched.account, watched.settings, watched.now)
+        listing(Account(ledger, watched.account, watched.settings, lambda: watched.now))
     told = {(action, key) for action, key, _ in watched.told("pager:slack")}
     assert ("firing", f"exception:{order_id(4)}") in told
     for number in (1, 3):

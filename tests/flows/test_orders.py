@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.finding import order_is_open
 from telnyx_porting.flows.orders.history import Change, Reading, standing
 from telnyx_porting.flows.orders.sync import project_events, sync_orders
@@ -93,11 +94,11 @@ def test_events_are_taken_in_once_and_again_when_their_payload_comes(ledger: Led
     late = watched.event("status_changed", 1, None)
     for order in range(2, 300):
         watched.tell(watched.raw_status(order, "submitted"))
-    assert project_events(ledger, watched.account, watched.now) == 299
-    assert project_events(ledger, watched.account, watched.now) == 0
+    assert project_events(Account(ledger, watched.account, clock=lambda: watched.now)) == 299
+    assert project_events(Account(ledger, watched.account, clock=lambda: watched.now)) == 0
     watched.later(minutes=1)
     watched.status(1, "submitted", id=late)
-    assert project_events(ledger, watched.account, watched.now) == 1
+    assert project_events(Account(ledger, watched.account, clock=lambda: watched.now)) == 1
 
 
 def test_deleted_draft_is_closed(ledger: Ledger) -> None:
@@ -135,7 +136,7 @@ def test_list_is_read_once_a_day_and_open_orders_every_hour(
     watched = Watched(ledger, quick())
 
     def sync() -> tuple[bool, int]:
-        result = sync_orders(ledger, watched.account, client, watched.settings, watched.now)
+        result = sync_orders(Account(ledger, watched.account, watched.settings, lambda: watched.now), client)
         return result.listed, result.read
 
     assert sync() == (True, 3)
@@ -154,7 +155,7 @@ def test_order_says_what_no_event_says(ledger: Ledger, sandbox: RunningSandbox, 
     order = sandbox.order(customer_reference="north-branch-17")
     sandbox.act(order, "status", value="foc-date-confirmed", foc="2026-10-02T15:00:00Z", force=True)
     watched = Watched(ledger, quick())
-    sync_orders(ledger, watched.account, client, watched.settings, watched.now)
+    sync_orders(Account(ledger, watched.account, watched.settings, lambda: watched.now), client)
     with ledger.read() as connection:
         row = connection.execute(select(orders)).mappings().one()
     assert (row["status"], row["customer_reference"], row["seen_by"]) == (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.errors import NothingToSendError, PlanError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.republish.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
 from telnyx_porting.flows.republish.selection import CONSENTS, select_ids
@@ -36,7 +37,7 @@ def missed(ledger: Ledger, **given: Any) -> str:
 
 
 def planned(ledger: Ledger, **more: Any) -> Any:
-    return make_plan(ledger, ACCOUNT, SETTINGS, NOW, NOBODY, **more)
+    return make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), NOBODY, **more)
 
 
 def rows(ledger: Ledger, plan_id: str) -> list[Any]:
@@ -66,17 +67,17 @@ def test_a_moment_in_which_subscriptions_cannot_be_read_gives_nothing_up(ledger:
     """Mails are assumed for this plan; how often an event may be sent stays what was last known."""
     tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
     assert planned(ledger, dry_run=True).size == 1
-    unread = make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), dry_run=True)
+    unread = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), dry_run=True)
     assert unread is not None
     assert unread.expected_mails is None
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, tried).delivery == "missed"
 
 
 def test_mails_that_were_never_readable_are_assumed(ledger: Ledger) -> None:
     tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
-    make_plan(ledger, ACCOUNT, SETTINGS, NOW, Destinations(), dry_run=True)
-    decide(ledger, ACCOUNT, SETTINGS, NOW)
+    make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), dry_run=True)
+    decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, tried).delivery == "given_up"
 
 
@@ -94,23 +95,23 @@ def test_the_hash_binds_what_is_approved(ledger: Ledger) -> None:
     missed(ledger)
     plan = planned(ledger)
     with pytest.raises(PlanError, match="nothing was approved"):
-        approve(ledger, ACCOUNT, plan.id, "0" * 64, "ann", NOW)
+        approve(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id, "0" * 64, "ann")
     with pytest.raises(PlanError, match="nothing was approved"):
-        approve(ledger, ACCOUNT, plan.id, plan.hash, "ann", plan.expires_at)
-    approve(ledger, ACCOUNT, plan.id, plan.hash, "ann", NOW)
-    approve(ledger, ACCOUNT, plan.id, plan.hash, "bob", NOW)
-    assert load_plan(ledger, ACCOUNT, plan.id).approved_by == "ann"
+        approve(Account(ledger, ACCOUNT, clock=lambda: plan.expires_at), plan.id, plan.hash, "ann")
+    approve(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id, plan.hash, "ann")
+    approve(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id, plan.hash, "bob")
+    assert load_plan(Account(ledger, ACCOUNT), plan.id).approved_by == "ann"
 
 
 def test_an_expired_plan_gives_way_to_a_new_one(ledger: Ledger) -> None:
     missed(ledger)
     old = planned(ledger)
-    later = make_plan(ledger, ACCOUNT, SETTINGS, old.expires_at, NOBODY)
+    later = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: old.expires_at), NOBODY)
     assert later is not None
     assert later.id != old.id
     assert [row.state for row in rows(ledger, old.id)] == ["dropped"]
     with pytest.raises(PlanError, match=r"closed \(expired\)"):
-        require_open(ledger, ACCOUNT, old.id, NOW)
+        require_open(Account(ledger, ACCOUNT, clock=lambda: NOW), old.id)
 
 
 def test_what_a_person_rejected_is_not_asked_again_for_a_day(ledger: Ledger) -> None:
@@ -119,7 +120,7 @@ def test_what_a_person_rejected_is_not_asked_again_for_a_day(ledger: Ledger) -> 
     with ledger.write() as connection:
         close_plan(connection, ACCOUNT, plan.id, NOW, "ann", "rejected by ann")
     assert planned(ledger) is None
-    assert make_plan(ledger, ACCOUNT, SETTINGS, NOW + timedelta(hours=25), NOBODY) is not None
+    assert make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW + timedelta(hours=25)), NOBODY) is not None
 
 
 def test_what_nobody_answered_is_asked_again(ledger: Ledger) -> None:
@@ -157,7 +158,7 @@ def test_named_events_that_cannot_be_sent(ledger: Ledger) -> None:
     with pytest.raises(PlanError, match="unknown, expected some of"):
         planned(ledger, event_ids=[missed(ledger)], consents=["all"])
     with pytest.raises(PlanError, match="by event type together with a time range"):
-        select_ids(ledger, ACCOUNT, event_type="porting_order.split")
+        select_ids(Account(ledger, ACCOUNT), event_type="porting_order.split")
 
 
 def test_a_dry_run_says_all_and_stores_nothing(ledger: Ledger) -> None:
@@ -201,7 +202,7 @@ def test_the_words_name_who_gets_it_twice_and_no_secret(ledger: Ledger) -> None:
             )
         )
     mails = Destinations((AUDIT, CRM), ("a@example.com", "b@example.com"))
-    plan = make_plan(ledger, ACCOUNT, SETTINGS, NOW, mails)
+    plan = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), mails)
     assert plan is not None
     assert plan.words == (
         "4 events, 4 orders, oldest 60 min. Goes to: audit.example.com/hook (will get it twice),"
@@ -230,8 +231,10 @@ def test_mode_and_caps(ledger: Ledger, changes: dict[str, Any], why: str | None)
 
 def test_mails_and_consents_need_a_person(ledger: Ledger) -> None:
     event = missed(ledger)
-    unreadable = make_plan(ledger, ACCOUNT, AUTO, NOW, Destinations(), dry_run=True)
-    mailed = make_plan(ledger, ACCOUNT, AUTO, NOW, Destinations((CRM,), ("a@example.com",)), dry_run=True)
+    unreadable = make_plan(Account(ledger, ACCOUNT, AUTO, lambda: NOW), Destinations(), dry_run=True)
+    mailed = make_plan(
+        Account(ledger, ACCOUNT, AUTO, lambda: NOW), Destinations((CRM,), ("a@example.com",)), dry_run=True
+    )
     agreed = planned(ledger, event_ids=[event], consents=["arrived"], dry_run=True)
     for plan, why in ((unreadable, "unknown number of mails"), (mailed, "1 mails"), (agreed, "by itself")):
         assert plan is not None
@@ -261,7 +264,7 @@ def test_what_cannot_go_is_left_out_and_counted(ledger: Ledger, kinds: list[str]
     assert (plan.size, len(rows(ledger, plan.id))) == (len(ids) - len(dropped),) * 2
     assert wanted in {row.event_id for row in rows(ledger, plan.id)}
     assert ("Left out: " in plan.words) == bool(dropped)
-    assert load_plan(ledger, ACCOUNT, plan.id).left_out == dropped
+    assert load_plan(Account(ledger, ACCOUNT), plan.id).left_out == dropped
 
 
 def test_a_selection_of_which_nothing_can_go_says_why(ledger: Ledger) -> None:
@@ -284,6 +287,6 @@ def test_an_event_that_lacks_several_consents_is_counted_once(ledger: Ledger) ->
 def test_a_type_is_selected_only_where_the_ledger_is_complete(ledger: Ledger) -> None:
     event = missed(ledger)
     kind = "porting_order.status_changed"
-    assert select_ids(ledger, ACCOUNT, event_type=kind, since=OLD, until=NOW + timedelta(days=1)) == [event]
+    assert select_ids(Account(ledger, ACCOUNT), event_type=kind, since=OLD, until=NOW + timedelta(days=1)) == [event]
     with pytest.raises(PlanError, match="does not hold .* let porting_backfill read it first"):
-        select_ids(ledger, ACCOUNT, event_type=kind, since=OLD - timedelta(seconds=1), until=NOW)
+        select_ids(Account(ledger, ACCOUNT), event_type=kind, since=OLD - timedelta(seconds=1), until=NOW)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
@@ -49,8 +50,8 @@ def crm(ledger: Ledger) -> None:
 
 def look(ledger: Ledger, minutes: float, settings: Settings = SETTINGS) -> None:
     add_feed(ledger, "deliveries", covered_until=at(minutes - 1), **_now(ledger))
-    match(ledger, ACCOUNT, settings)
-    decide(ledger, ACCOUNT, settings, at(minutes))
+    match(Account(ledger, ACCOUNT, settings))
+    decide(Account(ledger, ACCOUNT, settings, lambda: at(minutes)))
 
 
 def _now(ledger: Ledger) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def test_the_first_to_decide_is_no_change(ledger: Ledger) -> None:
     add_feed(ledger, "events", watch_from=OLD)
     add_feed(ledger)
     for minutes in (0, 1):
-        decide(ledger, ACCOUNT, SETTINGS, at(minutes))
+        decide(Account(ledger, ACCOUNT, SETTINGS, lambda minutes=minutes: at(minutes)))
     assert told(ledger, 2) is None
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, progress
 from telnyx_porting.flows.republish.plan import POLICY, approve, close_plan
@@ -44,12 +45,12 @@ def ready(world: Loop, count: int, by: str = "ann") -> tuple[list[str], str]:
     lost = lose(world, count)
     plan = world.plan()
     assert plan is not None
-    approve(world.ledger, ACCOUNT, plan.id, plan.hash, by, world.clock.now())
+    approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), plan.id, plan.hash, by)
     return lost, plan.id
 
 
 def step(world: Loop, plan_id: str, **more: Any) -> Any:
-    return advance(world.ledger, ACCOUNT, world.client, world.settings, plan_id, clock=world.clock.now, **more)
+    return advance(Account(world.ledger, ACCOUNT, world.settings, clock=world.clock.now), world.client, plan_id, **more)
 
 
 def test_nothing_without_approval(world: Loop) -> None:
@@ -241,7 +242,7 @@ def test_pace_and_progress(world: Loop) -> None:
     with world.ledger.read() as connection:
         times = sorted(connection.execute(select(republishes.c.sent_at)).scalars())
     assert all(later - earlier >= timedelta(milliseconds=49) for earlier, later in pairwise(times))
-    so_far = progress(world.ledger, ACCOUNT, plan, world.clock.now() + timedelta(minutes=1))
+    so_far = progress(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now() + timedelta(minutes=1)), plan)
     assert (so_far.size, so_far.sent, so_far.arrived, so_far.left) == (4, 4, 4, 0)
     assert str(so_far).startswith("4 of 4 sent, 4 arrived, 0 left; ")
 
@@ -250,7 +251,7 @@ def test_the_report_tells_everything_once(world: Loop) -> None:
     lost, plan = ready(world, 4)
     world.sandbox.control("POST", "/undeliverable", {"event_ids": lost[2:3]})
     assert isinstance(world.resume(plan), Done)
-    told = report(world.ledger, ACCOUNT, plan)
+    told = report(Account(world.ledger, ACCOUNT), plan)
     assert told.counts == {"arrived": 3, "not_arrived": 1}
     assert not told.all_arrived
     assert told.summary == "Of 4 events: 3 arrived, 1 not arrived."

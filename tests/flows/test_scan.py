@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.client.pacer import SYSTEM_CLOCK
 from telnyx_porting.errors import LedgerError, TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.ledger.tables import events, feeds, windows
 from tests.support.provider import ACCOUNT, CLOCK, DAY, HOUR, MINUTE, Provider
@@ -198,7 +199,7 @@ def test_two_scanners_at_once_lose_and_double_nothing(provider: Provider) -> Non
     def run() -> None:
         try:
             with TelnyxClient(provider.sandbox.api_key, provider.sandbox.base_url, clock=CLOCK) as client:
-                scan(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+                scan(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
         except BaseException as error:
             problems.append(error)
 
@@ -244,7 +245,7 @@ def test_a_frozen_scanner_thawed_after_its_successor_regresses_nothing(provider:
     waiting = provider.event(3 * MINUTE, completed=False)
     with Frozen(provider.sandbox.api_key, provider.sandbox.base_url, clock=CLOCK) as frozen:
         frozen.before_last = successor
-        result = scan(provider.ledger, ACCOUNT, frozen, provider.settings, provider.now - 11 * MINUTE)
+        result = scan(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now - 11 * MINUTE), frozen)
     assert result.sealed_until is None
     now = provider.feed()
     assert {k: now[k] for k in ("covered_until", "token", "error", "lateness")} == {
@@ -260,7 +261,7 @@ def test_another_provider_or_account_behind_the_connection_is_refused(provider: 
     provider.scan()
     other = provider.sandbox.base_url.replace("127.0.0.1", "localhost")
     with TelnyxClient(provider.sandbox.api_key, other) as client, pytest.raises(LedgerError, match="first seen at"):
-        scan(provider.ledger, ACCOUNT, client, provider.settings, provider.now)
+        scan(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
     with provider.ledger.write() as connection:
         connection.execute(update(feeds).values(user_id="somebody else", key_fingerprint="another"))
     with pytest.raises(LedgerError, match="belongs to Telnyx user somebody else"):

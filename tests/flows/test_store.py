@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events import store as flow
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.tables import events
@@ -52,15 +53,15 @@ def test_nothing_goes_back(ledger: Ledger, many: int) -> None:
     def batch(**given: Any) -> list[Any]:
         return [event(n, **given) for n in range(many)]
 
-    assert store(ledger, A, batch(payload_status="created", payload=None), NOW).new == many
-    assert store(ledger, A, batch(updated_at=later(seconds=5)), NOW + timedelta(minutes=5)).changed == many
+    assert store(Account(ledger, A), batch(payload_status="created", payload=None), NOW).new == many
+    assert store(Account(ledger, A), batch(updated_at=later(seconds=5)), NOW + timedelta(minutes=5)).changed == many
     held = rows(ledger)[-1]
     assert (held.payload_status, held.completed_seen_at) == ("completed", NOW + timedelta(minutes=5))
     # Older, emptier and unfinished copies change nothing, in whatever batch they come.
     for stale in ({"payload_status": "created", "payload": None}, {"payload": None}, {"updated_at": later(seconds=1)}):
-        assert store(ledger, A, batch(**stale), NOW + timedelta(minutes=9)).changed == 0
+        assert store(Account(ledger, A), batch(**stale), NOW + timedelta(minutes=9)).changed == 0
     forged = batch(payload_status="created", payload={"id": "older draft"}, updated_at=later(hours=1))
-    store(ledger, A, forged, NOW + timedelta(minutes=9))
+    store(Account(ledger, A), forged, NOW + timedelta(minutes=9))
     again = rows(ledger)[-1]
     kept = ("id", "created_at", "payload_status", "payload", "natural_key", "value", "completed_seen_at")
     assert all(getattr(held, name) == getattr(again, name) for name in kept)
@@ -68,16 +69,16 @@ def test_nothing_goes_back(ledger: Ledger, many: int) -> None:
 
 
 def test_a_payload_may_come_without_a_newer_time(ledger: Ledger) -> None:
-    store(ledger, A, [event(payload=None)], NOW)
-    assert store(ledger, A, [event()], NOW).changed == 1
+    store(Account(ledger, A), [event(payload=None)], NOW)
+    assert store(Account(ledger, A), [event()], NOW).changed == 1
     assert rows(ledger)[0].natural_key
 
 
 def test_a_removed_payload_does_not_come_back(ledger: Ledger) -> None:
-    store(ledger, A, [event()], NOW)
+    store(Account(ledger, A), [event()], NOW)
     with ledger.write() as connection:
         connection.execute(update(events).values(payload=None, pruned=True))
-    store(ledger, A, [event(updated_at=later(hours=2))], NOW)
+    store(Account(ledger, A), [event(updated_at=later(hours=2))], NOW)
     row = rows(ledger)[0]
     assert (row.payload, row.pruned) == (None, True)
     assert row.natural_key
@@ -86,7 +87,7 @@ def test_a_removed_payload_does_not_come_back(ledger: Ledger) -> None:
 def test_accounts_are_apart_and_doubles_inside_a_batch_are_one(ledger: Ledger) -> None:
     batch = [event(n % 300) for n in range(900)]
     for account in (A, B):
-        store(ledger, account, batch, NOW)
+        store(Account(ledger, account), batch, NOW)
     assert len(rows(ledger)) == 600
 
 
@@ -98,11 +99,13 @@ def test_what_another_stored_between_our_look_and_our_write_is_one_row(
     def another_is_faster(*about: Any) -> dict[str, Any]:
         known = look(*about)
         monkeypatch.undo()
-        assert store(ledger, A, [event(n, updated_at=later(minutes=5)) for n in range(100, 300)], NOW).new == 200
+        assert (
+            store(Account(ledger, A), [event(n, updated_at=later(minutes=5)) for n in range(100, 300)], NOW).new == 200
+        )
         return known
 
     monkeypatch.setattr(flow, "_known", another_is_faster)
-    store(ledger, A, [event(n) for n in range(200)], NOW)
+    store(Account(ledger, A), [event(n) for n in range(200)], NOW)
     held = rows(ledger)
     assert len(held) == 300
     assert {row.updated_at.isoformat() for row in held[100:]} == {later(minutes=5)}
@@ -127,7 +130,7 @@ POISON = [
 def test_hostile_text_is_kept_as_it_is(ledger: Ledger, text: str, many: int) -> None:
     fields = {"id": f"id{text}", "event_type": f"type{text}", "porting_order_id": text, "payload_status": f"s{text}"}
     body = {"id": text, text: [text, {"deep": text}], "big": 10**40}
-    store(ledger, A, [event(n) for n in range(1, many)] + [event(**fields, payload=body)], NOW)
+    store(Account(ledger, A), [event(n) for n in range(1, many)] + [event(**fields, payload=body)], NOW)
     row = next(row for row in rows(ledger) if row.type.startswith("type"))
     assert {"id": row.id, "event_type": row.type, "porting_order_id": row.order_id} == {
         k: fields[k] for k in ("id", "event_type", "porting_order_id")
@@ -140,7 +143,7 @@ def test_one_row_that_no_database_takes_costs_its_payload_and_nobody_elses(ledge
     deep: Any = 0
     for _ in range(100_000):
         deep = [deep]
-    store(ledger, A, [event(n) for n in range(100)] + [event(500, payload={"deep": deep})], NOW)
+    store(Account(ledger, A), [event(n) for n in range(100)] + [event(500, payload={"deep": deep})], NOW)
     held = rows(ledger)
     assert len(held) == 101
     assert held[-1].payload is None
@@ -160,6 +163,6 @@ def test_every_json_comes_back_as_it_was(ledger: Ledger, payloads: list[Any], pa
     with ledger.write() as connection:
         connection.execute(events.delete())
     batch = [event(n, payload=payload) for n, payload in enumerate(payloads)]
-    store(ledger, A, batch + ([event(n) for n in range(100, 180)] if pad else []), NOW)
+    store(Account(ledger, A), batch + ([event(n) for n in range(100, 180)] if pad else []), NOW)
     held = [row.payload for row in rows(ledger)[: len(payloads)]]
     assert json.dumps(held, sort_keys=True) == json.dumps(payloads, sort_keys=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, MAILS_ONLY, NO_FEED, UNCLEAR, settle
 from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.settings import Settings
@@ -50,7 +51,7 @@ def heard(ledger: Ledger, event: str, after: float, **given: Any) -> str:
 
 
 def verdict(ledger: Ledger, event: str, now: datetime = NOW, settings: Settings = RECEIVER) -> tuple[str, str | None]:
-    settle(ledger, ACCOUNT, settings, now)
+    settle(Account(ledger, ACCOUNT, settings, lambda: now))
     with ledger.read() as connection:
         row = connection.execute(republishes.select().where(republishes.c.event_id == event)).one()
     return row.state, row.detail
@@ -152,7 +153,7 @@ def test_an_unclear_delivery_makes_the_verdict_unclear(ledger: Ledger) -> None:
 def test_a_dead_claim_counts_once_and_is_looked_at(ledger: Ledger) -> None:
     event = sent(ledger, "sending", event={"delivery": "missed"}, due_at=None)
     for _ in range(3):
-        settle(ledger, ACCOUNT, RECEIVER, SENT + timedelta(minutes=3))
+        settle(Account(ledger, ACCOUNT, RECEIVER, lambda: SENT + timedelta(minutes=3)))
     row = event_row(ledger, event)
     assert (row.sends, row.last_sent_date, row.delivery) == (2, SENT + SKEW, "pending")
     state, detail = verdict(ledger, event, SENT + timedelta(minutes=3))

@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select, text
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
@@ -71,16 +72,16 @@ class Desk(Watched):
 
     def wake(self) -> int:
         """What a woken run does; gives how many orders were read."""
-        read = sync_orders(self.ledger, self.account, self.client, self.settings, self.now).read
-        reconcile(self.ledger, self.account, self.settings, self.now, enqueue)
-        send_due(self.ledger, self.account, self.settings, self.now, self.send)
+        read = sync_orders(Account(self.ledger, self.account, self.settings, lambda: self.now), self.client).read
+        reconcile(Account(self.ledger, self.account, self.settings, lambda: self.now), enqueue)
+        send_due(Account(self.ledger, self.account, self.settings, lambda: self.now), self.send)
         return read
 
     def scan(self) -> None:
         """Take all events that the API has, once they are generated."""
         for event in self.client.iter_porting_events():
             self.sandbox.complete(event.id)
-        store(self.ledger, self.account, list(self.client.iter_porting_events()), self.now)
+        store(Account(self.ledger, self.account), list(self.client.iter_porting_events()), self.now)
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ def test_a_clock_that_the_receiver_shows_to_be_wrong_wakes_until_it_is_told(ledg
     assert not wakes(), "a bad signature alone says nothing about clocks"
     store_receipts(ledger, [account], [], {account: 1}, desk.now, {account: off})
     assert wakes()
-    watch_clock(ledger, account, timedelta(0), desk.now)
+    watch_clock(Account(ledger, account, clock=lambda: desk.now), timedelta(0))
     assert not wakes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import LEASE
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.ledger.engine import Ledger
@@ -95,7 +96,7 @@ def repeats(loop: Loop) -> str:
     desk.later(5)
     before = len(desk.letters())
     desk.look(3)
-    backfill(loop.ledger, ACCOUNT, loop.client, loop.settings, loop.clock.now(), now - 30 * DAY, now)
+    backfill(Account(loop.ledger, ACCOUNT, loop.settings, lambda: loop.clock.now()), loop.client, now - 30 * DAY, now)
     desk.look(2)
     before_restart = loop.ledger
     before_restart.close()

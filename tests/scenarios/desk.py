@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from telnyx_porting.failpoints import VARIABLE
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.bodies import body
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import AlertsResult, send_due
@@ -48,11 +49,11 @@ def tell(ledger: Ledger, client: TelnyxClient, settings: Settings, clock: Shifte
         httpx.post(inbox, json=body(channel, message), timeout=30.0).raise_for_status()
 
     def again(ids: Sequence[str]) -> None:
-        read_orders(ledger, ACCOUNT, client, ids, clock.now())
+        read_orders(Account(ledger, ACCOUNT, clock=lambda: clock.now()), client, ids)
 
-    sync_orders(ledger, ACCOUNT, client, settings, clock.now())
-    reconcile(ledger, ACCOUNT, settings, clock.now(), enqueue)
-    return send_due(ledger, ACCOUNT, settings, clock.now(), send, again)
+    sync_orders(Account(ledger, ACCOUNT, settings, lambda: clock.now()), client)
+    reconcile(Account(ledger, ACCOUNT, settings, lambda: clock.now()), enqueue)
+    return send_due(Account(ledger, ACCOUNT, settings, lambda: clock.now()), send, again)
 
 
 class Desk:

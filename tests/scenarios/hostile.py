@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.desk.findings import listing
@@ -133,19 +134,21 @@ def listing_and_plan(loop: Loop, text: str, deliver: Any) -> str:
     loop.look()
 
     def again(ids: Sequence[str]) -> None:
-        read_orders(loop.ledger, ACCOUNT, loop.client, ids, loop.clock.now())
+        read_orders(Account(loop.ledger, ACCOUNT, clock=lambda: loop.clock.now()), loop.client, ids)
 
-    sync_orders(loop.ledger, ACCOUNT, loop.client, loop.settings, loop.clock.now())
-    reconcile(loop.ledger, ACCOUNT, loop.settings, loop.clock.now(), enqueue)
-    result = send_due(loop.ledger, ACCOUNT, loop.settings, loop.clock.now(), deliver, again)
+    sync_orders(Account(loop.ledger, ACCOUNT, loop.settings, lambda: loop.clock.now()), loop.client)
+    reconcile(Account(loop.ledger, ACCOUNT, loop.settings, lambda: loop.clock.now()), enqueue)
+    result = send_due(Account(loop.ledger, ACCOUNT, loop.settings, lambda: loop.clock.now()), deliver, again)
     if result.failed:
         raise AssertionError(f"{result.failed} took nothing")
     plan = loop.plan()
     if plan is None:
         raise AssertionError("nothing was missed")
     loop.execute(plan)
-    told = report(loop.ledger, ACCOUNT, plan.id)
-    return "\n".join([listing(loop.ledger, ACCOUNT, loop.settings, loop.clock.now()), plan.words, told.markdown])
+    told = report(Account(loop.ledger, ACCOUNT), plan.id)
+    return "\n".join(
+        [listing(Account(loop.ledger, ACCOUNT, loop.settings, lambda: loop.clock.now())), plan.words, told.markdown]
+    )
 
 
 def not_inert(letters: dict[str, Any], mails: list[str]) -> list[str]:

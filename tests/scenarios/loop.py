@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from telnyx_porting.client import TelnyxClient
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import VerdictsResult, settle
 from telnyx_porting.flows.events.scan import scan
@@ -87,19 +88,21 @@ class Loop:
 
     def scan(self) -> None:
         self.scanned = self.clock.now()
-        scan(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
-        watch_clock(self.ledger, ACCOUNT, self.client.clock_offset, self.clock.now())  # as every operator with a client
+        scan(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()), self.client)
+        watch_clock(
+            Account(self.ledger, ACCOUNT, clock=lambda: self.clock.now()), self.client.clock_offset
+        )  # as every operator with a client
 
     def look(self) -> VerdictsResult:
         """What porting_scan and porting_missed_notifications do up to the verdicts."""
         self.scan()
-        sync_orders(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
+        sync_orders(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()), self.client)
         return self.decide()
 
     def decide(self) -> VerdictsResult:
         """What porting_missed_notifications does up to the verdicts."""
-        read_deliveries(self.ledger, ACCOUNT, self.client, self.settings, self.clock.now())
-        return settle(self.ledger, ACCOUNT, self.settings, self.clock.now())
+        read_deliveries(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()), self.client)
+        return settle(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()))
 
     def plan(self, **named: Any) -> Plan | None:
         now = self.clock.now()
@@ -107,18 +110,18 @@ class Loop:
             with self.ledger.read() as connection:
                 if unsafe(connection, ACCOUNT, self.settings, now) is not None:
                     return None
-        destinations = read_destinations(self.ledger, ACCOUNT, self.client, now)
-        return make_plan(self.ledger, ACCOUNT, self.settings, now, destinations, **named)
+        destinations = read_destinations(Account(self.ledger, ACCOUNT, self.settings, lambda: now), self.client)
+        return make_plan(Account(self.ledger, ACCOUNT, self.settings, lambda: now), destinations, **named)
 
     def execute(self, plan: Plan, by: str = "policy", most: int = 400) -> Done | Halted:
         """Approve and advance to the end."""
-        approve(self.ledger, ACCOUNT, plan.id, plan.hash, by, self.clock.now())
+        approve(Account(self.ledger, ACCOUNT, clock=lambda: self.clock.now()), plan.id, plan.hash, by)
         return self.resume(plan.id, most)
 
     def resume(self, plan_id: str, most: int = 400) -> Done | Halted:
         """Advance an approved plan to its end, while porting_scan goes on every five minutes."""
         for _ in range(most):
-            step = advance(self.ledger, ACCOUNT, self.client, self.settings, plan_id, clock=self.clock.now)
+            step = advance(Account(self.ledger, ACCOUNT, self.settings, clock=self.clock.now), self.client, plan_id)
             if not isinstance(step, Wait):
                 return step
             self.jump((step.until - self.clock.now()).total_seconds())

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.client.pacer import Clock
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import ScanResult, scan
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import events, windows
@@ -81,7 +82,7 @@ class Provider:
         self.now += after
         CLOCK.pass_by(after)
         with self.client() as client:
-            return scan(self.ledger, ACCOUNT, client, self.settings.model_copy(update=knobs), self.now)
+            return scan(Account(self.ledger, ACCOUNT, self.settings.model_copy(update=knobs), lambda: self.now), client)
 
     # -- what is true, and what is held --------------------------------------------------------------------------------
 

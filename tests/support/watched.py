@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import AlertsResult, send_due
 from telnyx_porting.flows.events.store import store_events
@@ -122,7 +123,7 @@ class Watched:
             "support_key": f"sr_{order}",
             **more,
         }
-        keep_readings(self.ledger, self.account, [parse_order(raw)], self.now)
+        keep_readings(Account(self.ledger, self.account, clock=lambda: self.now), [parse_order(raw)])
 
     # -- what people are told ------------------------------------------------------------------------------------
 
@@ -134,13 +135,13 @@ class Watched:
     def look(self) -> FindingsResult:
         """One look as the DAGs do it, with the scan just done."""
         self.feed(covered_until=self.now - self.settings.settle)
-        project_events(self.ledger, self.account, self.now)
-        return reconcile(self.ledger, self.account, self.settings, self.now, enqueue)
+        project_events(Account(self.ledger, self.account, clock=lambda: self.now))
+        return reconcile(Account(self.ledger, self.account, self.settings, lambda: self.now), enqueue)
 
     def cycle(self) -> AlertsResult:
         """One look, then whatever is due is sent."""
         self.look()
-        return send_due(self.ledger, self.account, self.settings, self.now, self.send)
+        return send_due(Account(self.ledger, self.account, self.settings, lambda: self.now), self.send)
 
     def told(self, channel: str | None = None) -> list[tuple[str, str, int]]:
         """Return what was told, in order: action, key and turn of each finding."""

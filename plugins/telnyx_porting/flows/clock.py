@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
 
 SKEW = timedelta(seconds=60)  # worth telling
@@ -133,18 +134,24 @@ class CommonClock:
         """Return the time."""
         return self.own() + self.ahead
 
+    @classmethod
+    def of(cls, clock: Callable[[], datetime]) -> CommonClock:
+        """Take a clock for the common one, if it is not."""
+        return clock if isinstance(clock, cls) else cls(clock)
+
     def to_own(self, at: datetime) -> datetime:
         """Move a time to this machine's clock."""
         return at - self.ahead
 
 
-def common_clock(ledger: Ledger, account: str, client: TelnyxClient, own: Callable[[], datetime]) -> CommonClock:
+def common_clock(account: Account, client: AccountClient) -> CommonClock:
     """Return the common clock, by the time that Telnyx tells this machine and told whoever read it last."""
+    own = account.clock
     if client.clock_offset is None:
         with suppress(TelnyxError):  # who does not answer now is asked again before the first send
             client.count_porting_events(created_at_gte=own())
-    with ledger.read() as connection:
-        kept = kept_offset(get_feed(connection, account, "events"))
+    with account.ledger.read() as connection:
+        kept = kept_offset(get_feed(connection, account.id, "events"))
     mine = client.clock_offset
     if mine is None or kept is None or abs(mine - kept) <= GOOD_TO or clock_trouble(mine):
         return CommonClock(own)
@@ -161,12 +168,14 @@ def kept_offset(feed: Mapping[Any, Any] | None) -> timedelta | None:
     return timedelta(milliseconds=feed["clock_offset"]) if feed and feed["clock_offset"] is not None else None
 
 
-def keep_offset(ledger: Ledger, account: str, offset: timedelta) -> None:
+def keep_offset(account: Account, offset: timedelta) -> None:
     """Keep the provider's clock minus ours."""
-    with ledger.write() as connection:
-        known = kept_offset(get_feed(connection, account, "events"))
+    with account.ledger.write() as connection:
+        known = kept_offset(get_feed(connection, account.id, "events"))
         if known is None or abs(known - offset) > GOOD_TO:
-            touch_feed(ledger, connection, account, "events", clock_offset=offset // timedelta(milliseconds=1))
+            touch_feed(
+                account.ledger, connection, account.id, "events", clock_offset=offset // timedelta(milliseconds=1)
+            )
 
 
 def clock_trouble(offset: timedelta | None, whose: str = OURS) -> str | None:

@@ -21,11 +21,11 @@ from telnyx_porting.ledger.tables import deliveries, events, feeds, orders, wind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from sqlalchemy import Connection
 
     from telnyx_porting.client import AsyncTelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
 
 SOURCE = "events"  # the feed whose row carries the identity
@@ -45,7 +45,7 @@ class Identity:
     user_id: str | None = None
 
 
-def accept(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> AccountClient:
+def accept(account: Account, client: TelnyxClient) -> AccountClient:
     """Return the client once it is known to reach the account's own Telnyx user; pin who that is at first contact.
 
     One GET for a client with a new key, or as long as no order has shown the user; else none.
@@ -54,34 +54,35 @@ def accept(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) ->
     :raises WrongAccountError: it reaches somebody else, or nobody knows whom; nothing was written.
     :raises TelnyxError: a new key could not be looked at.
     """
-    shown = _shown(ledger, account, client)
-    with ledger.read() as connection:
-        if _judged(connection, account, shown) == shown:
+    now = account.clock()
+    shown = _shown(account, client)
+    with account.ledger.read() as connection:
+        if _judged(connection, account.id, shown) == shown:
             return AccountClient(client)
-    with ledger.write() as connection:
-        ledger.lock(connection, f"identity:{account}")
-        pinned = _judged(connection, account, shown)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"identity:{account.id}")
+        pinned = _judged(connection, account.id, shown)
         columns: dict[str, Any] = {"base_url": shown.base_url, "key_fingerprint": shown.key}
         if shown.user_id:
             columns["user_id"] = shown.user_id
         if pinned.user_id is None and pinned.key not in (None, shown.key):
-            _forget(connection, account)
-        feed = get_feed(connection, account, SOURCE)
+            _forget(connection, account.id)
+        feed = get_feed(connection, account.id, SOURCE)
         if feed is None or feed["watch_from"] is None:
             columns["watch_from"] = now
-        touch_feed(ledger, connection, account, SOURCE, **columns)
+        touch_feed(account.ledger, connection, account.id, SOURCE, **columns)
     return AccountClient(client)
 
 
-def verify(ledger: Ledger, account: str, client: TelnyxClient) -> AccountClient:
+def verify(account: Account, client: TelnyxClient) -> AccountClient:
     """Return the client as :func:`accept` does, and write nothing.
 
     :raises WrongAccountError: it reaches somebody else, or nobody knows whom.
     :raises TelnyxError: a new key could not be looked at.
     """
-    shown = _shown(ledger, account, client)
-    with ledger.read() as connection:
-        _judged(connection, account, shown)
+    shown = _shown(account, client)
+    with account.ledger.read() as connection:
+        _judged(connection, account.id, shown)
     return AccountClient(client)
 
 
@@ -119,13 +120,13 @@ def claim_orders(ledger: Ledger, connection: Connection, account: str, users: It
         )
 
 
-def _shown(ledger: Ledger, account: str, client: TelnyxClient) -> Identity:
+def _shown(account: Account, client: TelnyxClient) -> Identity:
     """Who answers; asked only where the key does not tell, and never of another base URL."""
-    with ledger.read() as connection:
-        pinned = _pinned(connection, account)
+    with account.ledger.read() as connection:
+        pinned = _pinned(connection, account.id)
     shown = reached_by(client)
     if pinned.base_url and pinned.base_url != shown.base_url:
-        raise _elsewhere(account, pinned, shown)
+        raise _elsewhere(account.id, pinned, shown)
     if pinned.user_id and pinned.key == shown.key:
         return pinned
     try:

@@ -12,12 +12,10 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.identity import accept
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 SOURCE = "subscriptions"
@@ -32,14 +30,14 @@ class Destinations:
     mails: tuple[str, ...] | None = None  # None: unreadable, so mails must be assumed
 
 
-def read_destinations(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> Destinations:
+def read_destinations(account: Account, client: TelnyxClient) -> Destinations:
     """Ask the provider who is subscribed to port-in notifications; unreadable counts as unknown.
 
     A webhook counts when it is enabled; a mail address as long as it may still be written to.
 
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     """
-    client = accept(ledger, account, client, now)
+    client = accept(account, client)
     try:
         found = list(client.notification_subscriptions())
     except TelnyxError:

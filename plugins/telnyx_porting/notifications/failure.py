@@ -10,6 +10,7 @@ from airflow.sdk import BaseNotifier
 
 from telnyx_porting import settings
 from telnyx_porting.errors import MISTAKES
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
@@ -80,18 +81,18 @@ class PortingAlertNotifier(BaseNotifier):
     def _write(self, ledger: Ledger, account: str, own: str | None, task: Any) -> None:
         knobs, now = settings.load(account), datetime.now(UTC)
         if knobs.problems:  # then every task fails, and this says why once for all of them
-            health(ledger, account, "settings", str(knobs.problems[0]), self.severity, now)
+            health(Account(ledger, account, clock=lambda: now), "settings", str(knobs.problems[0]), self.severity)
         else:
-            clear(ledger, account, "settings", now)
+            clear(Account(ledger, account, clock=lambda: now), "settings")
         subject = f"dag:{task.dag_id}.{task.task_id}"
         if account != own and task.map_index not in (None, -1):  # one of several that tell the same account
             subject += f"[{task.map_index}]"
         if self.over:
-            clear(ledger, account, subject, now)
+            clear(Account(ledger, account, clock=lambda: now), subject)
             return
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
-        health(ledger, account, subject, text, self.severity, now)
-        send_due(ledger, account, knobs, now, deliver)
+        health(Account(ledger, account, clock=lambda: now), subject, text, self.severity)
+        send_due(Account(ledger, account, knobs, lambda: now), deliver)
 
 
 def _is_mistake(context: Context) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.exception_types import keep_exception_types
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
@@ -31,13 +32,13 @@ class _AlertsOperator(PortingLedgerOperator):
         """Bring the orders up to date."""
         account, now = self.telnyx_conn_id, datetime.now(UTC)
         with self.client(ledger) as client:
-            result = sync_orders(ledger, account, client, self.settings(), now, full=full)
-            keep_exception_types(ledger, account, client, now)
+            result = sync_orders(Account(ledger, account, self.settings(), lambda: now), client, full=full)
+            keep_exception_types(Account(ledger, account, clock=lambda: now), client)
         return asdict(result)
 
     def reconcile(self, ledger: Ledger) -> dict[str, Any]:
         """Find what is true now, and queue its alerts."""
-        result = reconcile(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC), enqueue)
+        result = reconcile(Account(ledger, self.telnyx_conn_id, self.settings()), enqueue)
         stats.gauge("telnyx_porting.findings_open", result.open)
         self.log.info(
             "%s: %d findings open; %d opened, %d changed, %d resolved; %d alerts wait",
@@ -56,9 +57,9 @@ class _AlertsOperator(PortingLedgerOperator):
 
         def read_again(ids: Sequence[str]) -> None:
             with self.client(ledger) as client:
-                read_orders(ledger, account, client, ids, now)
+                read_orders(Account(ledger, account, clock=lambda: now), client, ids)
 
-        result = send_due(ledger, account, self.settings(), now, deliver, read_again)
+        result = send_due(Account(ledger, account, self.settings(), lambda: now), deliver, read_again)
         stats.incr("telnyx_porting.alerts_sent", result.messages)
         self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
         return asdict(result)

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish import plan as plans
 from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
@@ -74,12 +75,12 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         knobs = settings.load(account).require_valid()
         if knobs.republish_mode == "off":
             raise AirflowSkipException("republish_mode is off: nothing is republished")
-        plan = plans.require_open(ledger, account, self.plan_id, now)
+        plan = plans.require_open(Account(ledger, account, clock=lambda: now), self.plan_id)
         if plan.approved_by is not None:
             return {"approved_by": plan.approved_by}
         why = plans.needs_person(ledger, knobs, plan, now)
         if why is None:
-            plans.approve(ledger, account, plan.id, plan.hash, plans.POLICY, now)
+            plans.approve(Account(ledger, account, clock=lambda: now), plan.id, plan.hash, plans.POLICY)
             self.log.info("plan %s approved by policy", plan.id)
             return {"approved_by": plans.POLICY}
         self.subject = f"Republish {plan.size} port-in notifications of {account}?"
@@ -88,7 +89,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             f" valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC; without an answer nothing is sent."
         )
         self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)
-        health(ledger, account, "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
+        health(Account(ledger, account), "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
         try:
             return super().execute(context)
         except TaskAwaitingInput as question:
@@ -105,7 +106,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
 
     def _bind(self, context: Context, ledger: Ledger, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
         account, now = self.telnyx_conn_id, datetime.now(UTC)
-        clear(ledger, account, "approval_asked")
+        clear(Account(ledger, account), "approval_asked")
         user = event.get("responded_by_user") or {}
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
         approved = event.get("chosen_options") == [self.APPROVE]
@@ -116,7 +117,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         super().execute_complete(context, event)
         if not approved:
             return {"rejected_by": who or "nobody"}
-        plans.approve(ledger, account, plan_id, plan_hash, who or "nobody known", now)
+        plans.approve(Account(ledger, account, clock=lambda: now), plan_id, plan_hash, who or "nobody known")
         return {"approved_by": who}
 
     def _ledger(self) -> AbstractContextManager[Ledger]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from telnyx_porting import settings
 from telnyx_porting.errors import WrongAccountError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import watch_clock
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.hooks.inputs import check_ids
@@ -85,10 +85,10 @@ class PortingLedgerOperator(BaseOperator):
         with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
             ours = True
             try:
-                yield accept(ledger, self.telnyx_conn_id, client, datetime.now(UTC))
+                yield accept(Account(ledger, self.telnyx_conn_id), client)
             except WrongAccountError:
                 ours = False  # nor is the clock of whoever answered
                 raise
             finally:
                 if ours:
-                    watch_clock(ledger, self.telnyx_conn_id, client.clock_offset)
+                    watch_clock(Account(ledger, self.telnyx_conn_id), client.clock_offset)

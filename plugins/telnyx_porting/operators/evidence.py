@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.pull import SOURCE, read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
@@ -38,7 +39,7 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
         knobs, account = self.settings(), self.telnyx_conn_id
         with self.client(ledger) as client:
             try:
-                result = read_deliveries(ledger, account, client, knobs, datetime.now(UTC))
+                result = read_deliveries(Account(ledger, account, knobs), client)
             except (PermissionDeniedError, NotFoundError) as error:
                 if knobs.consumer_of_record.startswith(SOURCE):
                     raise
@@ -84,7 +85,7 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
         if not conn_id:
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
-        result = read_table(ledger, self.telnyx_conn_id, f"table:{conn_id}", rows, knobs, datetime.now(UTC))
+        result = read_table(Account(ledger, self.telnyx_conn_id, knobs), f"table:{conn_id}", rows)
         return as_json(asdict(result))
 
 
@@ -125,12 +126,12 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Decide for one account."""
         account = self.telnyx_conn_id
-        result = settle(ledger, account, self.settings(), datetime.now(UTC))
+        result = settle(Account(ledger, account, self.settings()))
         for subject, trouble in (("evidence", result.held_back), ("consumer_of_record", result.undecided)):
             if trouble:
-                health(ledger, account, subject, trouble)
+                health(Account(ledger, account), subject, trouble)
             else:
-                clear(ledger, account, subject)
+                clear(Account(ledger, account), subject)
         self.log.info("%s: verdicts %s, %d open", account, result.verdicts or "none", result.unresolved)
         return as_json(asdict(result))
 

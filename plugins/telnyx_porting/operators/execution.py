@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
@@ -53,8 +54,10 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         pull = self._pull(ledger, knobs)
         with self.client(ledger) as client:
             while True:
-                step = advance(ledger, account, client, knobs, self.plan_id, go_on=lambda: not self._killed, pull=pull)
-                so_far = progress(ledger, account, self.plan_id)
+                step = advance(
+                    Account(ledger, account, knobs), client, self.plan_id, go_on=lambda: not self._killed, pull=pull
+                )
+                so_far = progress(Account(ledger, account), self.plan_id)
                 self.log.info("plan %s: %s", self.plan_id, so_far)
                 if not isinstance(step, Wait) or self._killed:
                     break
@@ -65,11 +68,11 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
                 time.sleep(max(pause.total_seconds(), 0))
         summary = asdict(so_far)
         if isinstance(step, Halted):
-            health(ledger, account, HALTED, f"Republishing stopped: {step.reason}")
+            health(Account(ledger, account), HALTED, f"Republishing stopped: {step.reason}")
             return {"state": "halted", "reason": step.reason, "counts": step.counts, "progress": summary}
         if isinstance(step, Wait):
             return {"state": "stopped", "reason": step.why, "counts": {}, "progress": summary}
-        clear(ledger, account, HALTED)
+        clear(Account(ledger, account), HALTED)
         return {"state": "done", "counts": step.counts, "progress": summary}
 
     def _pull(self, ledger: Ledger, knobs: Settings) -> Callable[[datetime], object] | None:
@@ -78,7 +81,7 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         if not source.startswith("table:"):
             return None
         rows = table_rows(source.removeprefix("table:"), knobs.evidence_query, knobs.evidence_columns)
-        return lambda now: read_table(ledger, self.telnyx_conn_id, source, rows, knobs, now)
+        return lambda now: read_table(Account(ledger, self.telnyx_conn_id, knobs, lambda: now), source, rows)
 
     def on_kill(self) -> None:
         """Send no more: what is on its way gets its verdict at the next look."""
@@ -111,14 +114,14 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
             self.log.info("%s", told["text"])
             return told
         account = self.telnyx_conn_id
-        result = report(ledger, account, self.plan_id)
+        result = report(Account(ledger, account), self.plan_id)
         self.log.info("%s", result.markdown)
-        clear(ledger, account, "approval_asked")
+        clear(Account(ledger, account), "approval_asked")
         if not result.all_arrived:
             detail = {"text": result.summary, "report": result.markdown}
-            health(ledger, account, "not_arrived", detail)
-        elif result.counts.get("arrived") and not still_lost(ledger, account):
-            clear(ledger, account, "not_arrived")
+            health(Account(ledger, account), "not_arrived", detail)
+        elif result.counts.get("arrived") and not still_lost(Account(ledger, account)):
+            clear(Account(ledger, account), "not_arrived")
         return {
             "outcome": result.outcome,
             "text": result.summary,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.observability import stats
 
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.audit import audit, audit_tonight
 from telnyx_porting.flows.events.backfill import backfill
@@ -38,12 +39,12 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
         knobs, account = self.settings(), self.telnyx_conn_id
         try:
             with self.client(ledger) as client:
-                result = scan(ledger, account, client, knobs, datetime.now(UTC))
+                result = scan(Account(ledger, account, knobs), client)
         except REFUSED_SECRETS as error:
             who = "The proxy refuses" if isinstance(error, ProxyRefusedError) else "Telnyx refuses the key of"
-            health(ledger, account, "key_refused", f"{who} this connection: {error}", "critical")
+            health(Account(ledger, account), "key_refused", f"{who} this connection: {error}", "critical")
             raise
-        clear(ledger, account, "key_refused")
+        clear(Account(ledger, account), "key_refused")
         stats.incr("telnyx_porting.events_new", result.new)
         stats.incr("telnyx_porting.events_changed", result.changed)
         stats.incr("telnyx_porting.scan_requests", result.requests)
@@ -83,7 +84,7 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
             raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
         knobs = self.settings()
         with self.client(ledger) as client:
-            result = backfill(ledger, self.telnyx_conn_id, client, knobs, datetime.now(UTC), since, until)
+            result = backfill(Account(ledger, self.telnyx_conn_id, knobs), client, since, until)
         stats.incr("telnyx_porting.events_new", result.new)
         self.log.info("%s: %d events read, %d new", self.telnyx_conn_id, result.read, result.new)
         return _json(asdict(result))
@@ -114,8 +115,16 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         since, until = form_time("from", self.since), form_time("to", self.until)
         now = datetime.now(UTC)
         with self.client(ledger) as client:
-            results = [audit(ledger, account, client, knobs, now, since, until, str(self.by_ids).lower() == "true")]
-            if not (since or until) and (part := audit_tonight(ledger, account, client, knobs, now)):
+            results = [
+                audit(
+                    Account(ledger, account, knobs, lambda: now),
+                    client,
+                    since,
+                    until,
+                    str(self.by_ids).lower() == "true",
+                )
+            ]
+            if not (since or until) and (part := audit_tonight(Account(ledger, account, knobs, lambda: now), client)):
                 results.append(part)
         for result in results:
             self.log.info("%s: %s", account, result.certificate)
@@ -123,9 +132,9 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         horizons = [result.horizon for result in results if result.horizon is not None]
         if horizons:
             text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"
-            health(ledger, account, "horizon", text, "low")
+            health(Account(ledger, account), "horizon", text, "low")
         else:  # told once; `status` goes on showing it
-            clear(ledger, account, "horizon")
+            clear(Account(ledger, account), "horizon")
         return [_json(asdict(result)) for result in results]
 
 
@@ -137,7 +146,7 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
 
     def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         """Maintain what belongs to one account."""
-        result = maintain(ledger, self.telnyx_conn_id, self.settings(), datetime.now(UTC))
+        result = maintain(Account(ledger, self.telnyx_conn_id, self.settings()))
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
         return _json(asdict(result))
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NothingToSendError, PlanError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish import plan as plans
 from telnyx_porting.flows.republish.gates import unsafe
 from telnyx_porting.flows.republish.orders import read_order
+from telnyx_porting.flows.republish.selection import select_ids
+from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
@@ -90,7 +93,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         if self.close:
             self._close(context, ledger, account, now)
         if self.plan_id:
-            found: plans.Plan | None = plans.require_open(ledger, account, self.plan_id, now)
+            found: plans.Plan | None = plans.require_open(Account(ledger, account, clock=lambda: now), self.plan_id)
         else:
             found = self._make(context, ledger, knobs, now)
         if found is None:
@@ -113,13 +116,10 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
                 ids = self._select(ledger, client, knobs, now, *times)
             if ids is not None and not ids:
                 self._end(context, "nothing", "the selection holds no event")
-            destinations = plans.read_destinations(ledger, account, client, now)
+            destinations = read_destinations(Account(ledger, account, clock=lambda: now), client)
         try:
             return plans.make_plan(
-                ledger,
-                account,
-                knobs,
-                now,
+                Account(ledger, account, knobs, lambda: now),
                 destinations,
                 reason=self.reason or ("missed notifications" if ids is None else "asked for by a person"),
                 by=_who(context) if ids is not None else "schedule",
@@ -146,7 +146,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
 
     def _close(self, context: Context, ledger: Ledger, account: str, now: datetime) -> NoReturn:
         plan_id, who = str(self.plan_id), _who(context)
-        plans.load_plan(ledger, account, plan_id)
+        plans.load_plan(Account(ledger, account), plan_id)
         with ledger.write() as connection:
             closed = plans.close_plan(connection, account, plan_id, now, who, f"closed by {who}")
         self._end(context, "closed", f"plan {plan_id} {'is closed' if closed else 'was closed already'}")
@@ -162,9 +162,9 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     ) -> list[str]:
         account, order_id = self.telnyx_conn_id, self.porting_order_id or None
         if order_id is not None:
-            read_order(ledger, account, client, knobs, now, order_id)
+            read_order(Account(ledger, account, knobs, lambda: now), client, order_id)
         event_type = self.event_type or None
-        return plans.select_ids(ledger, account, order_id=order_id, event_type=event_type, since=since, until=until)
+        return select_ids(Account(ledger, account), order_id=order_id, event_type=event_type, since=since, until=until)
 
     def _say(self, context: Context, outcome: str, text: str, **facts: Any) -> None:
         context["ti"].xcom_push(key="outcome", value=for_airflow({"outcome": outcome, "text": text, **facts}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -11,6 +10,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from telnyx_porting import settings
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import channels_of
 from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, as_text, preflight
 from telnyx_porting.flows.findings.health import clear, health
@@ -47,7 +47,7 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
             held = ledger or stack.enter_context(TelnyxLedgerHook().get_ledger())
         except TelnyxPortingError as error:
             return [*lines, Line(False, "ledger", str(error))]
-        lines += preflight(held, account, stack.enter_context(client), knobs, datetime.now(UTC))
+        lines += preflight(Account(held, account, knobs), stack.enter_context(client))
     return [*lines, *_connections(knobs)]
 
 
@@ -96,6 +96,6 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
 
     def _tell(self, ledger: Ledger, subject: str, todo: list[str], severity: str) -> None:
         if todo:
-            health(ledger, self.telnyx_conn_id, subject, "; ".join(todo)[:600], severity)
+            health(Account(ledger, self.telnyx_conn_id), subject, "; ".join(todo)[:600], severity)
         else:
-            clear(ledger, self.telnyx_conn_id, subject)
+            clear(Account(ledger, self.telnyx_conn_id), subject)

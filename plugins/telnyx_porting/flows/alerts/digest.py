@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 SHOWN = 40
@@ -44,46 +44,44 @@ class Digest:
     empty: bool
 
 
-def claim_digest(
-    ledger: Ledger, account: str, settings: Settings, channel: Channel, now: datetime
-) -> tuple[Batch, Message] | None:
+def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Batch, Message] | None:
     """Take the digest of a channel when it is due, and compose it.
 
     Like any message it is claimed before it is sent: a crash ends in one repeat under the same dedup key.
     """
-    if not has_digest(settings, channel):
+    if not has_digest(account.settings, channel):
         return None
-    source, pace = f"{DIGEST}:{channel.name}", Pace.of(settings, now)
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        feed = get_feed(connection, account, source)
+    source, pace = f"{DIGEST}:{channel.name}", Pace.of(account.settings, now)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        feed = get_feed(connection, account.id, source)
         if feed is None or feed["checked_at"] is None:  # the first one comes at its time, not at first contact
-            touch_feed(ledger, connection, account, source, checked_at=now)
+            touch_feed(account.ledger, connection, account.id, source, checked_at=now)
             return None
         slot = pace.digest_after(feed["checked_at"])
         if now < slot or (feed["heartbeat"] is not None and now < feed["heartbeat"]):
             return None
         while (later := pace.digest_after(slot)) <= now:
             slot = later  # after a long pause one digest is enough
-        touch_feed(ledger, connection, account, source, heartbeat=now + LEASE)
+        touch_feed(account.ledger, connection, account.id, source, heartbeat=now + LEASE)
         query = select(alerts).where(
-            alerts.c.account == account,
+            alerts.c.account == account.id,
             alerts.c.channel == channel.name,
             alerts.c.group_key == DIGEST,
             alerts.c.next_at.is_not(None),
         )
         rows = [dict(row) for row in connection.execute(query).mappings()]
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         over = [row for row in rows if row["action"] == "resolved"]
-        told = digest(connection, account, settings, channel, now, feed["checked_at"], over)
-        revisions = _revisions(connection, account, rows)
+        told = digest(connection, account.id, account.settings, channel, now, feed["checked_at"], over)
+        revisions = _revisions(connection, account.id, rows)
     for row in rows:
         row["revision"] = revisions.get((row["key"], row["turn"]), row["told"])
-    batch = Batch(f"{DIGEST}:{account}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
+    batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
     if told.empty:
-        mark(ledger, account, channel, settings, batch, now)
+        mark(account, channel, batch, now)
         return None
-    return batch, Message(account, DIGEST, told.entries, batch.dedup_key, told.text, now)
+    return batch, Message(account.id, DIGEST, told.entries, batch.dedup_key, told.text, now)
 
 
 def _revisions(connection: Connection, account: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:

@@ -19,9 +19,8 @@ from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.tables import alerts, findings
 
 if TYPE_CHECKING:
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.alerts.channels import Channel
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 AT_ONCE = 100  # findings per message
 MOST_AT_FIRST = 10_000
@@ -47,13 +46,13 @@ class Batch:
         return self.action == "firing" and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
 
 
-def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batch | None:
+def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
     """Take the next due message of a channel, and commit that before anything is sent."""
-    mine = (alerts.c.account == account, alerts.c.channel == channel.name, alerts.c.group_key != DIGEST)
+    mine = (alerts.c.account == account.id, alerts.c.channel == channel.name, alerts.c.group_key != DIGEST)
     due = and_(*mine, alerts.c.next_at.is_not(None), alerts.c.next_at <= now)
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        met = get_feed(connection, account, f"channel:{channel.name}")
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        met = get_feed(connection, account.id, f"channel:{channel.name}")
         if met is not None and met["heartbeat"] is not None and met["heartbeat"] > now:
             return None  # it failed a moment ago
         query = select(alerts).where(due).order_by(alerts.c.next_at, alerts.c.key).limit(1)
@@ -69,17 +68,17 @@ def claim(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batc
             members, batch = and_(alerts.c.group_key == first["group_key"], other), f"{action}:{uuid.uuid4()}"
         query = select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.turn)
         taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first["group_key"]))).mappings()]
-        update_rows(connection, account, channel.name, taken, batch=batch, next_at=now + LEASE)
+        update_rows(connection, account.id, channel.name, taken, batch=batch, next_at=now + LEASE)
     return Batch(batch.partition(":")[2], action, taken, batch, again=again)
 
 
-def claim_end_of_first_look(ledger: Ledger, account: str, channel: Channel, now: datetime) -> Batch | None:
+def claim_end_of_first_look(account: Account, channel: Channel, now: datetime) -> Batch | None:
     """Return the end of PagerDuty's incident of the first look, once nothing that it told is true any more.
 
     Nothing is committed: sent twice, it ends the same incident.
     """
-    with ledger.read() as connection:
-        met = get_feed(connection, account, f"channel:{channel.name}")
+    with account.ledger.read() as connection:
+        met = get_feed(connection, account.id, f"channel:{channel.name}")
         if met is None or met["token"] is None or (met["heartbeat"] is not None and met["heartbeat"] > now):
             return None
         same = and_(
@@ -88,7 +87,7 @@ def claim_end_of_first_look(ledger: Ledger, account: str, channel: Channel, now:
         still = (
             select(findings.c.key)
             .join(alerts, same)
-            .where(findings.c.account == account, findings.c.resolved_at.is_(None), alerts.c.channel == channel.name)
+            .where(findings.c.account == account.id, findings.c.resolved_at.is_(None), alerts.c.channel == channel.name)
             .where(findings.c.opened_at <= met["watch_from"])
         )
         if connection.execute(still.limit(1)).first() is not None:
@@ -102,26 +101,24 @@ def _size(channel: Channel, group: str) -> int:
     return 1 if channel.kind == "pagerduty" else AT_ONCE
 
 
-def release(
-    ledger: Ledger, account: str, channel: Channel, batch: Batch, rows: list[dict[str, Any]], at: datetime
-) -> None:
+def release(account: Account, channel: Channel, batch: Batch, rows: list[dict[str, Any]], at: datetime) -> None:
     """Put some rows of a batch back: what they would say is not true any more, or not yet known."""
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
         kept = batch.id if batch.again else None
-        update_rows(connection, account, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
+        update_rows(connection, account.id, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
     batch.rows = [row for row in batch.rows if row not in rows]
 
 
-def mark(ledger: Ledger, account: str, channel: Channel, settings: Settings, batch: Batch, now: datetime) -> bool:
+def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> bool:
     """Write down that a message went out; what changed meanwhile stays queued.
 
     :return: whether the channel had failed before.
     """
-    pace, source = Pace.of(settings, now), f"channel:{channel.name}"
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        severities = _severities(connection, account, [row["key"] for row in batch.rows])
+    pace, source = Pace.of(account.settings, now), f"channel:{channel.name}"
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        severities = _severities(connection, account.id, [row["key"] for row in batch.rows])
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in batch.rows:
             over = row["action"] == "resolved"
@@ -132,16 +129,18 @@ def mark(ledger: Ledger, account: str, channel: Channel, settings: Settings, bat
             after = {"status": "resolved" if over else "sent", "action": "reminder", "next_at": reminder}
             flight = alerts.c.batch.is_(None) if batch.id is None else alerts.c.batch == batch.id
             same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
-            update_rows(connection, account, channel.name, rows, flight, ~same, **said)
-            update_rows(connection, account, channel.name, rows, flight, same, **said, **after)
-        met = get_feed(connection, account, source)
-        touch_feed(ledger, connection, account, source, checked_at=now, error=None, refused=0, heartbeat=None)
+            update_rows(connection, account.id, channel.name, rows, flight, ~same, **said)
+            update_rows(connection, account.id, channel.name, rows, flight, same, **said, **after)
+        met = get_feed(connection, account.id, source)
+        touch_feed(
+            account.ledger, connection, account.id, source, checked_at=now, error=None, refused=0, heartbeat=None
+        )
         if channel.kind == "pagerduty" and (batch.is_first_look or not batch.rows):
             opened = batch.dedup_key if len(batch.rows) > 1 else None  # a single finding has an incident of its own
-            touch_feed(ledger, connection, account, source, token=opened)
+            touch_feed(account.ledger, connection, account.id, source, token=opened)
         if batch.slot is not None:
             digest = f"{DIGEST}:{channel.name}"
-            touch_feed(ledger, connection, account, digest, checked_at=batch.slot, heartbeat=None)
+            touch_feed(account.ledger, connection, account.id, digest, checked_at=batch.slot, heartbeat=None)
     return met is not None and met["error"] is not None
 
 
@@ -156,8 +155,7 @@ def _severities(connection: Connection, account: str, keys: list[str]) -> dict[s
 
 
 def failed(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     channel: Channel,
     batch: Batch,
     now: datetime,
@@ -168,14 +166,16 @@ def failed(
 ) -> None:
     """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
     source = f"channel:{channel.name}"
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        met = get_feed(connection, account, source)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        met = get_feed(connection, account.id, source)
         failures = (met["refused"] if met else 0) + 1
         pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
-        touch_feed(ledger, connection, account, source, error=reason, refused=failures, heartbeat=now + pause)
+        touch_feed(
+            account.ledger, connection, account.id, source, error=reason, refused=failures, heartbeat=now + pause
+        )
         if batch.slot is not None:
-            touch_feed(ledger, connection, account, f"{DIGEST}:{channel.name}", heartbeat=now + pause)
+            touch_feed(account.ledger, connection, account.id, f"{DIGEST}:{channel.name}", heartbeat=now + pause)
         if batch.id is not None:
             kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
-            update_rows(connection, account, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)
+            update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)

@@ -12,28 +12,27 @@ from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
 
 log = logging.getLogger(__name__)
 EVERY = timedelta(days=1)
 
 
-def keep_exception_types(ledger: Ledger, account: str, client: TelnyxClient, now: datetime) -> None:
+def keep_exception_types(account: Account, client: TelnyxClient) -> None:
     """Read the list when it is a day old. It is a comfort: without it alerts say less, so no failure stops anything.
 
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     """
-    with ledger.read() as connection:
-        feed = get_feed(connection, account, TYPES_SOURCE)
+    now = account.clock()
+    with account.ledger.read() as connection:
+        feed = get_feed(connection, account.id, TYPES_SOURCE)
     if feed is not None and feed["checked_at"] is not None and now - feed["checked_at"] < EVERY:
         return
     try:
-        known = accept(ledger, account, client, now).list_exception_types()
+        known = accept(account, client).list_exception_types()
     except TelnyxError as error:
-        log.info("exception types of %s could not be read: %s", account, error)
+        log.info("exception types of %s could not be read: %s", account.id, error)
         return
-    with ledger.write() as connection:
-        touch_feed(ledger, connection, account, TYPES_SOURCE, known=known, checked_at=now)
+    with account.ledger.write() as connection:
+        touch_feed(account.ledger, connection, account.id, TYPES_SOURCE, known=known, checked_at=now)

@@ -29,9 +29,8 @@ from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.ledger.tables import alerts, findings, orders
 
 if TYPE_CHECKING:
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.alerts.facts import Facts
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 __all__ = ["LEASE", "AlertsResult", "ReadOrders", "Send", "send_due"]
 
@@ -53,10 +52,7 @@ class AlertsResult:
 
 
 def send_due(
-    ledger: Ledger,
-    account: str,
-    settings: Settings,
-    now: datetime,
+    account: Account,
     send: Send,
     read_orders: ReadOrders | None = None,
 ) -> AlertsResult:
@@ -66,65 +62,66 @@ def send_due(
     :param send: delivers one message to one channel, or raises; a channel that raised waits and stops no other.
     :param read_orders: reads orders again before anything is said about them; without it, what is known is said.
     """
+    now = account.clock()
     started = time.monotonic()
 
     def moment() -> datetime:
         return now + timedelta(seconds=time.monotonic() - started)
 
-    if not settings.alert_channels:
-        log.info("no alert channel is configured for %s: findings are kept, nobody is told", account)
-        return AlertsResult(account)
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        enqueue(ledger, connection, account, settings, now)
+    if not account.settings.alert_channels:
+        log.info("no alert channel is configured for %s: findings are kept, nobody is told", account.id)
+        return AlertsResult(account.id)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        enqueue(account.ledger, connection, account.id, account.settings, now)
     if read_orders is not None:
-        _look_again(ledger, account, settings, now, read_orders)
+        _look_again(account, now, read_orders)
     messages = told = 0
     not_taken = []
     wordless: dict[str, str] = {}
-    for channel in channels_of(settings):
+    for channel in channels_of(account.settings):
         try:
-            for batch, message in _due(ledger, account, settings, channel, moment, wordless):
+            for batch, message in _due(account, channel, moment, wordless):
                 failpoint("alerts.claimed")
                 try:
                     send(channel, message)
                 except Exception as error:  # whatever a channel does, the others get theirs
-                    _failed(ledger, account, channel, batch, moment(), error)
+                    _failed(account, channel, batch, moment(), error)
                     not_taken.append(channel.name)
                     break
                 failpoint("alerts.sent")
-                if mark(ledger, account, channel, settings, batch, moment()):
-                    clear(ledger, account, f"channel:{channel.name}", moment())
+                if mark(account, channel, batch, moment()):
+                    clear(account, f"channel:{channel.name}")
                 failpoint("alerts.marked")
                 messages, told = messages + 1, told + len(message.findings)
         except (LedgerError, DatabaseError):
             raise
         except Exception as error:  # a message that cannot be composed; the other channels get theirs
-            log.exception("channel %s of %s", channel.name, account)
+            log.exception("channel %s of %s", channel.name, account.id)
             wordless[f"channel {channel.name}"] = type(error).__name__
             not_taken.append(channel.name)
-    _say_wordless(ledger, account, wordless, moment(), any_told=told > 0)
-    return AlertsResult(account, messages, told, tuple(not_taken))
+    _say_wordless(account, wordless, moment(), any_told=told > 0)
+    return AlertsResult(account.id, messages, told, tuple(not_taken))
 
 
-def _say_wordless(ledger: Ledger, account: str, wordless: dict[str, str], now: datetime, *, any_told: bool) -> None:
+def _say_wordless(account: Account, wordless: dict[str, str], now: datetime, *, any_told: bool) -> None:
     """Say that words could not be made; it is over when a round has told something, and had words for all of it."""
     if wordless:
         first = min(wordless)
         text = f"what to say of {one_line(first)} could not be put into words ({wordless[first]})"
-        health(ledger, account, "wording", text, "high", now)
+        health(account, "wording", text, "high")
     elif any_told:
-        clear(ledger, account, "wording", now)
+        clear(account, "wording")
 
 
-def _look_again(ledger: Ledger, account: str, settings: Settings, now: datetime, read_orders: ReadOrders) -> None:
+def _look_again(account: Account, now: datetime, read_orders: ReadOrders) -> None:
     """Read the orders of what is about to be said: if they moved on, nothing is said."""
     query = (
         select(findings.c.order_id)
         .join(alerts, and_(alerts.c.account == findings.c.account, alerts.c.key == findings.c.key))
         .join(orders, and_(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id))
         .where(
-            findings.c.account == account,
+            findings.c.account == account.id,
             alerts.c.next_at <= now,
             alerts.c.action != "resolved",
             findings.c.kind != "stuck",
@@ -132,54 +129,52 @@ def _look_again(ledger: Ledger, account: str, settings: Settings, now: datetime,
         )
         .distinct()
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         ids = list(connection.execute(query).scalars())
     if not ids:
         return
     try:
         read_orders(ids)
     except Exception as error:  # silence would be worse than a word too many
-        log.warning("the orders of %s could not be read again before their alerts: %s", account, type(error).__name__)
+        log.warning(
+            "the orders of %s could not be read again before their alerts: %s", account.id, type(error).__name__
+        )
         return
-    reconcile(ledger, account, settings, now, enqueue)
+    reconcile(account, enqueue)
 
 
 def _due(
-    ledger: Ledger,
-    account: str,
-    settings: Settings,
+    account: Account,
     channel: Channel,
     moment: Callable[[], datetime],
     wordless: dict[str, str],
 ) -> Iterator[tuple[Batch, Message]]:
-    while (batch := claim(ledger, account, channel, moment())) is not None:
-        message = _render(ledger, account, settings, channel, batch, moment(), wordless)
+    while (batch := claim(account, channel, moment())) is not None:
+        message = _render(account, channel, batch, moment(), wordless)
         if message is not None:
             yield batch, message
-    over = claim_end_of_first_look(ledger, account, channel, moment())
+    over = claim_end_of_first_look(account, channel, moment())
     if over is not None:
-        text = f"What was wrong on {account} when the watch began is over."
-        yield over, Message(account, over.action, (), over.dedup_key, text, moment())
-    digest = claim_digest(ledger, account, settings, channel, moment())
+        text = f"What was wrong on {account.id} when the watch began is over."
+        yield over, Message(account.id, over.action, (), over.dedup_key, text, moment())
+    digest = claim_digest(account, channel, moment())
     if digest is not None:
         yield digest
 
 
 def _render(
-    ledger: Ledger,
-    account: str,
-    settings: Settings,
+    account: Account,
     channel: Channel,
     batch: Batch,
     now: datetime,
     wordless: dict[str, str],
 ) -> Message | None:
-    with ledger.read() as connection:
-        facts = gather(connection, account, settings, now, [row["key"] for row in batch.rows])
+    with account.ledger.read() as connection:
+        facts = gather(connection, account.id, account.settings, now, [row["key"] for row in batch.rows])
     waits = [] if batch.action == "resolved" else [row for row in batch.rows if _moved_on(facts, row)]
     if waits:
-        again = now + max(settings.resolve_hold, LOOK_AGAIN)
-        release(ledger, account, channel, batch, waits, again)
+        again = now + max(account.settings.resolve_hold, LOOK_AGAIN)
+        release(account, channel, batch, waits, again)
     entries = []
     for row in batch.rows:
         finding = facts.findings[row["key"]]
@@ -188,8 +183,8 @@ def _render(
     wordless |= facts.failed
     if not entries:
         return None
-    text = headline(account, batch.action, entries, settings.alert_templates, batch.is_first_look)
-    return Message(account, batch.action, tuple(entries), batch.dedup_key, text, now)
+    text = headline(account.id, batch.action, entries, account.settings.alert_templates, batch.is_first_look)
+    return Message(account.id, batch.action, tuple(entries), batch.dedup_key, text, now)
 
 
 def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:
@@ -198,10 +193,10 @@ def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:
     return finding["turn"] == row["turn"] and finding["absent_since"] is not None
 
 
-def _failed(ledger: Ledger, account: str, channel: Channel, batch: Batch, now: datetime, error: Exception) -> None:
+def _failed(account: Account, channel: Channel, batch: Batch, now: datetime, error: Exception) -> None:
     reason = one_line(f"{type(error).__name__}: {error}", 300)
     log.warning("channel %s took no message: %s", channel.name, reason)
     known = error if isinstance(error, ChannelError) else ChannelError("")
-    failed(ledger, account, channel, batch, now, reason, not_sent=known.not_sent, refused=known.refused)
+    failed(account, channel, batch, now, reason, not_sent=known.not_sent, refused=known.refused)
     text = f"alert channel {channel.name} takes no messages: {reason}"
-    health(ledger, account, f"channel:{channel.name}", text, "high", now)
+    health(account, f"channel:{channel.name}", text, "high")

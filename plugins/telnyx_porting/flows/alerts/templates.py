@@ -14,7 +14,7 @@ from jinja2 import BaseLoader, FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 log = logging.getLogger(__name__)
-OURS = Path(__file__).parent.parent / "templates" / "alerts"
+OURS = Path(__file__).parents[2] / "templates" / "alerts"
 MOST = 20_000  # characters of a rendered text
 
 

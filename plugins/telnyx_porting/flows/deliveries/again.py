@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models import WebhookDelivery
     from telnyx_porting.settings import Settings
 
@@ -32,10 +32,10 @@ GIVEN_UP_FOR = timedelta(days=1)  # so long after its last send a late arrival i
 _TICK = timedelta(microseconds=1)
 
 
-def read(ledger: Ledger, account: str, client: AccountClient, now: datetime) -> Iterator[WebhookDelivery]:
+def read(account: Account, client: AccountClient, now: datetime) -> Iterator[WebhookDelivery]:
     """Yield records that had failed, as they are now; at most `AT_ONCE` requests."""
-    with ledger.read() as connection:
-        ids = _next(connection, account, now)
+    with account.ledger.read() as connection:
+        ids = _next(connection, account.id, now)
     for record_id in ids:
         try:
             yield client.get_webhook_delivery(record_id)
@@ -43,8 +43,8 @@ def read(ledger: Ledger, account: str, client: AccountClient, now: datetime) -> 
             log.info("delivery record %s is no longer listed", record_id)
         except (EnvelopeError, SettingsError) as error:  # an odd answer, or an odd id: the others are read all the same
             log.warning("delivery record %s cannot be read again: %s", record_id, error)
-    mine = (deliveries.c.account == account, _failed(), deliveries.c.record_id.in_(ids))
-    with ledger.write() as connection:
+    mine = (deliveries.c.account == account.id, _failed(), deliveries.c.record_id.in_(ids))
+    with account.ledger.write() as connection:
         connection.execute(update(deliveries).where(*mine).values(looked_at=now))
 
 

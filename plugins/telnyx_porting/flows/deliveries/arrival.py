@@ -42,7 +42,7 @@ from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -95,29 +95,30 @@ class _Look:
         return max(self.watch_from, self.record.covers_from)
 
 
-def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> DeliveryResult:
+def decide(account: Account) -> DeliveryResult:
     """Apply the rule to every open event of the account.
 
     When more than half of what came due lately would become missed without a trace, and no outage explains it, the
     evidence probably does not cover port-ins: nothing becomes missed, and `held_back` says so.
     """
-    with ledger.write() as connection:
-        keep_receiver(ledger, connection, account)
-        record = find_record(connection, account, settings, now)
-        keep_record(ledger, connection, account, record, now)
-        feed = get_feed(connection, account, "events")
+    now = account.clock()
+    with account.ledger.write() as connection:
+        keep_receiver(account.ledger, connection, account.id)
+        record = find_record(connection, account.id, account.settings, now)
+        keep_record(account.ledger, connection, account.id, record, now)
+        feed = get_feed(connection, account.id, "events")
         look = _Look(
             connection,
-            account,
-            settings,
+            account.id,
+            account.settings,
             record,
             feed["watch_from"] if feed else None,
-            read_clocks(connection, account),
-            budget(connection, account, settings),
+            read_clocks(connection, account.id),
+            budget(connection, account.id, account.settings),
         )
         held_back = _held_back(look)
         state = _rule(look, allow_missed=held_back is None)
-        still_open = and_(events.c.account == account, is_open())
+        still_open = and_(events.c.account == account.id, is_open())
         became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
@@ -126,10 +127,10 @@ def decide(ledger: Ledger, account: str, settings: Settings, now: datetime) -> D
         if record is not None:
             decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
         connection.execute(update(events).where(still_open).values(**decided))
-        counts = _open_counts(connection, account)
+        counts = _open_counts(connection, account.id)
     if held_back:
-        log.warning("account %s: %s", account, held_back)
-    return DeliveryResult(account, record.name if record else None, counts, newly_missed, held_back)
+        log.warning("account %s: %s", account.id, held_back)
+    return DeliveryResult(account.id, record.name if record else None, counts, newly_missed, held_back)
 
 
 def proof(record: Record) -> list[ColumnElement[bool]]:

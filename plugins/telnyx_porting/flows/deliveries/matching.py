@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -63,26 +64,28 @@ class MatchResult:
     odd: tuple[tuple[str, str], ...] = ()  # source, and what is wrong with a webhook of it that can match nothing
 
 
-def match(ledger: Ledger, account: str, settings: Settings) -> MatchResult:
+def match(account: Account) -> MatchResult:
     """Assign new deliveries, those that wait, and those for which an event has been read since.
 
     Costs what is new or open: a handful of statements for each few hundred orders.
     """
-    by_id = _match_by_id(ledger, account)
+    by_id = _match_by_id(account)
     outcome: Counter[str | None] = Counter()
-    for subjects in _work(ledger, account):
-        with ledger.read() as connection:
-            changed = {new.subject for new in _decisions(connection, account, settings, subjects)}
+    for subjects in _work(account):
+        with account.ledger.read() as connection:
+            changed = {new.subject for new in _decisions(connection, account.id, account.settings, subjects)}
         left = {subject: subjects[subject] for subject in changed}
         if left:
-            with ledger.write() as connection:
-                ledger.lock(connection, f"match:{account}")
-                outcome += _write(ledger, connection, account, _decisions(connection, account, settings, left))
-    with ledger.write() as connection:
+            with account.ledger.write() as connection:
+                account.ledger.lock(connection, f"match:{account.id}")
+                outcome += _write(
+                    account.ledger, connection, account.id, _decisions(connection, account.id, account.settings, left)
+                )
+    with account.ledger.write() as connection:
         # Only what has no key: a delivery that came in since the look began is left to the next one.
         done = (
             update(deliveries)
-            .where(deliveries.c.account == account, deliveries.c.matched.is_(None))
+            .where(deliveries.c.account == account.id, deliveries.c.matched.is_(None))
             .where(deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
             .values(matched="none")
             .returning(deliveries.c.source, deliveries.c.type)
@@ -100,22 +103,22 @@ def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     return tuple((source, what.format(kind or "unknown")) for source, kind in sorted(found, key=str) if source in _TOLD)
 
 
-def _match_by_id(ledger: Ledger, account: str) -> int:
+def _match_by_id(account: Account) -> int:
     """Assign where the webhook's id is an event's id. Late events are found from their own side."""
     new = deliveries.c.matched.is_(None)
-    late = and_(deliveries.c.matched.in_(UNDECIDED), deliveries.c.webhook_id.in_(_late_ids(account)))
+    late = and_(deliveries.c.matched.in_(UNDECIDED), deliveries.c.webhook_id.in_(_late_ids(account.id)))
     total = 0
     for condition in (new, late):
         statement = (
             update(deliveries)
-            .where(deliveries.c.account == account, condition, exists().where(_same_id()))
+            .where(deliveries.c.account == account.id, condition, exists().where(_same_id()))
             .values(event_id=deliveries.c.webhook_id, matched="id")
             .returning(deliveries.c.event_id)
         )
-        with ledger.write() as connection:
+        with account.ledger.write() as connection:
             touched = connection.execute(statement).scalars().all()
             for start in range(0, len(touched), CHUNK):
-                _look_again(connection, account, touched[start : start + CHUNK])
+                _look_again(connection, account.id, touched[start : start + CHUNK])
         total += len(touched)
     return total
 
@@ -132,20 +135,20 @@ def _late_ids(account: str) -> Any:
     return select(events.c.id).where(events.c.account == account, is_open())
 
 
-def _work(ledger: Ledger, account: str) -> Iterator[Subjects]:
+def _work(account: Account) -> Iterator[Subjects]:
     """Yield what there is to decide: new deliveries, and open events that an undecided one may belong to."""
-    new = select(deliveries.c.natural_key).where(deliveries.c.account == account, deliveries.c.matched.is_(None))
+    new = select(deliveries.c.natural_key).where(deliveries.c.account == account.id, deliveries.c.matched.is_(None))
     undecided = or_(
         deliveries.c.matched.in_(UNDECIDED),  # also where it was decided between the scan and this look
         and_(events.c.delivery.is_(None), deliveries.c.matched == "key"),
     )
     theirs = select(deliveries.c.natural_key).join(events, events.c.account == deliveries.c.account)
-    theirs = theirs.where(events.c.account == account, is_open(), undecided)
+    theirs = theirs.where(events.c.account == account.id, is_open(), undecided)
     same_key = theirs.where(deliveries.c.natural_key == events.c.natural_key)
     same_order = theirs.where(deliveries.c.order_id == events.c.order_id, deliveries.c.type == events.c.type)
     same_order = same_order.where(or_(events.c.natural_key.is_(None), events.c.delivery.is_(None)))
     found: Subjects = defaultdict(set)
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         for query in (new, same_key, same_order):
             for key in filter(None, connection.execute(query.distinct()).scalars()):
                 found[_subject(key)].add(key)

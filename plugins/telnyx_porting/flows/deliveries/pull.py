@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import null, or_, select
 
 from telnyx_porting.errors import TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.clock import Clocks, clock_offset, keep_offset
 from telnyx_porting.flows.deliveries import again as evidence_again
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
@@ -57,54 +58,53 @@ class EvidenceResult:
     covered_until: datetime | None
 
 
-def read_deliveries(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime
-) -> EvidenceResult:
+def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
     """Pull the provider's delivery records of port-in notifications.
 
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the feed could not be read to its end; its coverage does not move.
     """
-    client = accept(ledger, account, client, now)
-    with ledger.read() as connection:
-        feed = get_feed(connection, account, SOURCE)
-        asked_by = Clocks(client.clock_offset or clock_offset(connection, account))
-    since, anew = _since(feed, settings, now)
-    seen = _Seen(ledger, account, now)
+    now = account.clock()
+    client = accept(account, client)
+    with account.ledger.read() as connection:
+        feed = get_feed(connection, account.id, SOURCE)
+        asked_by = Clocks(client.clock_offset or clock_offset(connection, account.id))
+    since, anew = _since(feed, account.settings, now)
+    seen = _Seen(account.ledger, account.id, now)
     until = asked_by.to_provider(now)  # records are filtered by the provider's clock
     behind = min(asked_by.provider, timedelta(0))  # its difference may be new: read rather too far back
     try:
         listed = client.iter_webhook_deliveries(
             event_types=sorted(WEBHOOK_TYPES),
-            finished_at_gte=since - reach_back(settings) + behind,
+            finished_at_gte=since - reach_back(account.settings) + behind,
             finished_at_lte=until,
             unread=seen.odd,
         )
         for batch in chunks(listed, CHUNK):
             seen.take(batch)
-        seen.take(evidence_again.read(ledger, account, client, now))
+        seen.take(evidence_again.read(account, client, now))
     except TelnyxError as error:
-        with ledger.write() as connection:
-            touch_feed(ledger, connection, account, SOURCE, checked_at=now, error=str(error))
+        with account.ledger.write() as connection:
+            touch_feed(account.ledger, connection, account.id, SOURCE, checked_at=now, error=str(error))
         raise
-    keep_odd(ledger, account, SOURCE, seen.odd, now)
+    keep_odd(account, SOURCE, seen.odd, now)
     measured = client.clock_offset
     if measured is not None:
-        keep_offset(ledger, account, measured)
+        keep_offset(account, measured)
     clocks = Clocks(measured or timedelta(0))
-    covered = min(now, clocks.from_provider(until)) - settings.settle
-    with ledger.write() as connection:
-        feed = get_feed(connection, account, SOURCE)
-        covered = evidence_again.covered(connection, account, settings, covered)
+    covered = min(now, clocks.from_provider(until)) - account.settings.settle
+    with account.ledger.write() as connection:
+        feed = get_feed(connection, account.id, SOURCE)
+        covered = evidence_again.covered(connection, account.id, account.settings, covered)
         proved = feed["proved_at"] if feed else None
-        proved = proved or (now if _holds_any(connection, account) else None)
+        proved = proved or (now if _holds_any(connection, account.id) else None)
         begin = feed["covers_from"] if feed and not anew else covered
         if seen.oldest and (feed is None or feed["covered_until"] is None):
             begin = min(begin, clocks.from_provider(seen.oldest))  # no further back: older records may be gone
         touch_feed(
-            ledger,
+            account.ledger,
             connection,
-            account,
+            account.id,
             SOURCE,
             covers_from=begin,
             covered_until=max(covered, feed["covered_until"]) if feed and feed["covered_until"] else covered,
@@ -113,8 +113,8 @@ def read_deliveries(
             known=_destinations(feed, seen.destinations, now),
             error=None,
         )
-    log.info("deliveries of %s: %d records, %d attempts not seen before", account, seen.records, seen.new)
-    return EvidenceResult(account, SOURCE, seen.records, seen.new, proved is not None, covered)
+    log.info("deliveries of %s: %d records, %d attempts not seen before", account.id, seen.records, seen.new)
+    return EvidenceResult(account.id, SOURCE, seen.records, seen.new, proved is not None, covered)
 
 
 def reach_back(settings: Settings) -> timedelta:
@@ -150,10 +150,10 @@ class _Seen:
         begun = [row["signed_at"] for row in rows if row["signed_at"]]
         self.oldest = min([*begun, self.oldest] if self.oldest else begun, default=None)
         self.destinations.update(row["destination"] for row in rows if row["destination"])
-        self.new += store_deliveries(self._ledger, self._account, SOURCE, rows)
+        self.new += store_deliveries(Account(self._ledger, self._account), SOURCE, rows)
 
 
-def store_deliveries(ledger: Ledger, account: str, source: str, rows: Iterable[dict[str, Any]]) -> int:
+def store_deliveries(account: Account, source: str, rows: Iterable[dict[str, Any]]) -> int:
     """Store what is not known yet, or has turned out well since; return how many rows that was.
 
     A try may be listed before its end, and a table may say later that a webhook was taken: it is matched anew.
@@ -162,15 +162,15 @@ def store_deliveries(ledger: Ledger, account: str, source: str, rows: Iterable[d
     better = {"ok": good, "error_code": excluded("error_code"), "matched": null()}
     new = 0
     for batch in chunks(rows, CHUNK):
-        with ledger.write() as connection:
+        with account.ledger.write() as connection:
             query = select(deliveries.c.source_id, deliveries.c.ok).where(
-                deliveries.c.account == account,
+                deliveries.c.account == account.id,
                 deliveries.c.source == source,
                 deliveries.c.source_id.in_([row["source_id"] for row in batch]),
             )
             known = {row.source_id: row.ok for row in connection.execute(query)}
             fresh = {row["source_id"]: row for row in batch if row["ok"] > known.get(row["source_id"], -1)}
-            write_rows(ledger, connection, deliveries, list(fresh.values()), better)
+            write_rows(account.ledger, connection, deliveries, list(fresh.values()), better)
         new += len(fresh)
     return new
 

@@ -28,7 +28,7 @@ from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 
 if TYPE_CHECKING:
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 DEAD_AFTER = timedelta(minutes=2)  # a claim this old without an outcome belongs to a process that died
@@ -51,30 +51,31 @@ class VerdictsResult:
     undecided: str | None = None  # why nothing can be judged at all
 
 
-def settle(ledger: Ledger, account: str, settings: Settings, now: datetime) -> VerdictsResult:
+def settle(account: Account) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
-    for source, what in match(ledger, account, settings).odd:
-        keep_odd(ledger, account, source, [what], now)
+    now = account.clock()
+    for source, what in match(account).odd:
+        keep_odd(account, source, [what], now)
     failpoint("verdicts.matched")
-    with ledger.write() as connection:
-        _charge_dead_claims(connection, account, settings, now)
+    with account.ledger.write() as connection:
+        _charge_dead_claims(connection, account.id, account.settings, now)
     failpoint("verdicts.before")
-    decision = decide(ledger, account, settings, now)
+    decision = decide(account)
     failpoint("verdicts.decided")
     reached: Counter[str] = Counter()
     unresolved = 0
-    with ledger.write() as connection:
-        ledger.lock(connection, f"verdicts:{account}")
-        record = find_record(connection, account, settings, now)
-        for row in _waiting(connection, account, settings, record):
-            verdict = _verdict(connection, row, settings, record, now)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"verdicts:{account.id}")
+        record = find_record(connection, account.id, account.settings, now)
+        for row in _waiting(connection, account.id, account.settings, record):
+            verdict = _verdict(connection, row, account.settings, record, now)
             if verdict is None:
                 unresolved += row["settled_at"] is None
             elif _settle(connection, row, *verdict, now):
                 reached[verdict[0]] += 1
         failpoint("verdicts.written")
-        why = undecided(connection, account, settings, now)
-    return VerdictsResult(account, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
+        why = undecided(connection, account.id, account.settings, now)
+    return VerdictsResult(account.id, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
 
 
 def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datetime | None) -> None:

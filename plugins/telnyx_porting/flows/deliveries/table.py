@@ -31,8 +31,7 @@ from telnyx_porting.models import WEBHOOK_TYPES, meant
 from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
+    from telnyx_porting.flows.account import Account
 
 log = logging.getLogger(__name__)
 COLUMNS = ("id", "received_at", "body", "webhook_id", "event_type", "order_id", "signed_at", "destination", "ok")
@@ -40,9 +39,7 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0", "
 Rows = Callable[[datetime], Iterable[Mapping[str, Any]]]
 
 
-def read_table(
-    ledger: Ledger, account: str, source: str, rows: Rows, settings: Settings, now: datetime
-) -> EvidenceResult:
+def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
     """Read what a table of yours has received since the last look.
 
     :param source: ``table:<connection>``, the feed's name.
@@ -50,33 +47,36 @@ def read_table(
     :raises SettingsError: not one row can be read as it is meant, of a table that never showed a port-in webhook: the
         query is to be mended. Names the column and its value; the feed's coverage does not move.
     """
-    with ledger.read() as connection:
-        feed, clocks = get_feed(connection, account, source), read_clocks(connection, account)
+    now = account.clock()
+    with account.ledger.read() as connection:
+        feed, clocks = get_feed(connection, account.id, source), read_clocks(connection, account.id)
     covered_until = feed["covered_until"] if feed else None
-    since = covered_until or now - timedelta(days=settings.first_look_days)
+    since = covered_until or now - timedelta(days=account.settings.first_look_days)
     records = new = 0
     odd: list[str] = []
     proved: datetime | None = feed["proved_at"] if feed else None
     first: list[datetime] = [feed["covers_from"]] if feed and feed["covers_from"] else []
-    for batch in chunks(rows(since - reach_back(settings)), CHUNK):
-        read = [_Row(account, source, row, now) for row in batch]
+    for batch in chunks(rows(since - reach_back(account.settings)), CHUNK):
+        read = [_Row(account.id, source, row, now) for row in batch]
         if not records and proved is None and all(row.odd for row in read):
             raise SettingsError("evidence_query", *read[0].odd[0])
         odd += [f"row {row.values['source_id']}: {row.odd[0][0]}" for row in read if row.odd]
         found = [row.values for row in read]
         records += len(found)
-        new += store_deliveries(ledger, account, source, found)
+        new += store_deliveries(account, source, found)
         if proved is None:  # it vouches from its first port-in webhook on
             for row in (row for row in found if row["type"] in WEBHOOK_TYPES):
                 first.append(clocks.from_provider(row["signed_at"]) if row["signed_at"] else row["stored_at"])
-    keep_odd(ledger, account, source, odd, now)
+    keep_odd(account, source, odd, now)
     proved = proved or (now if first else None)
-    covered = now - settings.settle
-    with ledger.write() as connection:
+    covered = now - account.settings.settle
+    with account.ledger.write() as connection:
         columns = {"covers_from": min(first, default=None), "covered_until": covered}
-        touch_feed(ledger, connection, account, source, checked_at=now, proved_at=proved, error=None, **columns)
-    log.info("%s of %s: %d rows, %d not seen before", source, account, records, new)
-    return EvidenceResult(account, source, records, new, proved is not None, covered)
+        touch_feed(
+            account.ledger, connection, account.id, source, checked_at=now, proved_at=proved, error=None, **columns
+        )
+    log.info("%s of %s: %d rows, %d not seen before", source, account.id, records, new)
+    return EvidenceResult(account.id, source, records, new, proved is not None, covered)
 
 
 class _Row:

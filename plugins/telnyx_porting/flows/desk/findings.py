@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
+    from telnyx_porting.flows.account import Account
 
 
-def listing(ledger: Ledger, account: str, settings: Settings, now: datetime) -> str:
+def listing(account: Account) -> str:
     """Return the open findings of an account as text, the most severe and oldest first: key, and what alerts say."""
-    with ledger.read() as connection:
-        rows = open_findings(connection, account)
-        facts = gather(connection, account, settings, now, [row["key"] for row in rows])
-    lines = [f"account {account}: {len(rows)} open"]
+    now = account.clock()
+    with account.ledger.read() as connection:
+        rows = open_findings(connection, account.id)
+        facts = gather(connection, account.id, account.settings, now, [row["key"] for row in rows])
+    lines = [f"account {account.id}: {len(rows)} open"]
     for row in rows:
         lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
         lines += [f"          ({hands})"] if (hands := _hands(row, now)) else []
@@ -44,7 +44,7 @@ def _hands(row: Mapping[str, Any], now: datetime) -> str:
     return one_line("; ".join(said), 300)
 
 
-def pick(ledger: Ledger, account: str, name: str) -> str:
+def pick(account: Account, name: str) -> str:
     """Return the key of the one open finding that people mean.
 
     :param name: its key, or what its alert calls the order: reference, support key or id.
@@ -54,14 +54,16 @@ def pick(ledger: Ledger, account: str, name: str) -> str:
     query = (
         select(findings.c.key)
         .outerjoin(orders, (orders.c.account == findings.c.account) & (orders.c.id == findings.c.order_id))
-        .where(findings.c.account == account, findings.c.resolved_at.is_(None), or_(findings.c.key == name, called))
+        .where(findings.c.account == account.id, findings.c.resolved_at.is_(None), or_(findings.c.key == name, called))
         .order_by(findings.c.key)
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         keys = list(connection.execute(query).scalars())
     if name in keys:
         return name
     if len(keys) == 1:
         return str(keys[0])
-    expected = f"one of {', '.join(keys)}" if keys else f"the key of an open finding of {account}, or its order's name"
+    expected = (
+        f"one of {', '.join(keys)}" if keys else f"the key of an open finding of {account.id}, or its order's name"
+    )
     raise SettingsError("finding", name, expected)

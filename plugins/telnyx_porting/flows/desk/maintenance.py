@@ -23,8 +23,8 @@ from telnyx_porting.ledger.types import instant
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 5_000  # events looked at in one query
@@ -45,23 +45,24 @@ class MaintenanceResult:
     bytes_after: int
 
 
-def maintain(ledger: Ledger, account: str, settings: Settings, now: datetime) -> MaintenanceResult:
+def maintain(account: Account) -> MaintenanceResult:
     """Prune and merge what belongs to one account, then give unused space back and copy the file if asked to."""
-    before = ledger.size()
+    now = account.clock()
+    before = account.ledger.size()
     payloads = texts = 0
-    if settings.retention_days:
-        cutoff = now - timedelta(days=settings.retention_days)
-        payloads, texts = _prune_payloads(ledger, account, cutoff), _prune_texts(ledger, account, cutoff)
-    merged = _merge_windows(ledger, account, settings, now)
-    _vacuum(ledger)
-    if settings.backup_to and ledger.is_sqlite:
-        ledger.back_up(Path(settings.backup_to))
-    result = MaintenanceResult(account, payloads, texts, merged, before, ledger.size())
+    if account.settings.retention_days:
+        cutoff = now - timedelta(days=account.settings.retention_days)
+        payloads, texts = _prune_payloads(account, cutoff), _prune_texts(account, cutoff)
+    merged = _merge_windows(account, now)
+    _vacuum(account.ledger)
+    if account.settings.backup_to and account.ledger.is_sqlite:
+        account.ledger.back_up(Path(account.settings.backup_to))
+    result = MaintenanceResult(account.id, payloads, texts, merged, before, account.ledger.size())
     log.info("%s", result)
     return result
 
 
-def _prune_payloads(ledger: Ledger, account: str, cutoff: datetime) -> int:
+def _prune_payloads(account: Account, cutoff: datetime) -> int:
     """Remove payloads of old events whose delivery is decided; their natural keys stay."""
     removed = 0
     place: tuple[datetime, str] | None = None
@@ -69,47 +70,47 @@ def _prune_payloads(ledger: Ledger, account: str, cutoff: datetime) -> int:
     prunable = and_(events.c.payload.is_not(None), decided).label("prunable")
     while True:
         query = select(events.c.id, events.c.created_at, prunable)
-        query = query.where(events.c.account == account, events.c.created_at < cutoff)
+        query = query.where(events.c.account == account.id, events.c.created_at < cutoff)
         if place is not None:
             last = tuple_(instant(place[0]), place[1])
             query = query.where(tuple_(events.c.created_at, events.c.id) > last)
-        with ledger.read() as connection:
+        with account.ledger.read() as connection:
             rows = connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LOOKED_AT)).all()
         ids = [row.id for row in rows if row.prunable]
         for start in range(0, len(ids), CHUNK):
-            with ledger.write() as connection:
-                these = (events.c.account == account, events.c.id.in_(ids[start : start + CHUNK]))
+            with account.ledger.write() as connection:
+                these = (events.c.account == account.id, events.c.id.in_(ids[start : start + CHUNK]))
                 connection.execute(update(events).where(*these).values(payload=None, pruned=True))
-            ledger.breathe()
+            account.ledger.breathe()
         removed += len(ids)
         if len(rows) < LOOKED_AT:
             return removed
         place = rows[-1].created_at, rows[-1].id
 
 
-def _prune_texts(ledger: Ledger, account: str, cutoff: datetime) -> int:
+def _prune_texts(account: Account, cutoff: datetime) -> int:
     """Remove what people wrote, and what was told, from findings that have been over for long."""
-    old = (findings.c.account == account, findings.c.resolved_at < cutoff)
+    old = (findings.c.account == account.id, findings.c.resolved_at < cutoff)
     texts = or_(findings.c.detail != {}, findings.c.note.is_not(None))
     awaited = exists().where(
         alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.next_at.is_not(None)
     )
     removed = 0
     while True:
-        with ledger.write() as connection:
+        with account.ledger.write() as connection:
             keys = connection.execute(select(findings.c.key).where(*old, texts, ~awaited).limit(CHUNK)).scalars().all()
-            these = and_(findings.c.account == account, findings.c.key.in_(keys))
+            these = and_(findings.c.account == account.id, findings.c.key.in_(keys))
             connection.execute(update(findings).where(these).values(detail={}, note=None))
         removed += len(keys)
         if len(keys) < CHUNK:
             return removed
-        ledger.breathe()
+        account.ledger.breathe()
 
 
-def _merge_windows(ledger: Ledger, account: str, settings: Settings, now: datetime) -> int:
+def _merge_windows(account: Account, now: datetime) -> int:
     """Make one window of each old day's sealed scans; of certificates keep the newest."""
-    mine = (windows.c.account == account, windows.c.sealed_at.is_not(None))
-    with ledger.read() as connection:
+    mine = (windows.c.account == account.id, windows.c.sealed_at.is_not(None))
+    with account.ledger.read() as connection:
         old = (windows.c.made_by == "scan", windows.c.until < now - MERGED_AFTER)
         days: dict[date, list[Any]] = {}
         for row in connection.execute(select(windows).where(*mine, *old).order_by(windows.c.until)):
@@ -117,12 +118,12 @@ def _merge_windows(ledger: Ledger, account: str, settings: Settings, now: dateti
     merged = 0
     for rows in days.values():
         if len(rows) > 1:
-            with ledger.write() as connection:
-                _merge(connection, account, rows)
-            ledger.breathe()
+            with account.ledger.write() as connection:
+                _merge(connection, account.id, rows)
+            account.ledger.breathe()
             merged += len(rows) - 1
-    with ledger.write() as connection:
-        for method, kept in (("count", 1), ("ids", 2 * settings.audit_nights)):
+    with account.ledger.write() as connection:
+        for method, kept in (("count", 1), ("ids", 2 * account.settings.audit_nights)):
             same = (*mine, windows.c.made_by == "audit", windows.c.method == method)
             newest = select(windows.c.id).where(*same).order_by(windows.c.sealed_at.desc()).limit(kept)
             ids = connection.execute(newest).scalars().all()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
@@ -57,14 +58,15 @@ class Line:
         return f"{'good ' if self.ok else 'TO DO'}  {self.what}" + (f": {self.todo}" if self.todo else "")
 
 
-def preflight(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> list[Line]:
+def preflight(account: Account, client: TelnyxClient) -> list[Line]:
     """Look at one account: whose key, endpoints, subscriptions, receiver, clock, ledger, settings, channels.
 
     :param account: Airflow connection id of the Telnyx account.
     """
-    lines = [_settings(settings), _ledger(ledger)]
+    now = account.clock()
+    lines = [_settings(account.settings), _ledger(account.ledger)]
     try:
-        own = verify(ledger, account, client)
+        own = verify(account, client)
     except WrongAccountError as error:
         lines.append(Line(False, "account", str(error)))
     except TelnyxError as error:
@@ -73,11 +75,11 @@ def preflight(ledger: Ledger, account: str, client: TelnyxClient, settings: Sett
         lines.append(_key(own, now))
         if lines[-1].ok:
             lines += [*_endpoints(own), *_subscriptions(own), _clock(own)]
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         lines += [
-            *_own_urls(connection, account),
-            *_receiver(connection, account, now),
-            *_channels(connection, account, settings),
+            *_own_urls(connection, account.id),
+            *_receiver(connection, account.id, now),
+            *_channels(connection, account.id, account.settings),
         ]
     return lines
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, held, scanned
 from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.events.store import CHUNK, Stored, store
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from telnyx_porting.client import ProvedWindow, TelnyxClient
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 OVERLAP = timedelta(seconds=1)  # of each of two neighbours
@@ -75,11 +75,8 @@ class AuditResult:
 
 
 def audit(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: TelnyxClient,
-    settings: Settings,
-    now: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
     by_ids: bool = False,
@@ -92,17 +89,18 @@ def audit(
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read.
     """
+    now = account.clock()
     check_stretch(since, until, now)
-    client = accept(ledger, account, client, now)
-    with ledger.read() as connection:
-        feed = scanned(connection, account)
+    client = accept(account, client)
+    with account.ledger.read() as connection:
+        feed = scanned(connection, account.id)
         first = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
         begin = max(since or first, first)
         end = min(until or feed["covered_until"], feed["covered_until"])
     if (asked := since or until) is not None and begin >= end:
         covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
         raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
-    work = _Audit(ledger, account, client, now, "ids" if by_ids else "count")
+    work = _Audit(account.ledger, account.id, client, now, "ids" if by_ids else "count")
     try:
         return work.run(begin, max(begin, end))
     except TelnyxError as error:
@@ -111,29 +109,27 @@ def audit(
         raise
 
 
-def audit_tonight(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime
-) -> AuditResult | None:
+def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
     """Compare the next part of history id by id; all of it gets its turn within ``audit_nights`` nights."""
-    client = accept(ledger, account, client, now)
-    with ledger.read() as connection:
-        feed = scanned(connection, account)
+    client = accept(account, client)
+    with account.ledger.read() as connection:
+        feed = scanned(connection, account.id)
         begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
         until = feed["covered_until"]
-        mine = (windows.c.account == account, windows.c.made_by == "audit", windows.c.method == "ids")
+        mine = (windows.c.account == account.id, windows.c.made_by == "audit", windows.c.method == "ids")
         last = select(windows.c.until).where(*mine, windows.c.sealed_at.is_not(None))
         reached = connection.execute(
             last.order_by(windows.c.sealed_at.desc(), windows.c.until.desc()).limit(1)
         ).scalar()
-        total = held(connection, account, begin, until)
+        total = held(connection, account.id, begin, until)
         if not total or begin >= until:
             return None
         since = reached if reached is not None and begin <= reached < until else begin
-        part = max(PAGE, -(-total // max(settings.audit_nights - 1, 1)))
-        later = (events.c.account == account, events.c.created_at > since, events.c.created_at <= until)
+        part = max(PAGE, -(-total // max(account.settings.audit_nights - 1, 1)))
+        later = (events.c.account == account.id, events.c.created_at > since, events.c.created_at <= until)
         ends = select(events.c.created_at).where(*later).order_by(events.c.created_at).offset(part - 1).limit(1)
         end = connection.execute(ends).scalar()
-    return audit(ledger, account, client, settings, now, since, end or until, by_ids=True)
+    return audit(account, client, since, end or until, by_ids=True)
 
 
 class _Audit:
@@ -254,7 +250,7 @@ class _Audit:
         """Read a stretch, store what is missing, and see what the provider no longer has."""
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(self.ledger, self.account, part.events, self.now, behind=part.until)
+                self.stored += store(Account(self.ledger, self.account), part.events, self.now, behind=part.until)
                 self._look_for_gone(part, part.until >= until)
                 if part.unread:
                     self.reasons.append(why_open(part.unread))

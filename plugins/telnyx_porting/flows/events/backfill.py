@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, extend, gaps, scanned, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
@@ -51,11 +52,8 @@ class BackfillResult:
 
 
 def backfill(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: TelnyxClient,
-    settings: Settings,
-    now: datetime,
     since: datetime,
     until: datetime,
 ) -> BackfillResult:
@@ -68,21 +66,22 @@ def backfill(
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; what was proved until then is kept, the rest says why.
     """
+    now = account.clock()
     check_stretch(since, until, now)
-    until = min(until, now - settings.settle)
-    client = accept(ledger, account, client, now)
-    with ledger.read() as connection:
-        scanned(connection, account)
-        todo = gaps(connection, account, since, until)
+    until = min(until, now - account.settings.settle)
+    client = accept(account, client)
+    with account.ledger.read() as connection:
+        scanned(connection, account.id)
+        todo = gaps(connection, account.id, since, until)
     before = client.requests_made
-    run = _Run(ledger, account, client, settings, now)
+    run = _Run(account.ledger, account.id, client, account.settings, now)
     run.expect(todo)
     for stretch in todo:
         run.fill(*stretch)
-    with ledger.read() as connection:
-        left = gaps(connection, account, since, until)
+    with account.ledger.read() as connection:
+        left = gaps(connection, account.id, since, until)
     return BackfillResult(
-        account, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
+        account.id, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
     )
 
 
@@ -143,9 +142,11 @@ class _Run:
 
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(self.ledger, self.account, part.events, self.now, finish=partial(seal, part))
+                self.stored += store(
+                    Account(self.ledger, self.account), part.events, self.now, finish=partial(seal, part)
+                )
                 self.read += len(part.events)
-                keep_odd(self.ledger, self.account, SOURCE, [*part.unread, *self.stored.odd], self.now)
+                keep_odd(Account(self.ledger, self.account), SOURCE, [*part.unread, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
+
 
 log = logging.getLogger(__name__)
 KEPT = timedelta(days=3)  # not seen for so long, it is over: whole lists are read every day
@@ -24,7 +25,7 @@ SEEN_AGAIN = timedelta(hours=6)  # how exactly the last time is kept: a cycle th
 MOST = 50
 
 
-def keep_odd(ledger: Ledger, account: str, source: str, found: Iterable[str], now: datetime) -> None:
+def keep_odd(account: Account, source: str, found: Iterable[str], now: datetime) -> None:
     """Remember what was odd in a reading of a feed.
 
     :param found: one short text per oddity, the same whenever it is met again.
@@ -32,18 +33,18 @@ def keep_odd(ledger: Ledger, account: str, source: str, found: Iterable[str], no
     met = list(dict.fromkeys(one_line(what, LONG) for what in found))  # ids are foreign text too
     if not met:
         return
-    with ledger.read() as connection:
-        before = odd_of(get_feed(connection, account, source), now)
+    with account.ledger.read() as connection:
+        before = odd_of(get_feed(connection, account.id, source), now)
     kept = {what: [first.isoformat(), last.isoformat()] for what, (first, last) in before.items()}
     new = [what for what in met if what not in before][: max(MOST - len(before), 0)]
     again = [what for what in met if what in before and now - before[what][1] >= SEEN_AGAIN]
     if not new and not again:
         return
     for what in new:
-        log.warning("%s of %s: %s; everything else is read", source, account, what)
+        log.warning("%s of %s: %s; everything else is read", source, account.id, what)
     kept |= {what: [kept.get(what, [now.isoformat()])[0], now.isoformat()] for what in [*new, *again]}
-    with ledger.write() as connection:
-        touch_feed(ledger, connection, account, source, odd=kept)
+    with account.ledger.write() as connection:
+        touch_feed(account.ledger, connection, account.id, source, odd=kept)
 
 
 def odd_of(feed: Mapping[Any, Any] | None, now: datetime) -> dict[str, tuple[datetime, datetime]]:

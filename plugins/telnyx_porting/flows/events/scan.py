@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import SOURCE, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
@@ -64,7 +65,7 @@ class ScanResult:
         return bool(self.new or self.changed)
 
 
-def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime) -> ScanResult:
+def scan(account: Account, client: TelnyxClient) -> ScanResult:
     """Bring the ledger up to date with the provider's events.
 
     :param account: Airflow connection id of the Telnyx account.
@@ -72,28 +73,31 @@ def scan(ledger: Ledger, account: str, client: TelnyxClient, settings: Settings,
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; the window stays open with that reason.
     """
-    client = accept(ledger, account, client, now)
+    now = account.clock()
+    client = accept(account, client)
     token = uuid.uuid4().hex
-    with ledger.write() as connection:
-        feed = _present(get_feed(connection, account, SOURCE), account)
-        touch_feed(ledger, connection, account, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now))
-    since, until = _window(feed, settings, now)
-    reading = _Reading(ledger, account, settings, now, token, behind=feed["covered_until"])
+    with account.ledger.write() as connection:
+        feed = _present(get_feed(connection, account.id, SOURCE), account.id)
+        touch_feed(
+            account.ledger, connection, account.id, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now)
+        )
+    since, until = _window(feed, account.settings, now)
+    reading = _Reading(account.ledger, account.id, account.settings, now, token, behind=feed["covered_until"])
     reading.open(since, until)
     asked_before = client.requests_made
     try:
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
             reading.take(part)
-        reading.stored += _reread(ledger, account, client, now, since)
-        reading.stored += read_again(ledger, account, client, now)
+        reading.stored += _reread(account, client, now, since)
+        reading.stored += read_again(account, client, now)
     except TelnyxPortingError as error:
         reading.close(client.requests_made - asked_before, reason=str(error))
         raise
     reading.close(client.requests_made - asked_before, reason=None)
-    keep_odd(ledger, account, SOURCE, [*reading.unread, *reading.stored.odd], now)
-    _remember_rate_limit(ledger, account, client)
+    keep_odd(account, SOURCE, [*reading.unread, *reading.stored.odd], now)
+    _remember_rate_limit(account, client)
     return ScanResult(
-        account=account,
+        account=account.id,
         since=since,
         until=until,
         new=reading.stored.new,
@@ -157,7 +161,7 @@ class _Reading:
     def take(self, part: ProvedWindow) -> None:
         """Store one proved part in short transactions; the last one seals it."""
         self.stored += store(
-            self.ledger, self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
+            Account(self.ledger, self.account), part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
         )
         self.held += len(part.events)
         self.unread += part.unread
@@ -221,32 +225,32 @@ class _Reading:
         connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
 
 
-def _reread(ledger: Ledger, account: str, client: AccountClient, now: datetime, since: datetime) -> Stored:
+def _reread(account: Account, client: AccountClient, now: datetime, since: datetime) -> Stored:
     """Look again at events still without a payload that this scan's window did not cover."""
     waiting = (
         select(events.c.id, events.c.created_at)
         .where(
-            events.c.account == account, events.c.payload_status != exactly("completed"), events.c.created_at < since
+            events.c.account == account.id, events.c.payload_status != exactly("completed"), events.c.created_at < since
         )
         .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
         .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
         .limit(REREAD_AT_ONCE)
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         rows = connection.execute(waiting).all()
         if not rows:
             return Stored()
         first, last = min(row.created_at for row in rows), max(row.created_at for row in rows)
-        by_window = _pages(connection, account, first, last, most=len(rows))
+        by_window = _pages(connection, account.id, first, last, most=len(rows))
     found: Sequence[PortingEvent]
     if by_window < len(rows):
         found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
     else:
         found = [event for row in rows if is_uuid(row.id) and (event := _get(client, row.id)) is not None]
-    total = store(ledger, account, found, now)
-    with ledger.write() as connection:
+    total = store(account, found, now)
+    with account.ledger.write() as connection:
         looked_at = events.c.id.in_([row.id for row in rows])
-        connection.execute(update(events).where(events.c.account == account, looked_at).values(reread_at=now))
+        connection.execute(update(events).where(events.c.account == account.id, looked_at).values(reread_at=now))
     return total
 
 
@@ -267,9 +271,9 @@ def _get(client: AccountClient, event_id: str) -> PortingEvent | None:
     return None
 
 
-def _remember_rate_limit(ledger: Ledger, account: str, client: AccountClient) -> None:
+def _remember_rate_limit(account: Account, client: AccountClient) -> None:
     if (limit := client.rate_limit) is None:
         return
-    with ledger.write() as connection:
+    with account.ledger.write() as connection:
         value = {"limit": limit.limit, "remaining": limit.remaining}
-        touch_feed(ledger, connection, account, SOURCE, rate_limit=value)
+        touch_feed(account.ledger, connection, account.id, SOURCE, rate_limit=value)

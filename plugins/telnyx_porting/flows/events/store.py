@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from telnyx_porting.flows.account import Account
+
 log = logging.getLogger(__name__)
 # Rows per write transaction. On a SQLite file of a million rows it takes about 50 ms on two slow cores, and must stay
 # below 200: a receiver beside it waits that long at most.
@@ -57,8 +59,7 @@ class Stored:
 
 
 def store(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     batch: Sequence[PortingEvent],
     now: datetime,
     behind: datetime | None = None,
@@ -73,18 +74,18 @@ def store(
     parts = list(chunks(batch, CHUNK))
     for number, part in enumerate(parts or [[]], start=1):
         last = number >= len(parts)
-        with ledger.read() as connection:
-            known = _known(ledger, connection, account, part)
+        with account.ledger.read() as connection:
+            known = _known(account.ledger, connection, account.id, part)
         moved = [event for event in part if _moved(known.get(event.id), event)]
-        rows = [_row(account, event, now) for event in moved]
+        rows = [_row(account.id, event, now) for event in moved]
         if not rows and not (last and finish):
             continue
-        with ledger.write() as connection:
-            total += replace(_write(ledger, connection, rows, known, behind), odd=_odd(moved))
+        with account.ledger.write() as connection:
+            total += replace(_write(account.ledger, connection, rows, known, behind), odd=_odd(moved))
             if last and finish:
                 finish(connection)
         if not last:
-            ledger.breathe()
+            account.ledger.breathe()
     return total
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from telnyx_porting.client import ProvedWindow
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
 
@@ -64,22 +65,22 @@ def is_stretch() -> ColumnElement[bool]:
     return windows.c.id.startswith(_PREFIX)
 
 
-def read_again(ledger: Ledger, account: str, client: AccountClient, now: datetime) -> Stored:
+def read_again(account: Account, client: AccountClient, now: datetime) -> Stored:
     """Read the stretch again that was not looked at for longest, if that is long ago; close it when all can be read."""
-    mine = (windows.c.account == account, is_stretch(), windows.c.started_at <= now - AGAIN)
-    with ledger.read() as connection:
+    mine = (windows.c.account == account.id, is_stretch(), windows.c.started_at <= now - AGAIN)
+    with account.ledger.read() as connection:
         row = connection.execute(select(windows).where(*mine).order_by(windows.c.started_at).limit(1)).one_or_none()
     if row is None:
         return Stored()
     total, unread = Stored(), False
     for part in client.iter_proved_windows(row.since, row.until):
-        total += store(ledger, account, part.events, now)
+        total += store(account, part.events, now)
         unread = unread or bool(part.unread)
-    same = (windows.c.account == account, is_stretch(), windows.c.since == row.since, windows.c.until == row.until)
-    with ledger.write() as connection:
+    same = (windows.c.account == account.id, is_stretch(), windows.c.since == row.since, windows.c.until == row.until)
+    with account.ledger.write() as connection:
         if unread:
             connection.execute(update(windows).where(*same).values(started_at=now))
         else:
-            log.info("%s: all events from %s to %s can be read now", account, row.since, row.until)
+            log.info("%s: all events from %s to %s can be read now", account.id, row.since, row.until)
             connection.execute(delete(windows).where(*same))
     return total

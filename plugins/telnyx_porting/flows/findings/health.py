@@ -18,21 +18,21 @@ from telnyx_porting.flows.clock import (
 )
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.reconcile import HEALTH
-from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from telnyx_porting.flows.account import Account
+
 
 def health(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     subject: str,
     detail: str | Mapping[str, Any],
     severity: str = "high",
-    now: datetime | None = None,
 ) -> None:
     """Say that something about the watch is wrong; saying it again changes nothing.
 
@@ -40,11 +40,11 @@ def health(
     :param detail: one sentence for people, or a mapping with that sentence as ``text``. No secrets, no customer data.
     :param severity: critical, high or low.
     """
-    now = now or datetime.now(UTC)
+    now = account.clock()
     told = {"text": detail} if isinstance(detail, str) else dict(detail)
     key = f"{HEALTH}:{subject}"
     row: dict[str, Any] = {
-        "account": account,
+        "account": account.id,
         "key": key,
         "kind": HEALTH,
         "subject": subject,
@@ -57,9 +57,9 @@ def health(
         "turn": 1,
         "revision": 1,
     }
-    with ledger.write() as connection:
-        ledger.lock(connection, f"findings:{account}")
-        query = select(findings).where(findings.c.account == account, findings.c.key == key)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        query = select(findings).where(findings.c.account == account.id, findings.c.key == key)
         known = connection.execute(query).mappings().one_or_none()
         if known is not None and known["resolved_at"] is None:
             changed = severity != known["severity"]
@@ -68,39 +68,40 @@ def health(
         elif known is not None:
             row |= {"turn": known["turn"] + 1, "acked_until": None}
         change = {name: excluded(name) for name in row if name not in ("account", "key")}
-        ledger.upsert(connection, findings, [row], change=change)
+        account.ledger.upsert(connection, findings, [row], change=change)
 
 
-def clear(ledger: Ledger, account: str, subject: str, now: datetime | None = None) -> None:
+def clear(account: Account, subject: str) -> None:
     """Say that it is over; the finding resolves after the hold time, unless it comes back."""
+    now = account.clock()
     is_open = (
-        findings.c.account == account,
+        findings.c.account == account.id,
         findings.c.key == f"{HEALTH}:{subject}",
         findings.c.resolved_at.is_(None),
         findings.c.absent_since.is_(None),
     )
-    with ledger.read() as connection:  # nearly always there is nothing to clear, and nobody has to wait
+    with account.ledger.read() as connection:  # nearly always there is nothing to clear, and nobody has to wait
         if connection.execute(select(findings.c.key).where(*is_open)).first() is None:
             return
-    with ledger.write() as connection:
+    with account.ledger.write() as connection:
         connection.execute(update(findings).where(*is_open).values(absent_since=now or datetime.now(UTC)))
 
 
-def watch_clock(ledger: Ledger, account: str, offset: timedelta | None, now: datetime | None = None) -> None:
+def watch_clock(account: Account, offset: timedelta | None) -> None:
     """Keep how far Telnyx's clock is from ours, and say when ours or the receiver's is wrong.
 
     :param offset: Telnyx's clock minus ours; None: nothing was heard of Telnyx.
     """
-    now = now or datetime.now(UTC)
+    now = account.clock()
     if offset is not None:
-        keep_offset(ledger, account, offset)
-    with ledger.read() as connection:
-        receiver = get_feed(connection, account, "receiver")
-        clocks = read_clocks(connection, account)
+        keep_offset(account, offset)
+    with account.ledger.read() as connection:
+        receiver = get_feed(connection, account.id, "receiver")
+        clocks = read_clocks(connection, account.id)
     theirs = clock_trouble(kept_offset(receiver), RECEIVERS) if receiver and receiver["refused"] else None
     if grave := [text for text in (clock_trouble(offset), theirs) if text]:
-        health(ledger, account, "clock_skew", "; ".join(grave), "critical", now)
+        health(account, "clock_skew", "; ".join(grave), "critical")
     elif slight := [text for text in (clock_differs(offset), receiver_differs(receiver, clocks, now)) if text]:
-        health(ledger, account, "clock_skew", "; ".join(slight), "high", now)
+        health(account, "clock_skew", "; ".join(slight), "high")
     elif offset is not None:
-        clear(ledger, account, "clock_skew", now)
+        clear(account, "clock_skew")

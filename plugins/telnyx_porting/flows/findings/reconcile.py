@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
     Queue = Callable[[Ledger, Connection, str, Settings, datetime], int]
@@ -51,23 +52,24 @@ class FindingsResult:
     queued: int  # alerts that now wait to be sent
 
 
-def reconcile(ledger: Ledger, account: str, settings: Settings, now: datetime, queue: Queue) -> FindingsResult:
+def reconcile(account: Account, queue: Queue) -> FindingsResult:
     """Make the findings what the ledger says is true now, and queue their alerts in the same transaction.
 
     :param account: Airflow connection id of the Telnyx account.
     :param now: our clock.
     :param queue: queues their alerts; returns how many wait to be sent.
     """
+    now = account.clock()
     while True:
-        with ledger.read() as connection:
-            before = _token(connection, account)
-            look = Look(connection, account, settings, now)
+        with account.ledger.read() as connection:
+            before = _token(connection, account.id)
+            look = Look(connection, account.id, account.settings, now)
             seen = see(look)
-        with ledger.write() as connection:
-            ledger.lock(connection, f"findings:{account}")
-            if _token(connection, account) == before:
-                result = _apply(ledger, connection, look, seen, queue)
-                touch_feed(ledger, connection, account, SOURCE, token=uuid.uuid4().hex, checked_at=now)
+        with account.ledger.write() as connection:
+            account.ledger.lock(connection, f"findings:{account.id}")
+            if _token(connection, account.id) == before:
+                result = _apply(account.ledger, connection, look, seen, queue)
+                touch_feed(account.ledger, connection, account.id, SOURCE, token=uuid.uuid4().hex, checked_at=now)
                 return result
         # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
 

@@ -13,75 +13,75 @@ from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.calendar import calendar_of
 
 if TYPE_CHECKING:
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 MUTE_MOST = timedelta(days=14)
 ACK_MOST = timedelta(days=90)
 
 
-def acknowledge(
-    ledger: Ledger, account: str, key: str, by: str, settings: Settings, now: datetime, until: datetime | None = None
-) -> datetime:
+def acknowledge(account: Account, key: str, by: str, until: datetime | None = None) -> datetime:
     """Say that somebody knows: no reminder before `until`. A question, or a changed date, is answered by it.
 
     :param until: default the opening of the next working day; at most 90 days ahead.
     :return: until when.
     :raises SettingsError: no such open finding, or an impossible time.
     """
-    until = until or calendar_of(settings).next_working_day(now)
+    now = account.clock()
+    until = until or calendar_of(account.settings).next_working_day(now)
     if not now < until <= now + ACK_MOST:
         raise SettingsError("until", until.isoformat(), f"a time after now and within {ACK_MOST.days} days")
-    with ledger.write() as connection:
-        hands = _open(ledger, connection, account, key)["hands"] or {}
-        _write(connection, account, key, acked_at=now, acked_until=until, hands=hands | {"acked_by": _short(by)})
+    with account.ledger.write() as connection:
+        hands = _open(account.ledger, connection, account.id, key)["hands"] or {}
+        _write(connection, account.id, key, acked_at=now, acked_until=until, hands=hands | {"acked_by": _short(by)})
     return until
 
 
-def mute(ledger: Ledger, account: str, key: str, by: str, reason: str, until: datetime, now: datetime) -> None:
+def mute(account: Account, key: str, by: str, reason: str, until: datetime) -> None:
     """Say nothing about a subject until a time, whatever turns it takes.
 
     :param until: at most 14 days ahead.
     :raises SettingsError: no such open finding, no reason, or an impossible time.
     """
+    now = account.clock()
     if not now < until <= now + MUTE_MOST:
         raise SettingsError("until", until.isoformat(), f"a time after now and within {MUTE_MOST.days} days")
     if not reason.strip():
         raise SettingsError("reason", reason, "why nobody needs to hear of it")
-    with ledger.write() as connection:
-        hands = _open(ledger, connection, account, key)["hands"] or {}
+    with account.ledger.write() as connection:
+        hands = _open(account.ledger, connection, account.id, key)["hands"] or {}
         said = {"muted_by": _short(by), "mute_reason": _short(reason)}
-        _write(connection, account, key, muted_until=until, hands=hands | said)
+        _write(connection, account.id, key, muted_until=until, hands=hands | said)
 
 
-def unmute(ledger: Ledger, account: str, key: str) -> None:
+def unmute(account: Account, key: str) -> None:
     """End a mute now.
 
     :raises SettingsError: no such open finding.
     """
-    with ledger.write() as connection:
-        _open(ledger, connection, account, key)
-        _write(connection, account, key, muted_until=None)
+    with account.ledger.write() as connection:
+        _open(account.ledger, connection, account.id, key)
+        _write(connection, account.id, key, muted_until=None)
 
 
-def take(ledger: Ledger, account: str, key: str, owner: str | None) -> None:
+def take(account: Account, key: str, owner: str | None) -> None:
     """Say whose it is; None: nobody's.
 
     :raises SettingsError: no such open finding.
     """
-    with ledger.write() as connection:
-        _open(ledger, connection, account, key)
-        _write(connection, account, key, owner=_short(owner) if owner else None)
+    with account.ledger.write() as connection:
+        _open(account.ledger, connection, account.id, key)
+        _write(connection, account.id, key, owner=_short(owner) if owner else None)
 
 
-def write_note(ledger: Ledger, account: str, key: str, note: str | None) -> None:
+def write_note(account: Account, key: str, note: str | None) -> None:
     """Replace the note of a finding.
 
     :raises SettingsError: no such open finding.
     """
-    with ledger.write() as connection:
-        _open(ledger, connection, account, key)
-        _write(connection, account, key, note=_short(note) if note else None)
+    with account.ledger.write() as connection:
+        _open(account.ledger, connection, account.id, key)
+        _write(connection, account.id, key, note=_short(note) if note else None)
 
 
 def _open(ledger: Ledger, connection: Connection, account: str, key: str) -> dict[str, Any]:

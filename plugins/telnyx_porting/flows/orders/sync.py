@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models import PortingOrder
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
@@ -54,9 +54,7 @@ class OrdersResult:
     listed: bool  # the whole list was read, rather than orders one by one
 
 
-def sync_orders(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime, full: bool = False
-) -> OrdersResult:
+def sync_orders(account: Account, client: TelnyxClient, full: bool = False) -> OrdersResult:
     """Bring the orders rows up to date, and look at what webhooks told since the last time.
 
     :param account: Airflow connection id of the Telnyx account.
@@ -64,45 +62,45 @@ def sync_orders(
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the orders could not be read; what the events say is kept by then.
     """
-    client = accept(ledger, account, client, now)
-    receipts, told = to_look_at(ledger, account)  # before the orders are read: what comes in meanwhile stays open
-    projected = project_events(ledger, account, now)
-    due, held = _due(ledger, account, now)
+    now = account.clock()
+    client = accept(account, client)
+    receipts, told = to_look_at(account)  # before the orders are read: what comes in meanwhile stays open
+    projected = project_events(account)
+    due, held = _due(account, now)
     due = sorted({*due, *told})
-    listed = full or _list_is_old(ledger, account, now) or len(due) > held // CHUNK + 1
-    read = _read(ledger, account, client, None if listed else due, now)
-    looked_at(ledger, account, receipts, now)
-    log.info("orders of %s: %d events taken in, %d orders read from the API", account, projected, read)
-    return OrdersResult(account, projected, read, listed)
+    listed = full or _list_is_old(account, now) or len(due) > held // CHUNK + 1
+    read = _read(account, client, None if listed else due, now)
+    looked_at(account, receipts)
+    log.info("orders of %s: %d events taken in, %d orders read from the API", account.id, projected, read)
+    return OrdersResult(account.id, projected, read, listed)
 
 
-def read_orders(ledger: Ledger, account: str, client: TelnyxClient, ids: Sequence[str], now: datetime) -> None:
+def read_orders(account: Account, client: TelnyxClient, ids: Sequence[str]) -> None:
     """Read some orders again, one by one or with the whole list, whichever takes fewer requests."""
-    client = accept(ledger, account, client, now)
-    with ledger.read() as connection:
-        held = connection.execute(select(func.count()).where(orders.c.account == account)).scalar_one()
-    _read(ledger, account, client, None if len(ids) > held // CHUNK + 1 else ids, now)
+    now = account.clock()
+    client = accept(account, client)
+    with account.ledger.read() as connection:
+        held = connection.execute(select(func.count()).where(orders.c.account == account.id)).scalar_one()
+    _read(account, client, None if len(ids) > held // CHUNK + 1 else ids, now)
 
 
-def _read(ledger: Ledger, account: str, client: AccountClient, ids: Sequence[str] | None, now: datetime) -> int:
+def _read(account: Account, client: AccountClient, ids: Sequence[str] | None, now: datetime) -> int:
     read = 0
     odd: list[str] = []
-    source = (
-        client.iter_porting_orders(unread=odd) if ids is None else _one_by_one(ledger, account, client, ids, now, odd)
-    )
+    source = client.iter_porting_orders(unread=odd) if ids is None else _one_by_one(account, client, ids, now, odd)
     for batch in chunks(source, CHUNK):
         odd += [f"order {order.id}: {'; '.join(order.odd)}" for order in batch if order.odd][:MOST]
-        odd += keep_readings(ledger, account, batch, now)
+        odd += keep_readings(account, batch)
         read += len(batch)
-    keep_odd(ledger, account, SOURCE, odd, now)
+    keep_odd(account, SOURCE, odd, now)
     if ids is None:
-        with ledger.write() as connection:
-            touch_feed(ledger, connection, account, SOURCE, checked_at=now)
+        with account.ledger.write() as connection:
+            touch_feed(account.ledger, connection, account.id, SOURCE, checked_at=now)
     return read
 
 
 def _one_by_one(
-    ledger: Ledger, account: str, client: AccountClient, ids: Iterable[str], now: datetime, odd: list[str]
+    account: Account, client: AccountClient, ids: Iterable[str], now: datetime, odd: list[str]
 ) -> Iterator[PortingOrder]:
     for order_id in ids:
         if not is_uuid(order_id):
@@ -113,25 +111,25 @@ def _one_by_one(
             if isinstance(error, EnvelopeError):
                 odd.append(f"order {order_id} cannot be read: {error}")
             else:
-                log.warning("order %s of %s is not known to Telnyx any more", order_id, account)
-            mine = (orders.c.account == account, orders.c.id == order_id)
-            with ledger.write() as connection:
+                log.warning("order %s of %s is not known to Telnyx any more", order_id, account.id)
+            mine = (orders.c.account == account.id, orders.c.id == order_id)
+            with account.ledger.write() as connection:
                 connection.execute(update(orders).where(*mine).values(api_read_at=now))
 
 
-def _list_is_old(ledger: Ledger, account: str, now: datetime) -> bool:
-    with ledger.read() as connection:
-        feed = get_feed(connection, account, SOURCE)
+def _list_is_old(account: Account, now: datetime) -> bool:
+    with account.ledger.read() as connection:
+        feed = get_feed(connection, account.id, SOURCE)
     return feed is None or feed["checked_at"] is None or now - feed["checked_at"] >= ALL_EVERY
 
 
-def _due(ledger: Ledger, account: str, now: datetime) -> tuple[list[str], int]:
+def _due(account: Account, now: datetime) -> tuple[list[str], int]:
     """Return the ids of orders to read now, and how many orders are held."""
     watched = exists().where(
-        findings.c.account == account, findings.c.order_id == orders.c.id, findings.c.resolved_at.is_(None)
+        findings.c.account == account.id, findings.c.order_id == orders.c.id, findings.c.resolved_at.is_(None)
     )
     not_generated = exists().where(
-        events.c.account == account,
+        events.c.account == account.id,
         events.c.order_id == orders.c.id,
         events.c.payload_status != exactly("completed"),
     )
@@ -139,50 +137,51 @@ def _due(ledger: Ledger, account: str, now: datetime) -> tuple[list[str], int]:
     is_open = or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))
     urgent = or_(watched, and_(is_open, or_(not_generated, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
     query = select(orders.c.id).where(
-        orders.c.account == account,
+        orders.c.account == account.id,
         or_(
             orders.c.api_read_at.is_(None) & is_open,
             and_(urgent, orders.c.api_read_at <= now - URGENT_EVERY),
             and_(is_open, orders.c.api_read_at <= now - OPEN_EVERY),
         ),
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         due = [row.id for row in connection.execute(query.order_by(orders.c.id)) if is_uuid(row.id)]
-        held = connection.execute(select(func.count()).where(orders.c.account == account)).scalar_one()
+        held = connection.execute(select(func.count()).where(orders.c.account == account.id)).scalar_one()
     return due, held
 
 
 # -- from events -------------------------------------------------------------------------------------------------------
 
 
-def project_events(ledger: Ledger, account: str, now: datetime) -> int:
+def project_events(account: Account) -> int:
     """Take new and newly generated events into their orders' rows, in short transactions.
 
     :return: how many events were taken in.
     """
+    now = account.clock()
     total = 0
     fresh = or_(events.c.projected.is_(None), events.c.projected != events.c.payload_status)
     query = (
         select(events.c.id, events.c.order_id, events.c.type, events.c.payload_status, events.c.natural_key)
-        .where(events.c.account == account, fresh, events.c.created_at > EPOCH)
+        .where(events.c.account == account.id, fresh, events.c.created_at > EPOCH)
         .order_by(events.c.created_at)
         .limit(EVENTS_AT_ONCE)
     )
     odd: list[str] = []
     while True:
-        with ledger.write() as connection:
-            ledger.lock(connection, f"orders:{account}")
+        with account.ledger.write() as connection:
+            account.ledger.lock(connection, f"orders:{account.id}")
             rows = connection.execute(query).all()
             children = _children(rows)
             touched = {row.order_id for row in rows if row.order_id and row.type in TELLING_TYPES}
             for ids in chunks(sorted(touched | set(children)), CHUNK):
-                odd += rebuild(ledger, connection, account, ids, {}, now)
+                odd += rebuild(account.ledger, connection, account.id, ids, {}, now)
             for child, parent in children.items():
-                link_split(connection, account, parent, child)
-            _mark(ledger, connection, account, rows)
+                link_split(connection, account.id, parent, child)
+            _mark(account.ledger, connection, account.id, rows)
         total += len(rows)
         if len(rows) < EVENTS_AT_ONCE:
-            keep_odd(ledger, account, SOURCE, odd, now)
+            keep_odd(account, SOURCE, odd, now)
             return total
 
 
@@ -206,14 +205,15 @@ def _mark(ledger: Ledger, connection: Connection, account: str, rows: Sequence[A
 # -- from the API ------------------------------------------------------------------------------------------------------
 
 
-def keep_readings(ledger: Ledger, account: str, batch: Sequence[PortingOrder], now: datetime) -> list[str]:
+def keep_readings(account: Account, batch: Sequence[PortingOrder]) -> list[str]:
     """Store what the API says about some orders (at most :data:`CHUNK`).
 
     :return: what is wrong with those that cannot be kept.
     :raises WrongAccountError: one of them is another Telnyx user's; none is stored.
     """
+    now = account.clock()
     read = {order.id: order for order in batch}
-    with ledger.write() as connection:
-        ledger.lock(connection, f"orders:{account}")
-        claim_orders(ledger, connection, account, [order.user_id for order in batch])
-        return rebuild(ledger, connection, account, sorted(read), read, now)
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"orders:{account.id}")
+        claim_orders(account.ledger, connection, account.id, [order.user_id for order in batch])
+        return rebuild(account.ledger, connection, account.id, sorted(read), read, now)

@@ -33,7 +33,8 @@ from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED, is_uuid
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
+
 
 WAKES_FOR = timedelta(minutes=10)  # what could not be looked at by then is left to the schedule
 MOST = 1_000  # receipts in one wake-up; the look takes all there are
@@ -78,26 +79,27 @@ def clocks_wrong(
     return {(account, CLOCK) for account in wrong.difference(connection.execute(told).scalars())}
 
 
-def to_look_at(ledger: Ledger, account: str) -> tuple[list[str], list[str]]:
+def to_look_at(account: Account) -> tuple[list[str], list[str]]:
     """Return every receipt not looked at yet, and the orders to read for those that matter."""
     query = _not_looked_at(deliveries.c.source_id, deliveries.c.order_id, _matters().label("matters"))
-    with ledger.read() as connection:
-        rows = connection.execute(query.where(deliveries.c.account == account)).all()
+    with account.ledger.read() as connection:
+        rows = connection.execute(query.where(deliveries.c.account == account.id)).all()
     ids = {row.order_id for row in rows if row.matters and is_uuid(row.order_id)}
     return [row.source_id for row in rows], sorted(ids)
 
 
-def looked_at(ledger: Ledger, account: str, receipts: Sequence[str], now: datetime) -> None:
+def looked_at(account: Account, receipts: Sequence[str]) -> None:
     """Write down that the orders of some receipts were looked at."""
+    now = account.clock()
     for batch in chunks(receipts, _BATCH):
         these = (
-            deliveries.c.account == account,
+            deliveries.c.account == account.id,
             deliveries.c.source == SOURCE,
-            ledger.among(deliveries.c.source_id, batch),
+            account.ledger.among(deliveries.c.source_id, batch),
         )
-        with ledger.write() as connection:
+        with account.ledger.write() as connection:
             connection.execute(update(deliveries).where(*these).values(looked_at=now))
-        ledger.breathe()
+        account.ledger.breathe()
 
 
 def _waking(accounts: Sequence[str], now: datetime) -> Any:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, case, func, select
@@ -32,7 +32,7 @@ from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.republish.claim import forgive, newest_refused, sendable
 from telnyx_porting.flows.republish.gates import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
 from telnyx_porting.flows.republish.plan import POLICY, close_plan
-from telnyx_porting.flows.republish.send import Clock, Sender
+from telnyx_porting.flows.republish.send import Sender
 from telnyx_porting.ledger.tables import plans, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 REFUSED_IN_A_ROW = 3
@@ -90,18 +89,10 @@ class Progress:
         return text
 
 
-def utc_now() -> datetime:
-    """Return our clock."""
-    return datetime.now(UTC)
-
-
 def advance(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: TelnyxClient,
-    settings: Settings,
     plan_id: str,
-    clock: Clock = utc_now,
     go_on: Callable[[], bool] = lambda: True,
     pull: Callable[[datetime], object] | None = None,
 ) -> Wait | Done | Halted:
@@ -112,46 +103,43 @@ def advance(
     :raises PlanError: no such plan, or nobody approved it.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user; the plan stays as it is.
     """
-    client = accept(ledger, account, client, clock())
-    plan = _plan(ledger, account, plan_id)
+    client = accept(account, client)
+    plan = _plan(account, plan_id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
-    if _pulls(ledger, account, settings, clock()):
-        evidence.read_deliveries(ledger, account, client, settings, clock())
-    elif _explains(ledger, account):
+    if _pulls(account, account.clock()):
+        evidence.read_deliveries(account, client)
+    elif _explains(account):
         with suppress(TelnyxError):  # what it would explain is not credited, then
-            evidence.read_deliveries(ledger, account, client, settings, clock())
+            evidence.read_deliveries(account, client)
     if pull is not None:
-        pull(clock())
-    common = common_clock(ledger, account, client, clock)
-    step = _advance(ledger, account, client, settings, plan, common, go_on)
+        pull(account.clock())
+    common = common_clock(account, client)
+    step = _advance(replace(account, clock=common), client, plan, go_on)
     return Wait(common.to_own(step.until), step.why) if isinstance(step, Wait) else step
 
 
 def _advance(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: AccountClient,
-    settings: Settings,
     plan: RowMapping,
-    clock: CommonClock,
     go_on: Callable[[], bool],
 ) -> Wait | Done | Halted:
     plan_id = plan["id"]
-    settle(ledger, account, settings, clock())
+    settle(account)
     if plan["closed_at"] is not None:  # a send that was under way may have come back unsent since
-        with ledger.write() as connection:
-            close_plan(connection, account, plan_id, clock(), "watch", plan["close_reason"])
-    elif plan["expires_at"] <= clock():
-        _halt(ledger, account, plan_id, clock(), "expired")
-    elif (wait := _go(ledger, account, client, settings, plan, clock, go_on)) is not None:
+        with account.ledger.write() as connection:
+            close_plan(connection, account.id, plan_id, account.clock(), "watch", plan["close_reason"])
+    elif plan["expires_at"] <= account.clock():
+        _halt(account, plan_id, account.clock(), "expired")
+    elif (wait := _go(account, client, plan, go_on)) is not None:
         return wait
-    return _what_is_left(ledger, account, settings, plan_id, clock())
+    return _what_is_left(account, plan_id, account.clock())
 
 
-def progress(ledger: Ledger, account: str, plan_id: str, now: datetime | None = None) -> Progress:
+def progress(account: Account, plan_id: str) -> Progress:
     """Return how far the plan is."""
-    now = now or utc_now()
+    now = account.clock()
     final = republishes.c.settled_at.is_not(None)
     sent = republishes.c.sent_at.is_not(None)
     query = select(
@@ -160,8 +148,8 @@ def progress(ledger: Ledger, account: str, plan_id: str, now: datetime | None = 
         func.sum(case((republishes.c.state == "arrived", 1), else_=0)),
         func.sum(case((final, 1), else_=0)),
         func.min(republishes.c.sent_at, type_=Instant()),
-    ).where(of_plan(account, plan_id))
-    with ledger.read() as connection:
+    ).where(of_plan(account.id, plan_id))
+    with account.ledger.read() as connection:
         size, begun, arrived, settled, first = connection.execute(query).one()
     left = size - int(settled or 0)
     minutes = (now - first).total_seconds() / 60 if first else 0.0
@@ -169,122 +157,112 @@ def progress(ledger: Ledger, account: str, plan_id: str, now: datetime | None = 
     return Progress(size, int(begun or 0), int(arrived or 0), left, rate, left / rate * 60 if rate else None)
 
 
-def counts(ledger: Ledger, account: str, plan_id: str) -> dict[str, int]:
+def counts(account: Account, plan_id: str) -> dict[str, int]:
     """Return how many events of the plan are in each state."""
-    query = select(republishes.c.state, func.count()).where(of_plan(account, plan_id)).group_by(republishes.c.state)
-    with ledger.read() as connection:
+    query = select(republishes.c.state, func.count()).where(of_plan(account.id, plan_id)).group_by(republishes.c.state)
+    with account.ledger.read() as connection:
         return dict(connection.execute(query).all())
 
 
 def _go(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: AccountClient,
-    settings: Settings,
     plan: RowMapping,
-    clock: CommonClock,
     go_on: Callable[[], bool],
 ) -> Wait | None:
     """Send what may be sent; halts the plan when it must not go on."""
-    if plan["approved_by"] == POLICY and settings.republish_mode == "approve":
+    if plan["approved_by"] == POLICY and account.settings.republish_mode == "approve":
         reason = "republish_mode is approve now, and no person approved this plan"
-        _halt(ledger, account, plan["id"], clock(), reason)
+        _halt(account, plan["id"], account.clock(), reason)
         return None
-    with ledger.read() as connection:
-        stop = unsafe(connection, account, settings, clock())
+    with account.ledger.read() as connection:
+        stop = unsafe(connection, account.id, account.settings, account.clock())
     if stop is not None:
-        patient = clock() - plan["approved_at"] <= settings.confirm_within
+        patient = account.clock() - plan["approved_at"] <= account.settings.confirm_within
         if stop.passing and patient:
-            return Wait(clock() + LOOK_AGAIN[1], stop.reason)
-        _halt(ledger, account, plan["id"], clock(), stop.reason)
+            return Wait(account.clock() + LOOK_AGAIN[1], stop.reason)
+        _halt(account, plan["id"], account.clock(), stop.reason)
         return None
-    return _send(ledger, account, client, settings, plan["id"], clock, go_on)
+    return _send(account, client, plan["id"], go_on)
 
 
-def _pulls(ledger: Ledger, account: str, settings: Settings, now: datetime) -> bool:
-    with ledger.read() as connection:
-        record = find_record(connection, account, settings, now)
+def _pulls(account: Account, now: datetime) -> bool:
+    with account.ledger.read() as connection:
+        record = find_record(connection, account.id, account.settings, now)
     if record is None:
-        return settings.consumer_of_record.startswith(evidence.SOURCE)
+        return account.settings.consumer_of_record.startswith(evidence.SOURCE)
     return record.source == evidence.SOURCE
 
 
-def _explains(ledger: Ledger, account: str) -> bool:
-    with ledger.read() as connection:
-        return wants_records(connection, account)
+def _explains(account: Account) -> bool:
+    with account.ledger.read() as connection:
+        return wants_records(connection, account.id)
 
 
-def _plan(ledger: Ledger, account: str, plan_id: str) -> RowMapping:
-    with ledger.read() as connection:
-        query = select(plans).where(plans.c.account == account, plans.c.id == plan_id)
+def _plan(account: Account, plan_id: str) -> RowMapping:
+    with account.ledger.read() as connection:
+        query = select(plans).where(plans.c.account == account.id, plans.c.id == plan_id)
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise PlanError(f"account {account!r} has no plan {plan_id!r}")
+        raise PlanError(f"account {account.id!r} has no plan {plan_id!r}")
     return row
 
 
-def _halt(ledger: Ledger, account: str, plan_id: str, now: datetime, reason: str) -> None:
+def _halt(account: Account, plan_id: str, now: datetime, reason: str) -> None:
     log.warning("plan %s halted: %s", plan_id, reason)
-    with ledger.write() as connection:
-        close_plan(connection, account, plan_id, now, "watch", reason)
+    with account.ledger.write() as connection:
+        close_plan(connection, account.id, plan_id, now, "watch", reason)
 
 
-def _halt_wave(
-    ledger: Ledger, account: str, settings: Settings, plan_id: str, wave: int, now: datetime, reason: str
-) -> None:
+def _halt_wave(account: Account, plan_id: str, wave: int, now: datetime, reason: str) -> None:
     """Close a plan whose wave brought nothing; its budget comes back in the same transaction."""
-    with ledger.write() as connection:
-        if close_plan(connection, account, plan_id, now, "watch", reason):
-            refund(connection, account, plan_id, wave, settings, now)
+    with account.ledger.write() as connection:
+        if close_plan(connection, account.id, plan_id, now, "watch", reason):
+            refund(connection, account.id, plan_id, wave, account.settings, now)
             failpoint("republish.refunded")
     log.warning("plan %s halted: %s", plan_id, reason)
 
 
 def _send(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     client: AccountClient,
-    settings: Settings,
     plan_id: str,
-    clock: CommonClock,
     go_on: Callable[[], bool],
 ) -> Wait | None:
-    with ledger.read() as connection:
-        granted = allowance(connection, account, plan_id, settings)
-        offset = clock_offset(connection, account)
+    with account.ledger.read() as connection:
+        granted = allowance(connection, account.id, plan_id, account.settings)
+        offset = clock_offset(connection, account.id)
     if granted.stop is not None:
-        _halt_wave(ledger, account, settings, plan_id, granted.wave, clock(), granted.stop)
+        _halt_wave(account, plan_id, granted.wave, account.clock(), granted.stop)
         return None
-    sender = Sender(ledger, client, settings, offset, clock)
-    for row in sendable(ledger, account, plan_id, granted.free) if granted.free else ():
+    sender = Sender(account.ledger, client, account.settings, offset, CommonClock.of(account.clock))
+    for row in sendable(account, plan_id, granted.free) if granted.free else ():
         if not go_on():
-            return Wait(clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
+            return Wait(account.clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
         state, text = sender.send(row)
         if state == "stop":
             break
         if state == "later":
-            return Wait(clock() + sender.pause, text)
-        refused = newest_refused(ledger, account, plan_id, REFUSED_IN_A_ROW) if state == "refused" else []
+            return Wait(account.clock() + sender.pause, text)
+        refused = newest_refused(account, plan_id, REFUSED_IN_A_ROW) if state == "refused" else []
         if state == "halt" or refused:
             reason = (
                 text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
             )
-            forgive(ledger, account, plan_id, refused, reason)
-            _halt(ledger, account, plan_id, clock(), reason)
+            forgive(account, plan_id, refused, reason)
+            _halt(account, plan_id, account.clock(), reason)
             return None
     return None
 
 
-def _what_is_left(
-    ledger: Ledger, account: str, settings: Settings, plan_id: str, now: datetime
-) -> Wait | Done | Halted:
-    found = counts(ledger, account, plan_id)
-    with ledger.read() as connection:
+def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done | Halted:
+    found = counts(account, plan_id)
+    with account.ledger.read() as connection:
         waiting = select(
             func.min(republishes.c.due_at, type_=Instant()), func.max(republishes.c.sent_at, type_=Instant())
-        ).where(of_plan(account, plan_id), in_flight())
+        ).where(of_plan(account.id, plan_id), in_flight())
         due, newest = connection.execute(waiting).one()
-        hopeless = hopeless_end(connection, account, plan_id)
+        hopeless = hopeless_end(connection, account.id, plan_id)
     if newest is not None:
         until = now + min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
         if due is not None and due > now - LOOK_AGAIN[1]:  # what is due for longer waits for events to be read
@@ -292,14 +270,14 @@ def _what_is_left(
         return Wait(until, f"looking whether they arrive: {found}")
     if found.get("planned"):
         return Wait(now + LOOK_AGAIN[0], "the next wave")
-    plan = _plan(ledger, account, plan_id)
+    plan = _plan(account, plan_id)
     if plan["closed_at"] is None:
         if hopeless is not None:
             reason, wave = hopeless
-            _halt_wave(ledger, account, settings, plan_id, wave, now, reason)
+            _halt_wave(account, plan_id, wave, now, reason)
             return Halted(reason, found)
-        with ledger.write() as connection:
-            close_plan(connection, account, plan_id, now, "watch", "done")
+        with account.ledger.write() as connection:
+            close_plan(connection, account.id, plan_id, now, "watch", "done")
     elif plan["close_reason"] not in (None, "done"):
         return Halted(plan["close_reason"], found)
     return Done(found)

@@ -19,13 +19,14 @@ from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 RIVAL = "another send of this event awaits its verdict"
 
 
-def sendable(ledger: Ledger, account: str, plan_id: str, limit: int) -> list[RowMapping]:
+def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
     """Return planned rows whose order has nothing earlier still open, in sending order."""
     earlier, its_event = republishes.alias("earlier"), events.alias("its_event")
     open_in_plan = and_(earlier.c.plan_id == plan_id, earlier.c.state == "planned")
@@ -33,8 +34,8 @@ def sendable(ledger: Ledger, account: str, plan_id: str, limit: int) -> list[Row
     blocked = (
         exists()
         .where(
-            earlier.c.account == account,
-            its_event.c.account == account,
+            earlier.c.account == account.id,
+            its_event.c.account == account.id,
             its_event.c.id == earlier.c.event_id,
             its_event.c.order_id == events.c.order_id,
             its_event.c.id != events.c.id,
@@ -46,11 +47,11 @@ def sendable(ledger: Ledger, account: str, plan_id: str, limit: int) -> list[Row
     query = (
         select(republishes)
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(of_plan(account, plan_id), republishes.c.state == "planned", ~blocked)
+        .where(of_plan(account.id, plan_id), republishes.c.state == "planned", ~blocked)
         .order_by(republishes.c.position)
         .limit(limit)
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         return list(connection.execute(query).mappings())
 
 
@@ -197,25 +198,25 @@ def outcome(
         failpoint("republish.outcome_written")
 
 
-def forgive(ledger: Ledger, account: str, plan_id: str, event_ids: list[str], reason: str) -> None:
+def forgive(account: Account, plan_id: str, event_ids: list[str], reason: str) -> None:
     """Turn refusals that say nothing about their events into drops, so that a later plan may hold them again."""
-    with ledger.write() as connection:
+    with account.ledger.write() as connection:
         connection.execute(
             update(republishes)
-            .where(of_plan(account, plan_id), republishes.c.event_id.in_(event_ids))
+            .where(of_plan(account.id, plan_id), republishes.c.event_id.in_(event_ids))
             .where(republishes.c.state == "refused")
             .values(state="dropped", detail=reason)
         )
 
 
-def newest_refused(ledger: Ledger, account: str, plan_id: str, count: int) -> list[str]:
+def newest_refused(account: Account, plan_id: str, count: int) -> list[str]:
     """Return the plan's newest sends if that many of them in a row were refused, else nothing."""
     query = (
         select(republishes.c.event_id, republishes.c.state)
-        .where(of_plan(account, plan_id), republishes.c.sent_at.is_not(None))
+        .where(of_plan(account.id, plan_id), republishes.c.sent_at.is_not(None))
         .order_by(republishes.c.sent_at.desc())
         .limit(count)
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         rows = connection.execute(query).all()
     return [row.event_id for row in rows] if len(rows) == count and {row.state for row in rows} == {"refused"} else []

@@ -14,31 +14,27 @@ from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.tables import events
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
+    from telnyx_porting.flows.account import Account
 
 
-def read_order(
-    ledger: Ledger, account: str, client: TelnyxClient, settings: Settings, now: datetime, order_id: str
-) -> None:
+def read_order(account: Account, client: TelnyxClient, order_id: str) -> None:
     """Store what Telnyx has of one order: the ledger may know none of its events, or only the newer ones.
 
     :raises FormError: neither Telnyx nor the ledger knows the order.
     :raises NotScannedError: the account was never scanned.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     """
-    with ledger.read() as connection:
-        scanned(connection, account)
-    client = accept(ledger, account, client, now)
+    now = account.clock()
+    with account.ledger.read() as connection:
+        scanned(connection, account.id)
+    client = accept(account, client)
     if found := list(client.iter_porting_events(porting_order_id=order_id)):
-        store(ledger, account, found, now)
-        decide(ledger, account, settings, now)
+        store(account, found, now)
+        decide(account)
         return
-    with ledger.read() as connection:
-        mine = (events.c.account == account, events.c.order_id == order_id.lower())
+    with account.ledger.read() as connection:
+        mine = (events.c.account == account.id, events.c.order_id == order_id.lower())
         held = connection.execute(select(events.c.id).where(*mine).limit(1)).first()
     if held is None:
         try:

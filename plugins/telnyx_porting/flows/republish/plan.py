@@ -31,6 +31,7 @@ from telnyx_porting.ledger.types import instant
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -73,10 +74,7 @@ class Plan:
 
 
 def make_plan(
-    ledger: Ledger,
-    account: str,
-    settings: Settings,
-    now: datetime,
+    account: Account,
     destinations: Destinations,
     *,
     reason: str = "missed notifications",
@@ -95,25 +93,28 @@ def make_plan(
     :raises PlanError: named ids that are unknown, or need a consent that is missing; the open plan of another kind.
     :raises NothingToSendError: nothing is left of `event_ids`.
     """
-    with ledger.write() as connection:
-        ledger.lock(connection, f"plan:{account}")
-        expire_plans(connection, account, now)
-        if not dry_run and (open_plan := _open_plan(connection, account)) is not None:
+    now = account.clock()
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"plan:{account.id}")
+        expire_plans(connection, account.id, now)
+        if not dry_run and (open_plan := _open_plan(connection, account.id)) is not None:
             if event_ids is not None:
                 raise PlanError(
-                    f"plan {open_plan['id']} of account {account!r} is still open: finish or close it first"
+                    f"plan {open_plan['id']} of account {account.id!r} is still open: finish or close it first"
                 )
             return _plan(open_plan, already_open=True)
         mails = None if destinations.mails is None else len(destinations.mails)
-        if mails is not None or get_feed(connection, account, SUBSCRIPTIONS) is None:  # else what was last known holds
+        if (
+            mails is not None or get_feed(connection, account.id, SUBSCRIPTIONS) is None
+        ):  # else what was last known holds
             known = {"webhooks": list(destinations.webhooks), "mails": mails}
-            touch_feed(ledger, connection, account, SUBSCRIPTIONS, known=known, checked_at=now)
+            touch_feed(account.ledger, connection, account.id, SUBSCRIPTIONS, known=known, checked_at=now)
         agreed = frozenset(consents)
         left_out: dict[str, int] = {}
         if event_ids is None:
-            chosen = missed(connection, account, settings, now)
+            chosen = missed(connection, account.id, account.settings, now)
         else:
-            chosen, left_out = named(connection, account, event_ids, agreed, leave_out=leave_out)
+            chosen, left_out = named(connection, account.id, event_ids, agreed, leave_out=leave_out)
         told = left_out_words(left_out)
         if not chosen and left_out:
             raise NothingToSendError(f"nothing of the selection can be sent: {told}", left_out)
@@ -121,24 +122,24 @@ def make_plan(
             return None
         ordered = _in_sending_order(chosen)
         ids = [row["id"] for row in ordered]
-        expires = now + settings.plan_expires
-        bound = [account, ids, reason, sorted(agreed), now.isoformat(), expires.isoformat()]
+        expires = now + account.settings.plan_expires
+        bound = [account.id, ids, reason, sorted(agreed), now.isoformat(), expires.isoformat()]
         forced = event_ids is not None
         row: dict[str, Any] = {
-            "account": account,
+            "account": account.id,
             "id": "" if dry_run else str(uuid.uuid4()),
             "reason": reason,
             "selection": {
                 "how": "named" if forced else "missed",
-                "words": words(connection, account, settings, chosen, destinations, now)
+                "words": words(connection, account.id, account.settings, chosen, destinations, now)
                 + (f" Left out: {told}." if told else ""),
                 "left_out": left_out,
                 "webhooks": list(destinations.webhooks),
                 "consents": sorted(agreed),
                 # a person who names these knows that they arrived; what arrives later is dropped
                 "arrived": [row["id"] for row in chosen if forced and row["arrived_at"] is not None],
-                "superseded_left_alone": superseded_count(connection, account),
-                "found": _causes(connection, account, ids),
+                "superseded_left_alone": superseded_count(connection, account.id),
+                "found": _causes(connection, account.id, ids),
             },
             "hash": hashlib.sha256(json.dumps(bound).encode()).hexdigest(),
             "size": len(ids),
@@ -151,7 +152,7 @@ def make_plan(
         }
         if not dry_run:
             connection.execute(plans.insert().values(**row))
-            connection.execute(republishes.insert(), _rows(account, row["id"], ids, forced=forced))
+            connection.execute(republishes.insert(), _rows(account.id, row["id"], ids, forced=forced))
         return _plan(row)
 
 
@@ -181,15 +182,16 @@ def expire_plans(connection: Connection, account: str, now: datetime) -> None:
         close_plan(connection, account, plan_id, now, "schedule", "expired")
 
 
-def approve(ledger: Ledger, account: str, plan_id: str, plan_hash: str, by: str, now: datetime) -> None:
+def approve(account: Account, plan_id: str, plan_hash: str, by: str) -> None:
     """Record who approved exactly this plan.
 
     :raises PlanError: the hash is another one, or the plan is closed or expired.
     """
-    with ledger.write() as connection:
+    now = account.clock()
+    with account.ledger.write() as connection:
         changed = connection.execute(
             update(plans)
-            .where(plans.c.account == account, plans.c.id == plan_id, plans.c.hash == plan_hash)
+            .where(plans.c.account == account.id, plans.c.id == plan_id, plans.c.hash == plan_hash)
             .where(plans.c.closed_at.is_(None), plans.c.expires_at > now)
             .values(
                 approved_at=func.coalesce(plans.c.approved_at, instant(now)),
@@ -233,27 +235,30 @@ def needs_person(ledger: Ledger, settings: Settings, plan: Plan, now: datetime) 
     return None
 
 
-def load_plan(ledger: Ledger, account: str, plan_id: str) -> Plan:
+def load_plan(account: Account, plan_id: str) -> Plan:
     """Return a stored plan.
 
     :raises PlanError: when the account has no such plan.
     """
-    with ledger.read() as connection:
-        query = select(plans).where(plans.c.account == account, plans.c.id == plan_id)
+    with account.ledger.read() as connection:
+        query = select(plans).where(plans.c.account == account.id, plans.c.id == plan_id)
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise PlanError(f"account {account!r} has no plan {plan_id!r}")
+        raise PlanError(f"account {account.id!r} has no plan {plan_id!r}")
     return _plan(row)
 
 
-def require_open(ledger: Ledger, account: str, plan_id: str, now: datetime) -> Plan:
+def require_open(account: Account, plan_id: str) -> Plan:
     """Return a stored plan that may still be approved or executed.
 
     :raises PlanError: when it is closed or expired, and why.
     """
-    plan = load_plan(ledger, account, plan_id)
-    with ledger.read() as connection:
-        query = select(plans.c.close_reason, plans.c.closed_at).where(plans.c.account == account, plans.c.id == plan_id)
+    now = account.clock()
+    plan = load_plan(account, plan_id)
+    with account.ledger.read() as connection:
+        query = select(plans.c.close_reason, plans.c.closed_at).where(
+            plans.c.account == account.id, plans.c.id == plan_id
+        )
         row = connection.execute(query).one()
     if row.closed_at is not None:
         raise PlanError(f"plan {plan_id} was closed ({row.close_reason}): leave the field empty to make a new one")

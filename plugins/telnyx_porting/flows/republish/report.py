@@ -15,7 +15,7 @@ from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
 from telnyx_porting.ledger.tables import events, plans, republishes
 
 if TYPE_CHECKING:
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
 
 LISTED = 50  # rows shown; the rest is counted
 
@@ -39,24 +39,24 @@ class Report:
         return not any(self.counts.get(state) for state in ("not_arrived", "unknown", "refused", "waiting"))
 
 
-def report(ledger: Ledger, account: str, plan_id: str) -> Report:
+def report(account: Account, plan_id: str) -> Report:
     """Summarise a plan from the ledger.
 
     :raises PlanError: when the account has no such plan.
     """
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         plan = (
-            connection.execute(select(plans).where(plans.c.account == account, plans.c.id == plan_id))
+            connection.execute(select(plans).where(plans.c.account == account.id, plans.c.id == plan_id))
             .mappings()
             .one_or_none()
         )
         if plan is None:
-            raise PlanError(f"account {account!r} has no plan {plan_id!r}")
+            raise PlanError(f"account {account.id!r} has no plan {plan_id!r}")
         rows = (
             connection.execute(
                 select(republishes, events.c.type, events.c.order_id, events.c.arrived_at)
                 .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-                .where(republishes.c.account == account, republishes.c.plan_id == plan_id)
+                .where(republishes.c.account == account.id, republishes.c.plan_id == plan_id)
                 .order_by(republishes.c.position)
             )
             .mappings()
@@ -70,7 +70,7 @@ def report(ledger: Ledger, account: str, plan_id: str) -> Report:
     p50, p95 = _percentile(times, 0.50), _percentile(times, 0.95)
     summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
     return Report(
-        account,
+        account.id,
         plan_id,
         _markdown(plan, rows, counts, p50, p95),
         counts,
@@ -81,15 +81,15 @@ def report(ledger: Ledger, account: str, plan_id: str) -> Report:
     )
 
 
-def still_lost(ledger: Ledger, account: str) -> bool:
+def still_lost(account: Account) -> bool:
     """Whether an event that some plan sent in vain is still waited for, and not given up."""
     open_yet = or_(events.c.delivery.is_(None), events.c.delivery.in_(("pending", "missed")))
     query = (
         select(republishes.c.event_id)
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(republishes.c.account == account, republishes.c.state == "not_arrived", open_yet)
+        .where(republishes.c.account == account.id, republishes.c.state == "not_arrived", open_yet)
     )
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         return connection.execute(query.limit(1)).first() is not None
 
 

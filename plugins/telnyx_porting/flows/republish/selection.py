@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 LARGEST = 5_000  # ids in one plan; what is left comes with the next one
@@ -146,8 +146,7 @@ def needs(row: RowMapping) -> set[str]:
 
 
 def select_ids(
-    ledger: Ledger,
-    account: str,
+    account: Account,
     *,
     order_id: str | None = None,
     event_type: str | None = None,
@@ -162,7 +161,7 @@ def select_ids(
         raise PlanError("select events by ids, by order, or by event type together with a time range")
     if since and until and since > until:
         raise PlanError(f"from {since.isoformat()} is after to {until.isoformat()}: expected from <= to")
-    query = select(events.c.id).where(events.c.account == account)
+    query = select(events.c.id).where(events.c.account == account.id)
     if order_id is not None:
         query = query.where(events.c.order_id == order_id.lower())
     if event_type is not None:
@@ -171,10 +170,10 @@ def select_ids(
         query = query.where(events.c.created_at >= since)
     if until is not None:
         query = query.where(events.c.created_at <= until)
-    with ledger.read() as connection:
+    with account.ledger.read() as connection:
         if order_id is None and since and until:
-            covered = scanned(connection, account)["covered_until"]
-            for begin, end in gaps(connection, account, since, min(until, covered)):
+            covered = scanned(connection, account.id)["covered_until"]
+            for begin, end in gaps(connection, account.id, since, min(until, covered)):
                 missing = f"{begin.isoformat()} to {end.isoformat()}"
                 raise PlanError(f"the ledger does not hold {missing}: let porting_backfill read it first")
         found = list(connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LARGEST + 1)).scalars())
