@@ -105,6 +105,9 @@ def _decides(desk: Desk) -> None:
     loop.sandbox.subscribe(loop.ear.url, emails=())
     loop.ear.beat()
     loop.scan()
+    # Telnyx tells whole seconds: what happens within one of first contact may have happened before it, and is nobody's
+    begun = loop.clock.now()
+    wait_for("a moment after first contact", lambda: loop.clock.now() - begun > timedelta(seconds=2), 10, loop.ear.beat)
     loop.events(6)
     wait_for("the DAG", lambda: "porting_republish" in desk.airflow.api.known_dags(), 120, loop.ear.beat)
 
