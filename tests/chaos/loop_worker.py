@@ -25,6 +25,7 @@ from tests.scenarios.loop import ACCOUNT, KNOBS
 
 republish.LOOK_AGAIN = (timedelta(seconds=0.02), timedelta(seconds=0.1))
 PATIENCE = 2.0  # seconds a worker waits without news before it leaves the rest to others
+DOOMED_PATIENCE = 20.0  # of one that is to reach a failpoint, on however slow a machine
 
 
 def work(job: dict[str, Any]) -> None:
@@ -33,14 +34,15 @@ def work(job: dict[str, Any]) -> None:
         os.environ[VARIABLE] = job["failpoint"]
     clock = Shifted(Path(job["clock"]), job.get("skew", 0.0))
     ledger, settings = Ledger(job["ledger"]), Settings(**{**KNOBS, **job.get("knobs", {})})
-    until, news = time.monotonic() + PATIENCE, ""
+    patience = DOOMED_PATIENCE if job.get("failpoint") else PATIENCE
+    until, news = time.monotonic() + patience, ""
     with TelnyxClient(job["key"], job["base_url"], clock=clock) as client:
         while time.monotonic() < until:
             step = republish.advance(Account(ledger, ACCOUNT, settings, clock=clock.now), client, job["plan"])
             if not isinstance(step, republish.Wait):
                 break
             if step.why != news:
-                until, news = time.monotonic() + PATIENCE, step.why
+                until, news = time.monotonic() + patience, step.why
             time.sleep(min(max((step.until - clock.now()).total_seconds(), 0.0), 0.1))
 
 

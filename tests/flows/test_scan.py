@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.client.pacer import SYSTEM_CLOCK
+from telnyx_porting.client.clock import SYSTEM_CLOCK
 from telnyx_porting.errors import LedgerError, TelnyxError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import scan

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from telnyx_porting.client.pacer import Clock
+from telnyx_porting.client.clock import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.client.pacer import Clock
+from telnyx_porting.client.clock import Clock
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import ScanResult, scan
 from telnyx_porting.flows.feeds import get_feed

@@ -12,11 +12,10 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from telnyx_porting.client.clock import Clock, http_date
 from telnyx_porting.client.pacer import (
     LONGEST_BLOCK,
-    Clock,
     Pacer,
-    http_date,
     leading_number,
     pacer_for,
     retry_after_seconds,

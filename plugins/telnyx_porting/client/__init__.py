@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from telnyx_porting.client.api import AsyncTelnyxClient
+from telnyx_porting.client.clock import Clock
 from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
 from telnyx_porting.client.lanes import Slot
-from telnyx_porting.client.pacer import Clock
 from telnyx_porting.client.sync import SyncSlot, SyncVerbs, TelnyxClient
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from telnyx_porting.client.answers import read_one, read_page
 from telnyx_porting.client.checks import check_page_size, checked_uuid
+from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock
 from telnyx_porting.client.news import News
-from telnyx_porting.client.pacer import SYSTEM_CLOCK, Clock
 from telnyx_porting.client.paging import Listing
 from telnyx_porting.client.queries import bounds
 from telnyx_porting.client.transport import Transport

@@ -9,18 +9,16 @@ is always the next answer's.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from telnyx_porting.models import RateLimit, meant
+from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock, http_date
+from telnyx_porting.models import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,39 +45,10 @@ LONGEST_BLOCK = 3600.0
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)(?![0-9])")
 
 
-class Clock:
-    """Time and waiting; tests pass one of their own."""
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-
-SYSTEM_CLOCK = Clock()
-
-
 def leading_number(text: str | None) -> float | None:
     """Read the number a header starts with; what follows (``40, 40;w=1``) is not ours to understand."""
     match = _NUMBER.match(text) if text else None
     return float(match[1]) if match else None
-
-
-def http_date(text: str | None) -> datetime | None:
-    """Read an HTTP date as UTC; anything else reads as None."""
-    if not text:
-        return None
-    try:
-        return meant(parsedate_to_datetime(text))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:

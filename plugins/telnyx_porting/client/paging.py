@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
-    from telnyx_porting.client.pacer import Clock
+    from telnyx_porting.client.clock import Clock
     from telnyx_porting.client.windows import Ask
 
 T = TypeVar("T")

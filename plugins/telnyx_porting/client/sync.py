@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from anyio.from_thread import start_blocking_portal
 
 from telnyx_porting.client.api import AsyncTelnyxClient
+from telnyx_porting.client.clock import SYSTEM_CLOCK
 from telnyx_porting.client.core import PUBLIC_API
-from telnyx_porting.client.pacer import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import httpx
     from anyio.from_thread import BlockingPortal
 
+    from telnyx_porting.client.clock import Clock
     from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
     from telnyx_porting.client.lanes import Slot
-    from telnyx_porting.client.pacer import Clock
     from telnyx_porting.models import PortingEvent, PortingOrder, RateLimit, Subscription, WebhookDelivery
 
 P = ParamSpec("P")

@@ -18,8 +18,9 @@ import httpx
 
 from telnyx_porting.client.answers import Answer, proxy_error, status_error, worth_another_get, worth_another_post
 from telnyx_porting.client.checks import check_number, checked_base_url, checked_key
+from telnyx_porting.client.clock import Clock, http_date, read_difference
 from telnyx_porting.client.lanes import Lanes, Slot
-from telnyx_porting.client.pacer import Clock, http_date, pacer_for
+from telnyx_porting.client.pacer import pacer_for
 from telnyx_porting.errors import (
     ConnectError,
     ContractError,
@@ -221,7 +222,7 @@ class Transport:
         date = http_date(headers.get("date"))
         if date is not None:
             # The header is cut to the second, so on average it is half a second behind.
-            self.clock_offset = date + timedelta(seconds=0.5) - datetime.fromtimestamp(now, UTC)
+            self.clock_offset = read_difference(date + timedelta(seconds=0.5), datetime.fromtimestamp(now, UTC))
         self.pacer.heard(ticket, headers)
         if 200 <= response.status_code < 300:
             return Answer(path, response.status_code, headers, body, date)

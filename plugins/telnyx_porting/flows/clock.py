@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.client.clock import GOOD_TO
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.types import EPOCH, LATEST, microseconds
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 SKEW = timedelta(seconds=60)  # worth telling
 LARGEST_SKEW = TOLERANCE
 OURS, RECEIVERS = "this machine's", "the receiver's"
-GOOD_TO = timedelta(seconds=2)  # an HTTP date has whole seconds
 _MILLISECOND = timedelta(milliseconds=1)
 _OURS_THEN, _THEIRS_THEN = "ours", "theirs"
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select, text
 
+from telnyx_porting.client.clock import read_difference
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.clock import kept_offset
 from telnyx_porting.flows.deliveries import outages
@@ -158,7 +159,7 @@ def _offsets(connection: Connection, receipts: Sequence[Mapping[str, Any]]) -> d
         held = {(row.account, row.source_id) for row in connection.execute(query)}
     found: dict[str, timedelta] = {}
     for row in receipts:
-        account, offset = row["account"], row["signed_at"] - row["stored_at"]
+        account, offset = row["account"], read_difference(row["signed_at"], row["stored_at"])
         if (account, row["source_id"]) not in held:
             found[account] = max(offset, found.get(account, offset))
     return found
