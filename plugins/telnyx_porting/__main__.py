@@ -91,43 +91,44 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "preflight":
         return _preflight(options.account)
     with Ledger(_url(options.ledger)) as ledger:
-        return _with_ledger(ledger, options, datetime.now(UTC))
+        return _with_ledger(ledger, options)
 
 
-def _with_ledger(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
+def _with_ledger(ledger: Ledger, options: argparse.Namespace) -> int:
     if options.command == "upgrade":
         ledger.upgrade()
         print(f"the ledger is at version {ledger.version()}")
     elif options.command == "status":
-        print(status(ledger.ready(), now))
+        print(status(ledger.ready(), datetime.now(UTC)))
     elif options.command == "findings":
         for account in [options.account] if options.account else settings.load().accounts:
-            print(listing(Account(ledger.ready(), account, settings.load(account), lambda: now)))
+            print(listing(Account(ledger.ready(), account, settings.load(account))))
     elif options.command in HANDS:
-        print(_lay_hands(ledger.ready(), options, now))
+        print(_lay_hands(ledger.ready(), options))
     else:
-        return _audit(ledger.ready(), options, now)
+        return _audit(ledger.ready(), options)
     return 0
 
 
-def _lay_hands(ledger: Ledger, options: argparse.Namespace, now: datetime) -> str:
+def _lay_hands(ledger: Ledger, options: argparse.Namespace) -> str:
     """Do what a person wants done with a finding; return what was done."""
-    account, key = options.account, pick(Account(ledger, options.account), options.finding)
+    account = Account(ledger, options.account, settings.load(options.account))
+    key = pick(account, options.finding)
     if options.command == "acknowledge":
-        knobs, by = settings.load(account), options.by or getpass.getuser()
-        until = acknowledge(Account(ledger, account, knobs, lambda: now), key, by, options.until)
+        by = options.by or getpass.getuser()
+        until = acknowledge(account, key, by, options.until)
         return f"{key}: acknowledged by {by} until {until:%Y-%m-%d %H:%M} UTC"
     if options.command == "mute":
         by = options.by or getpass.getuser()
-        mute(Account(ledger, account, clock=lambda: now), key, by, options.reason, options.until)
+        mute(account, key, by, options.reason, options.until)
         return f"{key}: muted by {by} until {options.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if options.command == "unmute":
-        unmute(Account(ledger, account), key)
+        unmute(account, key)
         return f"{key}: not muted any more"
     if options.command == "own":
-        take(Account(ledger, account), key, options.text or None)
+        take(account, key, options.text or None)
         return f"{key}: {'owned by ' + options.text if options.text else 'nobody owns it'}"
-    write_note(Account(ledger, account), key, options.text or None)
+    write_note(account, key, options.text or None)
     return f"{key}: {'noted' if options.text else 'no note'}"
 
 
@@ -161,16 +162,14 @@ def _as_airflow() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
-def _audit(ledger: Ledger, options: argparse.Namespace, now: datetime) -> int:
+def _audit(ledger: Ledger, options: argparse.Namespace) -> int:
     _as_airflow()
     from telnyx_porting.hooks.telnyx import TelnyxHook
 
     knobs = settings.load(options.account).require_valid()
     hook = TelnyxHook(options.account)
     with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
-        result = audit(
-            Account(ledger, options.account, knobs, lambda: now), client, options.since, options.until, options.ids
-        )
+        result = audit(Account(ledger, options.account, knobs), client, options.since, options.until, options.ids)
     print(result.certificate)
     print(f"{result.found} were missing and are held now, {result.gone} are gone at Telnyx; {result.requests} requests")
     return 2 if result.open_reason else 0

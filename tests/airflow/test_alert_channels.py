@@ -116,6 +116,16 @@ def test_mail_is_one_letter_with_one_subject_and_inert_text(
     assert "&lt;script&gt;" in html
 
 
+def test_mail_server_that_cannot_be_reached_got_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from telnyx_porting.notifications.deliver import deliver as carry
+
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
+    connect(monkeypatch, "smtp_default", conn_type="smtp", host="127.0.0.1", port=9, extra=extra)
+    with pytest.raises(ChannelError, match="'smtp_default': ConnectionRefusedError") as caught:
+        carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
+    assert caught.value.not_sent
+
+
 @pytest.mark.parametrize(
     ("status", "not_sent"), [(400, True), (401, True), (404, True), (429, False), (500, False), (302, False)]
 )

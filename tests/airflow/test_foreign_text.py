@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
     from tests.conftest import OpenLedger
 
@@ -59,7 +60,7 @@ def comment(sandbox: RunningSandbox, conn_id: str) -> str:
 class Telling(PortingLedgerOperator):
     """Any operator with a ledger."""
 
-    def work(self, context: Any, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Any, account: Account) -> dict[str, Any]:
         return {"payload": {"comment": {"body": GIVEN}}}
 
 

@@ -7,6 +7,7 @@ render customer text as Jinja there, and a comment could print a connection's pa
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from telnyx_porting.flows.alerts.channels import ChannelError
 
 if TYPE_CHECKING:
     import requests
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     from telnyx_porting.flows.alerts.channels import Channel, Message
 
@@ -87,15 +89,27 @@ def _mail(channel: Channel, message: Message) -> None:
     if not channel.recipients:
         raise ChannelError("the channel mail needs TELNYX_PORTING_MAIL_TO", not_sent=True)
     subject, text, identity = mail(message)
+    connected = False
     try:
         hook = SmtpHook(smtp_conn_id=channel.connection)
-        with hook:
-            headers = {"Message-ID": identity}
+        with ExitStack() as closed:
+            closed.callback(_hang_up, hook)  # `with hook` would leave the connection open where the login fails
+            hook.get_conn()
+            connected = True
             hook.send_email_smtp(
-                to=list(channel.recipients), subject=subject, html_content=text, custom_headers=headers
+                to=list(channel.recipients),
+                subject=subject,
+                html_content=text,
+                custom_headers={"Message-ID": identity},
             )
     except SMTPAuthenticationError as error:
         reason = f"the mail server refused the user ({error.smtp_code})"
         raise ChannelError(f"connection {channel.connection!r}: {reason}", refused=True) from None
     except Exception as error:
-        raise ChannelError(f"connection {channel.connection!r}: {type(error).__name__}") from None
+        text = f"connection {channel.connection!r}: {type(error).__name__}"
+        raise ChannelError(text, not_sent=not connected) from None
+
+
+def _hang_up(hook: SmtpHook) -> None:
+    with suppress(AttributeError):  # it never connected
+        hook.__exit__(None, None, None)

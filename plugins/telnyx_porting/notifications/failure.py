@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.ledger.engine import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -76,23 +74,22 @@ class PortingAlertNotifier(BaseNotifier):
         accounts = settings.load().accounts
         account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
-            self._write(ledger, account, own, task)
+            self._write(Account(ledger, account, settings.load(account)), own, task)
 
-    def _write(self, ledger: Ledger, account: str, own: str | None, task: Any) -> None:
-        knobs, now = settings.load(account), datetime.now(UTC)
-        if knobs.problems:  # then every task fails, and this says why once for all of them
-            health(Account(ledger, account, clock=lambda: now), "settings", str(knobs.problems[0]), self.severity)
+    def _write(self, account: Account, own: str | None, task: Any) -> None:
+        if account.settings.problems:  # then every task fails, and this says why once for all of them
+            health(account, "settings", str(account.settings.problems[0]), self.severity)
         else:
-            clear(Account(ledger, account, clock=lambda: now), "settings")
+            clear(account, "settings")
         subject = f"dag:{task.dag_id}.{task.task_id}"
-        if account != own and task.map_index not in (None, -1):  # one of several that tell the same account
+        if account.id != own and task.map_index not in (None, -1):  # one of several that tell the same account
             subject += f"[{task.map_index}]"
         if self.over:
-            clear(Account(ledger, account, clock=lambda: now), subject)
+            clear(account, subject)
             return
         text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
-        health(Account(ledger, account, clock=lambda: now), subject, text, self.severity)
-        send_due(Account(ledger, account, knobs, lambda: now), deliver)
+        health(account, subject, text, self.severity)
+        send_due(account, deliver)
 
 
 def _is_mistake(context: Context) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.exception_types import keep_exception_types
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
@@ -22,23 +20,22 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
 
 
 class _AlertsOperator(PortingLedgerOperator):
     """The three steps, each of one account; their results are counts, as JSON."""
 
-    def sync(self, ledger: Ledger, full: bool = False) -> dict[str, Any]:
+    def sync(self, account: Account, full: bool = False) -> dict[str, Any]:
         """Bring the orders up to date."""
-        account, now = self.telnyx_conn_id, datetime.now(UTC)
-        with self.client(ledger) as client:
-            result = sync_orders(Account(ledger, account, self.settings(), lambda: now), client, full=full)
-            keep_exception_types(Account(ledger, account, clock=lambda: now), client)
+        with self.client(account) as client:
+            result = sync_orders(account, client, full=full)
+            keep_exception_types(account, client)
         return asdict(result)
 
-    def reconcile(self, ledger: Ledger) -> dict[str, Any]:
+    def reconcile(self, account: Account) -> dict[str, Any]:
         """Find what is true now, and queue its alerts."""
-        result = reconcile(Account(ledger, self.telnyx_conn_id, self.settings()), enqueue)
+        result = reconcile(account, enqueue)
         stats.gauge("telnyx_porting.findings_open", result.open)
         self.log.info(
             "%s: %d findings open; %d opened, %d changed, %d resolved; %d alerts wait",
@@ -51,15 +48,14 @@ class _AlertsOperator(PortingLedgerOperator):
         )
         return asdict(result)
 
-    def send(self, ledger: Ledger) -> dict[str, Any]:
+    def send(self, account: Account) -> dict[str, Any]:
         """Send what is due."""
-        account, now = self.telnyx_conn_id, datetime.now(UTC)
 
         def read_again(ids: Sequence[str]) -> None:
-            with self.client(ledger) as client:
-                read_orders(Account(ledger, account, clock=lambda: now), client, ids)
+            with self.client(account) as client:
+                read_orders(account, client, ids)
 
-        result = send_due(Account(ledger, account, self.settings(), lambda: now), deliver, read_again)
+        result = send_due(account, deliver, read_again)
         stats.incr("telnyx_porting.alerts_sent", result.messages)
         self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
         return asdict(result)
@@ -76,9 +72,9 @@ class TelnyxSyncPortingOrdersOperator(_AlertsOperator):
         super().__init__(**kwargs)
         self.full = full
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Sync one account."""
-        return self.sync(ledger, self.full)
+        return self.sync(account, self.full)
 
 
 class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
@@ -87,9 +83,9 @@ class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
     :return: counts, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Look at one account."""
-        return self.reconcile(ledger)
+        return self.reconcile(account)
 
 
 class TelnyxSendPortingAlertsOperator(_AlertsOperator):
@@ -102,9 +98,9 @@ class TelnyxSendPortingAlertsOperator(_AlertsOperator):
     :return: counts, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Send for one account."""
-        return self.send(ledger)
+        return self.send(account)
 
 
 class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
@@ -115,14 +111,14 @@ class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
     :return: counts of all three, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Look at one account."""
         told, failure = {}, None
         try:
-            told = self.sync(ledger)
+            told = self.sync(account)
         except Exception as error:  # raised below
             failure = error
-        told |= self.reconcile(ledger) | self.send(ledger)
+        told |= self.reconcile(account) | self.send(account)
         if failure is not None:
             raise failure
         return told

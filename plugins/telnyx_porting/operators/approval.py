@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -19,12 +20,9 @@ from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
-
-    from telnyx_porting.ledger.engine import Ledger
 
 
 class TelnyxApprovePortingPlanOperator(ApprovalOperator):
@@ -67,29 +65,28 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Approve by policy, or wait for a person."""
         check_ids(self)
-        with self._ledger() as ledger:
-            return self._decide(context, ledger)
+        with self._account() as account:
+            return self._decide(context, account)
 
-    def _decide(self, context: Context, ledger: Ledger) -> Any:
-        account, now = self.telnyx_conn_id, datetime.now(UTC)
-        knobs = settings.load(account).require_valid()
-        if knobs.republish_mode == "off":
+    def _decide(self, context: Context, account: Account) -> Any:
+        now = account.clock()
+        if account.settings.require_valid().republish_mode == "off":
             raise AirflowSkipException("republish_mode is off: nothing is republished")
-        plan = plans.require_open(Account(ledger, account, clock=lambda: now), self.plan_id)
+        plan = plans.require_open(account, self.plan_id)
         if plan.approved_by is not None:
             return {"approved_by": plan.approved_by}
-        why = plans.needs_person(ledger, knobs, plan, now)
+        why = plans.needs_person(account.ledger, account.settings, plan, now)
         if why is None:
-            plans.approve(Account(ledger, account, clock=lambda: now), plan.id, plan.hash, plans.POLICY)
+            plans.approve(account, plan.id, plan.hash, plans.POLICY)
             self.log.info("plan %s approved by policy", plan.id)
             return {"approved_by": plans.POLICY}
-        self.subject = f"Republish {plan.size} port-in notifications of {account}?"
+        self.subject = f"Republish {plan.size} port-in notifications of {account.id}?"
         self.body = (
             f"{plan.words}\n\nA person is asked because {why}. Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
             f" valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC; without an answer nothing is sent."
         )
         self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)
-        health(Account(ledger, account), "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
+        health(account, "approval_asked", f"{plan.size} republishes wait for an approval: {why}")
         try:
             return super().execute(context)
         except TaskAwaitingInput as question:
@@ -101,26 +98,27 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         self, context: Context, event: dict[str, Any], *, plan_id: str = "", plan_hash: str = ""
     ) -> Any:
         """Bind the answer to exactly the plan that was shown."""
-        with self._ledger() as ledger:
-            return self._bind(context, ledger, event, plan_id, plan_hash)
+        with self._account() as account:
+            return self._bind(context, account, event, plan_id, plan_hash)
 
-    def _bind(self, context: Context, ledger: Ledger, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
-        account, now = self.telnyx_conn_id, datetime.now(UTC)
-        clear(Account(ledger, account), "approval_asked")
+    def _bind(self, context: Context, account: Account, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
+        clear(account, "approval_asked")
         user = event.get("responded_by_user") or {}
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
         approved = event.get("chosen_options") == [self.APPROVE]
         if not approved:  # before Airflow skips what comes next
             reason = f"{REJECTED} by {who}" if who else UNANSWERED
-            with ledger.write() as connection:
-                plans.close_plan(connection, account, plan_id, now, who or "nobody", reason)
+            with account.ledger.write() as connection:
+                plans.close_plan(connection, account.id, plan_id, account.clock(), who or "nobody", reason)
         super().execute_complete(context, event)
         if not approved:
             return {"rejected_by": who or "nobody"}
-        plans.approve(Account(ledger, account, clock=lambda: now), plan_id, plan_hash, who or "nobody known")
+        plans.approve(account, plan_id, plan_hash, who or "nobody known")
         return {"approved_by": who}
 
-    def _ledger(self) -> AbstractContextManager[Ledger]:
+    @contextmanager
+    def _account(self) -> Iterator[Account]:
         if not self.plan_id:
             raise PlanError("plan_id: empty, expected the id of a plan")
-        return TelnyxLedgerHook(self.ledger_conn_id).get_ledger()
+        with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
+            yield Account(ledger, self.telnyx_conn_id, settings.load(self.telnyx_conn_id))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 
@@ -59,36 +58,35 @@ class PortingLedgerOperator(BaseOperator):
     def execute(self, context: Context, event: Any = None) -> Any:
         """Work with the ledger open; after a deferral this begins anew.
 
-        :raises SettingsError: an id is no text.
+        :raises SettingsError: an id is no text, or a setting is invalid.
         """
         check_ids(self)
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
-            return for_airflow(self.work(context, ledger))
+            return for_airflow(self.work(context, Account(ledger, self.telnyx_conn_id, self.settings())))
 
-    def work(self, context: Context, ledger: Ledger) -> Any:
+    def work(self, context: Context, account: Account) -> Any:
         """Do what the operator is for.
 
-        :param ledger: upgraded or checked.
+        :param account: with a ledger that is upgraded or checked.
         """
         raise NotImplementedError
 
     @contextmanager
-    def client(self, ledger: Ledger) -> Iterator[AccountClient]:
+    def client(self, account: Account) -> Iterator[AccountClient]:
         """Open a client of the account's own Telnyx user that leaves room for other software on it.
 
         Whatever it is used for, Telnyx tells it the time: a wrong clock becomes a finding.
 
         :raises WrongAccountError: the connection leads to somebody else.
         """
-        knobs = self.settings()
-        hook = TelnyxHook(self.telnyx_conn_id)
+        knobs, hook = account.settings, TelnyxHook(account.id)
         with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
             ours = True
             try:
-                yield accept(Account(ledger, self.telnyx_conn_id), client)
+                yield accept(account, client)
             except WrongAccountError:
                 ours = False  # nor is the clock of whoever answered
                 raise
             finally:
                 if ours:
-                    watch_clock(Account(ledger, self.telnyx_conn_id), client.clock_offset)
+                    watch_clock(account, client.clock_offset)

@@ -11,7 +11,6 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.pull import SOURCE, read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
 
 ROWS_AT_ONCE = 2_000
 
@@ -34,14 +33,13 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
     :return: counts and coverage, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Read one account's records."""
-        knobs, account = self.settings(), self.telnyx_conn_id
-        with self.client(ledger) as client:
+        with self.client(account) as client:
             try:
-                result = read_deliveries(Account(ledger, account, knobs), client)
+                result = read_deliveries(account, client)
             except (PermissionDeniedError, NotFoundError) as error:
-                if knobs.consumer_of_record.startswith(SOURCE):
+                if account.settings.consumer_of_record.startswith(SOURCE):
                     raise
                 raise AirflowSkipException(f"the delivery records may not be read: {error}") from error
         return as_json(asdict(result))
@@ -78,14 +76,14 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
         self.query = query
         self.columns = columns
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Read one account's rows."""
-        knobs = self.settings()
+        knobs = account.settings
         conn_id = self.evidence_conn_id or knobs.evidence_connection
         if not conn_id:
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
-        result = read_table(Account(ledger, self.telnyx_conn_id, knobs), f"table:{conn_id}", rows)
+        result = read_table(account, f"table:{conn_id}", rows)
         return as_json(asdict(result))
 
 
@@ -123,16 +121,15 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     :return: verdicts reached, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Decide for one account."""
-        account = self.telnyx_conn_id
-        result = settle(Account(ledger, account, self.settings()))
+        result = settle(account)
         for subject, trouble in (("evidence", result.held_back), ("consumer_of_record", result.undecided)):
             if trouble:
-                health(Account(ledger, account), subject, trouble)
+                health(account, subject, trouble)
             else:
-                clear(Account(ledger, account), subject)
-        self.log.info("%s: verdicts %s, %d open", account, result.verdicts or "none", result.unresolved)
+                clear(account, subject)
+        self.log.info("%s: verdicts %s, %d open", account.id, result.verdicts or "none", result.unresolved)
         return as_json(asdict(result))
 
 

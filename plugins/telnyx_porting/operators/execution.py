@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
+    from telnyx_porting.flows.account import Account
 
 WAIT_HERE = timedelta(seconds=15)  # shorter waits cost less than a deferral
 HALTED = "republish_halted"
@@ -48,16 +46,13 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         self.plan_id = plan_id
         self._killed = False
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Advance the plan until it is done, halted, or has to wait for long."""
-        knobs, account = self.settings(), self.telnyx_conn_id
-        pull = self._pull(ledger, knobs)
-        with self.client(ledger) as client:
+        pull = self._pull(account)
+        with self.client(account) as client:
             while True:
-                step = advance(
-                    Account(ledger, account, knobs), client, self.plan_id, go_on=lambda: not self._killed, pull=pull
-                )
-                so_far = progress(Account(ledger, account), self.plan_id)
+                step = advance(account, client, self.plan_id, go_on=lambda: not self._killed, pull=pull)
+                so_far = progress(account, self.plan_id)
                 self.log.info("plan %s: %s", self.plan_id, so_far)
                 if not isinstance(step, Wait) or self._killed:
                     break
@@ -68,20 +63,20 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
                 time.sleep(max(pause.total_seconds(), 0))
         summary = asdict(so_far)
         if isinstance(step, Halted):
-            health(Account(ledger, account), HALTED, f"Republishing stopped: {step.reason}")
+            health(account, HALTED, f"Republishing stopped: {step.reason}")
             return {"state": "halted", "reason": step.reason, "counts": step.counts, "progress": summary}
         if isinstance(step, Wait):
             return {"state": "stopped", "reason": step.why, "counts": {}, "progress": summary}
-        clear(Account(ledger, account), HALTED)
+        clear(account, HALTED)
         return {"state": "done", "counts": step.counts, "progress": summary}
 
-    def _pull(self, ledger: Ledger, knobs: Settings) -> Callable[[datetime], object] | None:
+    def _pull(self, account: Account) -> Callable[[datetime], object] | None:
         """Return what reads your table, when it is the consumer of record."""
-        source = knobs.consumer_of_record
+        knobs, source = account.settings, account.settings.consumer_of_record
         if not source.startswith("table:"):
             return None
         rows = table_rows(source.removeprefix("table:"), knobs.evidence_query, knobs.evidence_columns)
-        return lambda now: read_table(Account(ledger, self.telnyx_conn_id, knobs, lambda: now), source, rows)
+        return lambda now: read_table(replace(account, clock=lambda: now), source, rows)
 
     def on_kill(self) -> None:
         """Send no more: what is on its way gets its verdict at the next look."""
@@ -105,7 +100,7 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         self.plan_id = plan_id
         self.otherwise = otherwise
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Write the report; open a finding when something is not known to have arrived."""
         if not self.plan_id:
             told: dict[str, Any] | None = json.loads(self.otherwise)
@@ -113,15 +108,14 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
                 raise AirflowSkipException("no plan was made: nothing to report")
             self.log.info("%s", told["text"])
             return told
-        account = self.telnyx_conn_id
-        result = report(Account(ledger, account), self.plan_id)
+        result = report(account, self.plan_id)
         self.log.info("%s", result.markdown)
-        clear(Account(ledger, account), "approval_asked")
+        clear(account, "approval_asked")
         if not result.all_arrived:
             detail = {"text": result.summary, "report": result.markdown}
-            health(Account(ledger, account), "not_arrived", detail)
-        elif result.counts.get("arrived") and not still_lost(Account(ledger, account)):
-            clear(Account(ledger, account), "not_arrived")
+            health(account, "not_arrived", detail)
+        elif result.counts.get("arrived") and not still_lost(account):
+            clear(account, "not_arrived")
         return {
             "outcome": result.outcome,
             "text": result.summary,

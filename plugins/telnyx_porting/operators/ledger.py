@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.audit import audit, audit_tonight
 from telnyx_porting.flows.events.backfill import backfill
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import JsonValue
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
 
 
 class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
@@ -34,26 +33,25 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     :return: counts and bounds of the scan, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Scan one account."""
-        knobs, account = self.settings(), self.telnyx_conn_id
         try:
-            with self.client(ledger) as client:
-                result = scan(Account(ledger, account, knobs), client)
+            with self.client(account) as client:
+                result = scan(account, client)
         except REFUSED_SECRETS as error:
             who = "The proxy refuses" if isinstance(error, ProxyRefusedError) else "Telnyx refuses the key of"
-            health(Account(ledger, account), "key_refused", f"{who} this connection: {error}", "critical")
+            health(account, "key_refused", f"{who} this connection: {error}", "critical")
             raise
-        clear(Account(ledger, account), "key_refused")
+        clear(account, "key_refused")
         stats.incr("telnyx_porting.events_new", result.new)
         stats.incr("telnyx_porting.events_changed", result.changed)
         stats.incr("telnyx_porting.scan_requests", result.requests)
         if result.rows_changed and SCANNED in self.outlets:
-            counts: dict[str, JsonValue] = {"account": account, "new": result.new, "changed": result.changed}
+            counts: dict[str, JsonValue] = {"account": account.id, "new": result.new, "changed": result.changed}
             context["outlet_events"][SCANNED].add(EVENTS, extra=counts)
         self.log.info(
             "%s: %d new, %d changed, %d late; complete up to %s",
-            account,
+            account.id,
             result.new,
             result.changed,
             result.late,
@@ -77,16 +75,15 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
         self.since = since
         self.until = until
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Backfill one account."""
         since, until = form_time("from", self.since), form_time("to", self.until)
         if since is None or until is None:
             raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
-        knobs = self.settings()
-        with self.client(ledger) as client:
-            result = backfill(Account(ledger, self.telnyx_conn_id, knobs), client, since, until)
+        with self.client(account) as client:
+            result = backfill(account, client, since, until)
         stats.incr("telnyx_porting.events_new", result.new)
-        self.log.info("%s: %d events read, %d new", self.telnyx_conn_id, result.read, result.new)
+        self.log.info("%s: %d events read, %d new", account.id, result.read, result.new)
         return _json(asdict(result))
 
 
@@ -109,32 +106,22 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         self.until = until
         self.by_ids = by_ids
 
-    def work(self, context: Context, ledger: Ledger) -> list[dict[str, Any]]:
+    def work(self, context: Context, account: Account) -> list[dict[str, Any]]:
         """Audit one account."""
-        knobs, account = self.settings(), self.telnyx_conn_id
         since, until = form_time("from", self.since), form_time("to", self.until)
-        now = datetime.now(UTC)
-        with self.client(ledger) as client:
-            results = [
-                audit(
-                    Account(ledger, account, knobs, lambda: now),
-                    client,
-                    since,
-                    until,
-                    str(self.by_ids).lower() == "true",
-                )
-            ]
-            if not (since or until) and (part := audit_tonight(Account(ledger, account, knobs, lambda: now), client)):
+        with self.client(account) as client:
+            results = [audit(account, client, since, until, str(self.by_ids).lower() == "true")]
+            if not (since or until) and (part := audit_tonight(account, client)):
                 results.append(part)
         for result in results:
-            self.log.info("%s: %s", account, result.certificate)
+            self.log.info("%s: %s", account.id, result.certificate)
             stats.incr("telnyx_porting.audit_found", result.found)
         horizons = [result.horizon for result in results if result.horizon is not None]
         if horizons:
             text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"
-            health(Account(ledger, account), "horizon", text, "low")
+            health(account, "horizon", text, "low")
         else:  # told once; `status` goes on showing it
-            clear(Account(ledger, account), "horizon")
+            clear(account, "horizon")
         return [_json(asdict(result)) for result in results]
 
 
@@ -144,9 +131,9 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
     :return: counts and sizes, as JSON.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Maintain what belongs to one account."""
-        result = maintain(Account(ledger, self.telnyx_conn_id, self.settings()))
+        result = maintain(account)
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
         return _json(asdict(result))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NothingToSendError, PlanError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish import plan as plans
 from telnyx_porting.flows.republish.gates import unsafe
 from telnyx_porting.flows.republish.orders import read_order
@@ -20,12 +18,12 @@ from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_woul
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 
 class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
@@ -85,41 +83,46 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.preview = preview
         self.close = close
 
-    def work(self, context: Context, ledger: Ledger) -> dict[str, Any]:
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Make or load the plan."""
         form = {name: getattr(self, name) for name in self.template_fields if name not in ("telnyx_conn_id", "preview")}
         refuse_what_would_be_ignored({**form, "dry_run": self.preview})
-        knobs, account, now = self.settings(), self.telnyx_conn_id, datetime.now(UTC)
         if self.close:
-            self._close(context, ledger, account, now)
+            self._close(context, account)
         if self.plan_id:
-            found: plans.Plan | None = plans.require_open(Account(ledger, account, clock=lambda: now), self.plan_id)
+            found: plans.Plan | None = plans.require_open(account, self.plan_id)
         else:
-            found = self._make(context, ledger, knobs, now)
+            found = self._make(context, account)
         if found is None:
             self._end(context, "nothing", "nothing to republish")
         self.log.info("plan %s: %s", found.id or "(dry run)", found.words)
         if self.preview:
-            reason = self._not_now(ledger, knobs, now)
+            reason = self._not_now(account)
             text = f"dry run: {found.words}" + (f" Nothing would be sent now: {reason}." if reason else "")
             self._end(context, "dry_run", text, size=found.size, left_out=found.left_out)
         self._say(context, "planned", found.words, size=found.size, left_out=found.left_out)
-        return {"account": account, "plan_id": found.id, "hash": found.hash, "size": found.size, "words": found.words}
+        return {
+            "account": account.id,
+            "plan_id": found.id,
+            "hash": found.hash,
+            "size": found.size,
+            "words": found.words,
+        }
 
-    def _make(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime) -> plans.Plan | None:
-        account, by_selection = self.telnyx_conn_id, bool(self.porting_order_id or self.event_type)
+    def _make(self, context: Context, account: Account) -> plans.Plan | None:
+        by_selection = bool(self.porting_order_id or self.event_type)
         ids = None if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)
         times = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
-        self._check(context, ledger, knobs, now, by_a_person=by_selection or ids is not None)
-        with self.client(ledger) as client:
+        self._check(context, account, by_a_person=by_selection or ids is not None)
+        with self.client(account) as client:
             if by_selection:
-                ids = self._select(ledger, client, knobs, now, *times)
+                ids = self._select(account, client, *times)
             if ids is not None and not ids:
                 self._end(context, "nothing", "the selection holds no event")
-            destinations = read_destinations(Account(ledger, account, clock=lambda: now), client)
+            destinations = read_destinations(account, client)
         try:
             return plans.make_plan(
-                Account(ledger, account, knobs, lambda: now),
+                account,
                 destinations,
                 reason=self.reason or ("missed notifications" if ids is None else "asked for by a person"),
                 by=_who(context) if ids is not None else "schedule",
@@ -131,40 +134,33 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         except NothingToSendError as nothing:
             self._end(context, "nothing", str(nothing), left_out=nothing.left_out)
 
-    def _check(self, context: Context, ledger: Ledger, knobs: Settings, now: datetime, *, by_a_person: bool) -> None:
+    def _check(self, context: Context, account: Account, *, by_a_person: bool) -> None:
         """Say at once what would only be found out at the first send."""
-        if self.preview or not (reason := self._not_now(ledger, knobs, now)):
+        if self.preview or not (reason := self._not_now(account)):
             return
         if by_a_person:
             raise PlanError(f"nothing can be sent now: {reason}")
         self._end(context, "held_back", f"nothing is planned: {reason}")
 
-    def _not_now(self, ledger: Ledger, knobs: Settings, now: datetime) -> str | None:
-        with ledger.read() as connection:
-            stop = unsafe(connection, self.telnyx_conn_id, knobs, now)
+    def _not_now(self, account: Account) -> str | None:
+        with account.ledger.read() as connection:
+            stop = unsafe(connection, account.id, account.settings, account.clock())
         return None if stop is None else stop.reason
 
-    def _close(self, context: Context, ledger: Ledger, account: str, now: datetime) -> NoReturn:
+    def _close(self, context: Context, account: Account) -> NoReturn:
         plan_id, who = str(self.plan_id), _who(context)
-        plans.load_plan(Account(ledger, account), plan_id)
-        with ledger.write() as connection:
-            closed = plans.close_plan(connection, account, plan_id, now, who, f"closed by {who}")
+        plans.load_plan(account, plan_id)
+        with account.ledger.write() as connection:
+            closed = plans.close_plan(connection, account.id, plan_id, account.clock(), who, f"closed by {who}")
         self._end(context, "closed", f"plan {plan_id} {'is closed' if closed else 'was closed already'}")
 
     def _select(
-        self,
-        ledger: Ledger,
-        client: AccountClient,
-        knobs: Settings,
-        now: datetime,
-        since: datetime | None,
-        until: datetime | None,
+        self, account: Account, client: AccountClient, since: datetime | None, until: datetime | None
     ) -> list[str]:
-        account, order_id = self.telnyx_conn_id, self.porting_order_id or None
+        order_id, event_type = self.porting_order_id or None, self.event_type or None
         if order_id is not None:
-            read_order(Account(ledger, account, knobs, lambda: now), client, order_id)
-        event_type = self.event_type or None
-        return select_ids(Account(ledger, account), order_id=order_id, event_type=event_type, since=since, until=until)
+            read_order(account, client, order_id)
+        return select_ids(account, order_id=order_id, event_type=event_type, since=since, until=until)
 
     def _say(self, context: Context, outcome: str, text: str, **facts: Any) -> None:
         context["ti"].xcom_push(key="outcome", value=for_airflow({"outcome": outcome, "text": text, **facts}))

@@ -85,17 +85,22 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
     :return: the lines, as text.
     """
 
-    def work(self, context: Context, ledger: Ledger) -> list[str]:
+    def settings(self) -> settings.Settings:
+        """Return the account's settings: what is invalid among them is one of the lines."""
+        return settings.load(self.telnyx_conn_id)
+
+    def work(self, context: Context, account: Account) -> list[str]:
         """Look at one account."""
-        lines = check(self.telnyx_conn_id, ledger)
-        self.log.info("preflight of %s:\n%s", self.telnyx_conn_id, as_text(lines))
+        lines = check(account.id, account.ledger)
+        self.log.info("preflight of %s:\n%s", account.id, as_text(lines))
         wrong = [line for line in lines if not line.ok]
-        self._tell(ledger, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
-        self._tell(ledger, SUBJECT, [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION], "low")
+        self._tell(account, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
+        others = [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION]
+        self._tell(account, SUBJECT, others, "low")
         return [str(line) for line in lines]
 
-    def _tell(self, ledger: Ledger, subject: str, todo: list[str], severity: str) -> None:
+    def _tell(self, account: Account, subject: str, todo: list[str], severity: str) -> None:
         if todo:
-            health(Account(ledger, self.telnyx_conn_id), subject, "; ".join(todo)[:600], severity)
+            health(account, subject, "; ".join(todo)[:600], severity)
         else:
-            clear(Account(ledger, self.telnyx_conn_id), subject)
+            clear(account, subject)
