@@ -19,7 +19,8 @@ from telnyx_porting.flows.desk.findings import listing, pick
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
-from telnyx_porting.ledger.engine import LEDGER_URL, Ledger, normalise
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.urls import LEDGER_URL, normalise
 
 HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding
 

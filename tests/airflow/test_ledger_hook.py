@@ -12,7 +12,7 @@ import pytest
 
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
-from telnyx_porting.ledger.engine import normalise
+from telnyx_porting.ledger.urls import normalise
 from tests.support.stores import BrokenSecrets
 
 if TYPE_CHECKING:

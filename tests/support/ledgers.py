@@ -18,7 +18,8 @@ from include.demo.homes import home
 from include.demo.ports import reserve
 from include.demo.postgres import Server, start
 from include.demo.processes import Processes
-from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.urls import normalise
 from tests.conftest import BUILD
 
 if TYPE_CHECKING:

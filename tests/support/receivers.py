@@ -23,8 +23,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import RowMapping, create_engine, func, select, text
 
-from telnyx_porting.ledger.engine import Ledger, normalise
+from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, feeds
+from telnyx_porting.ledger.urls import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import case, func, select, text
 
 from telnyx_porting.errors import LedgerError
-from telnyx_porting.ledger import engine
-from telnyx_porting.ledger.engine import HEAD, Ledger
+from telnyx_porting.ledger import files
+from telnyx_porting.ledger.engine import HEAD, Ledger, excluded
 from telnyx_porting.ledger.tables import events, feeds
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_whoever_only_looks_waits_for_no_writer(
     open_ledger: OpenLedger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a new process, whose first connection sets the file's modes."""
-    monkeypatch.setattr(engine, "LOCK_WAIT", 0)
+    monkeypatch.setattr(files, "LOCK_WAIT", 0)
     ledger = open_ledger(path).ready()
     with ledger.write() as connection:
         connection.execute(feeds.insert().values(account="a", source="events"))
@@ -195,7 +195,7 @@ def test_an_impossible_url_is_refused_without_its_password(address: str) -> None
 def test_an_upsert_is_the_same_however_many_rows_it_has(open_ledger: OpenLedger, path: Path, count: int) -> None:
     ledger = open_ledger(path).ready()
     rows = [{"account": "a", "source": f"s{n}", "refused": n} for n in range(count)]
-    sevens = case((engine.excluded("refused") >= 0, 7), else_=feeds.c.refused)
+    sevens = case((excluded("refused") >= 0, 7), else_=feeds.c.refused)
     for change in (None, {"refused": sevens}):
         with ledger.write() as connection:
             ledger.upsert(connection, feeds, [*rows, rows[0]], change=change)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from telnyx_porting.client.answers import read_one, read_page
 from telnyx_porting.client.checks import check_page_size, checked_uuid
 from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock
-from telnyx_porting.client.news import News
-from telnyx_porting.client.paging import Listing
+from telnyx_porting.client.drift import Drift
+from telnyx_porting.client.paging import Pager
 from telnyx_porting.client.queries import bounds
 from telnyx_porting.client.transport import Transport
 from telnyx_porting.errors import EnvelopeError
@@ -59,7 +59,7 @@ class Core:
             clock=clock,
         )
         self._clock = clock
-        self._news = News()
+        self._drift = Drift()
         self._whose: tuple[str | None] | None = None  # once asked
         self.base_url = self._transport.base_url
         self.key_fingerprint = hashlib.sha256(api_key.encode()).hexdigest()
@@ -121,7 +121,7 @@ class Core:
         time_of: Callable[[T], datetime | None] | None = None,
         bounded_by: str = "",
         look_at: Callable[[list[T]], None] | None = None,
-    ) -> Listing[T]:
+    ) -> Pager[T]:
         check_page_size(page_size)
 
         def read(answer: Answer) -> Page[T]:
@@ -131,7 +131,7 @@ class Core:
             return page
 
         ask = partial(self._ask, path, read, filters, bounded_by)
-        return Listing(
+        return Pager(
             ask,
             id_of=id_of,
             time_of=time_of,

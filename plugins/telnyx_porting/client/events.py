@@ -97,7 +97,7 @@ class EventVerbs(Core):
             id_of=_ID,
             time_of=_CREATED_AT,
             bounded_by="created_at",
-            look_at=self._news.look_at,
+            look_at=self._drift.look_at,
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
@@ -171,7 +171,7 @@ class EventVerbs(Core):
         :raises NotFoundError: when the account has no such event
         """
         event = await self._get_one(EVENTS_PATH, "event_id", event_id, parse_event)
-        self._news.look_at([event])
+        self._drift.look_at([event])
         return event
 
     async def reserve_slot(self) -> Slot:

@@ -65,9 +65,9 @@ class OrderVerbs(Core):
         listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=lambda order: order.id)
         if limit is not None:
             check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
-            page = await listing.ask(1, page_size, None, None, 0.0)
+            page = await listing.first_page(page_size)
             if page.unread and len(page.rows) < limit:  # another row may do as well
-                page = await listing.ask(1, MAX_PAGE_SIZE, None, None, 0.0)
+                page = await listing.first_page(MAX_PAGE_SIZE)
             yield page.rows[:limit]
             return
         odd: list[str] = []

@@ -18,15 +18,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from telnyx_porting.client.collector import patient_collector
-from telnyx_porting.client.proof import Reading
-from telnyx_porting.client.windows import SECOND, Span, Window
+from telnyx_porting.client.proof import Proof
+from telnyx_porting.client.windows import SECOND, Listing, Span, Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
     from telnyx_porting.client.clock import Clock
-    from telnyx_porting.client.windows import Ask
+    from telnyx_porting.client.windows import Ask, Page
 
 T = TypeVar("T")
 
@@ -36,17 +36,11 @@ READ_AHEAD = 3
 """Windows read at the same time, and one more for every 8 lanes: while one waits for its last page, others use them."""
 
 
-class Listing(Generic[T]):
+class Pager(Generic[T]):
     """
     Read one list, window by window.
 
-    :param ask: asks for one page
-    :param id_of: a row's id
-    :param time_of: a row's time, by which the list is bounded; None: the list has no bounds
-    :param page_size: rows asked for per page
-    :param lanes: requests in flight at most
-    :param clock: for pauses between readings
-    :param path: for errors
+    :param lanes: requests in flight at most; the other parameters are those of :class:`Listing`
     """
 
     def __init__(
@@ -60,18 +54,13 @@ class Listing(Generic[T]):
         clock: Clock,
         path: str,
     ) -> None:
-        self.ask = ask
-        self.id_of = id_of
-        self.time_of = time_of
-        self.page_size = page_size
-        self.clock = clock
-        self.path = path
-        self.read_ahead = READ_AHEAD + lanes // 8
-        self.rows_per_window = ROWS_PER_WINDOW
-        self.split_above = ROWS_PER_WINDOW * 5 // 4
-        # A list that counts N somewhere is capped nowhere below N.
-        self.largest_total = 0
+        self._listing = Listing(ask, id_of, time_of, page_size, clock, path, ROWS_PER_WINDOW)
+        self._read_ahead = READ_AHEAD + lanes // 8
         self._timeless: dict[str, datetime | None] = {}
+
+    async def first_page(self, size: int) -> Page[T]:
+        """Ask for the first rows alone, whatever their time; they prove nothing."""
+        return await self._listing.ask(1, size, None, None, 0.0)
 
     async def windows(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Window[T], None]:
         """
@@ -89,10 +78,10 @@ class Listing(Generic[T]):
         queue: deque[Span | asyncio.Task[Window[T] | list[Span]]] = deque([Span(since, until)])
         try:
             while queue:
-                for position in range(min(self.read_ahead, len(queue))):
+                for position in range(min(self._read_ahead, len(queue))):
                     span = queue[position]
                     if isinstance(span, Span):
-                        queue[position] = asyncio.create_task(Reading(self, span).read())
+                        queue[position] = asyncio.create_task(Proof(self._listing, span).read())
                 head = queue[0]
                 if isinstance(head, Span):
                     raise AssertionError("unreachable")
@@ -114,16 +103,16 @@ class Listing(Generic[T]):
 
     def _drop_repeats(self, window: Window[T]) -> None:
         """Drop rows without a time that an earlier window gave: windows overlap by seconds on the wire."""
-        if self.time_of is None:
+        time_of, id_of, rows = self._listing.time_of, self._listing.id_of, window.rows
+        if time_of is None:
             return
-        rows = window.rows
         first = len(rows)
-        while first and self.time_of(rows[first - 1]) is None:
+        while first and time_of(rows[first - 1]) is None:
             first -= 1
         if first == len(rows):
             return
         if window.since is not None:
             horizon = window.since - 4 * SECOND
             self._timeless = {k: end for k, end in self._timeless.items() if end is None or end >= horizon}
-        rows[first:] = [row for row in rows[first:] if self.id_of(row) not in self._timeless]
-        self._timeless.update((self.id_of(row), window.until) for row in rows[first:])
+        rows[first:] = [row for row in rows[first:] if id_of(row) not in self._timeless]
+        self._timeless.update((id_of(row), window.until) for row in rows[first:])

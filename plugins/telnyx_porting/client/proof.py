@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from telnyx_porting.client.paging import Listing
-    from telnyx_porting.client.windows import Page, Span
+    from telnyx_porting.client.windows import Listing, Page, Span
 
 T = TypeVar("T")
 
@@ -38,9 +37,9 @@ UNBOUNDED_ROWS = 1_000_000
 """The same for lists that are not bounded by time."""
 
 
-class Reading(Generic[T]):
+class Proof(Generic[T]):
     """
-    Read one span.
+    Read one span until it is proved.
 
     :param listing: the list
     :param span: the part of it

@@ -1,4 +1,4 @@
-"""What paging is made of: a page, the question for one, a stretch of time, and the window it becomes."""
+"""What paging is made of: a list, a page, the question for one, a stretch of time, and the window it becomes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from telnyx_porting.client.clock import Clock
 
 T = TypeVar("T")
 
@@ -48,6 +50,35 @@ class Ask(Protocol[T]):
     async def __call__(
         self, number: int, size: int, since: datetime | None, until: datetime | None, rank: float
     ) -> Page[T]: ...
+
+
+@dataclass(slots=True)
+class Listing(Generic[T]):
+    """
+    One list, and the largest count it ever gave: one that counts N somewhere is capped nowhere below N.
+
+    :param ask: asks for one page
+    :param id_of: a row's id
+    :param time_of: a row's time, by which the list is bounded; None: the list has no bounds
+    :param page_size: rows asked for per page
+    :param clock: for pauses between readings
+    :param path: for errors
+    :param rows_per_window: rows a window of a deep list aims at
+    """
+
+    ask: Ask[T]
+    id_of: Callable[[T], str]
+    time_of: Callable[[T], datetime | None] | None
+    page_size: int
+    clock: Clock
+    path: str
+    rows_per_window: int
+    largest_total: int = 0
+
+    @property
+    def split_above(self) -> int:
+        """Rows above which a window is split."""
+        return self.rows_per_window * 5 // 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 EXAMPLE = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
-_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def as_time(field: str, value: datetime | str | None) -> datetime | None:
@@ -87,7 +87,7 @@ def as_ids(field: str, value: Any) -> list[str]:
     ids = []
     for item in given:
         text = str(item.get("id") if isinstance(item, dict) else item).strip().lower()
-        if not _CANONICAL.fullmatch(text):
+        if not is_uuid(text):
             raise SettingsError(field, item, f"UUIDs such as {EXAMPLE}")
         ids.append(text)
     return list(dict.fromkeys(ids))

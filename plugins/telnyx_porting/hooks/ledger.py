@@ -11,7 +11,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy import URL
 
 from telnyx_porting.errors import LedgerError
-from telnyx_porting.ledger.engine import LEDGER_URL, Ledger
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.urls import LEDGER_URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,12 +14,12 @@ _NO_TRANSPORT = re.compile("[\x00\ud800-\udfff]")
 
 def for_airflow(value: Any) -> Any:
     """
-    Return JSON values as XComs and events of triggers take them.
+    Return values as XComs and events of triggers take them: JSON, times as ISO 8601.
 
     Airflow's processes speak UTF-8, which has no lone surrogates (half an emoji), and PostgreSQL's JSON has no NUL:
     each becomes U+FFFD. Everything else stays as it is.
 
-    :param value: JSON values, in lists, tuples and dictionaries
+    :param value: JSON values and times, in lists, tuples and dictionaries
     """
     if isinstance(value, str):
         return _NO_TRANSPORT.sub("\ufffd", value)
@@ -26,7 +27,7 @@ def for_airflow(value: Any) -> Any:
         return {for_airflow(name): for_airflow(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [for_airflow(item) for item in value]
-    return value
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def json_line(value: Any) -> bytes:

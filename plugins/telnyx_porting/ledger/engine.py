@@ -29,59 +29,31 @@ from sqlalchemy import (
     any_,
     bindparam,
     create_engine,
-    event,
     func,
     inspect,
     literal,
-    make_url,
     select,
     text,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.bulk import write_many
-from telnyx_porting.ledger.files import LOCK_WAIT, begin_immediate, copy_to, private
+from telnyx_porting.ledger.files import copy_to, open_file
 from telnyx_porting.ledger.statistics import write_statistics
+from telnyx_porting.ledger.urls import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
-LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"  # the environment's word on where the ledger is
 HEAD = "0001"
 VERSION_TABLE = "porting_ledger_version"
 MANY = 64  # rows from which an upsert goes to the database as one document or one driver call
-_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"}
 _UPGRADE = "run `python -m telnyx_porting upgrade` with the newest installed version"
 _PAUSE = 0.005
-
-
-def normalise(url: str | URL) -> URL:
-    """Return the URL with the driver the ledger uses.
-
-    :raises LedgerError: when it is no URL, or of a database the ledger does not support.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise LedgerError(
-            "the ledger URL is not a database URL; expected sqlite:////path/to/ledger.db"
-            " or postgresql://user:password@host/database"
-        ) from error
-    if parsed.drivername in _POSTGRES:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername in {"sqlite", "sqlite+pysqlite"} and parsed.database not in (None, "", ":memory:"):
-        if not Path(parsed.database).is_absolute():  # each process would make one where it happens to run
-            raise LedgerError(
-                f"the ledger's file is {parsed.database!r}; expected an absolute path: sqlite:////path/to/ledger.db"
-            )
-        return parsed.set(drivername="sqlite+pysqlite")
-    raise LedgerError(
-        f"the ledger cannot live in {parsed.drivername!r}; expected a sqlite file or a postgresql database"
-    )
 
 
 class Ledger:
@@ -151,32 +123,7 @@ class Ledger:
     def _connect(self) -> Engine:
         if not self.is_sqlite:
             return create_engine(self.url, pool_pre_ping=True, pool_size=2, max_overflow=8)
-        path = Path(str(self.url.database))
-        engine = create_engine(self.url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False})
-
-        @event.listens_for(engine, "do_connect")
-        def _create(_dialect: Any, _record: Any, _arguments: Any, _keywords: Any) -> None:
-            private(path)
-
-        @event.listens_for(engine, "connect")
-        def _pragmas(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None  # we say BEGIN ourselves
-            cursor = connection.cursor()
-            if not cursor.execute("PRAGMA page_count").fetchone()[0]:  # later it is in vain, and takes the write lock
-                cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
-            cursor.execute("PRAGMA cache_size=-16384")
-            cursor.close()
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            if connection.get_execution_options().get("porting_write"):
-                begin_immediate(connection.connection.dbapi_connection, path)
-            else:
-                connection.exec_driver_sql("BEGIN")
-
-        return engine
+        return open_file(self.url, durable=self.durable)
 
     # -- schema ------------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,15 @@ import sqlite3
 import stat
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
 
 from telnyx_porting.errors import LedgerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from sqlalchemy import URL, Connection, Engine
 
 LOCK_WAIT = 30.0
 """Seconds a writer waits for its turn."""
@@ -77,3 +80,33 @@ def copy_to(connection: Any, target: Path) -> None:
         unfinished.replace(target)
     except (OSError, sqlite3.Error) as error:
         raise LedgerError(f"the copy {target} cannot be written: {error}") from error
+
+
+def open_file(url: URL, *, durable: bool) -> Engine:
+    """Return an engine of a file: write-ahead log, writers queue, and only whoever asks for it waits for the disk."""
+    path = Path(str(url.database))
+    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False})
+
+    @event.listens_for(engine, "do_connect")
+    def _create(_dialect: Any, _record: Any, _arguments: Any, _keywords: Any) -> None:
+        private(path)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        if not cursor.execute("PRAGMA page_count").fetchone()[0]:  # later it is in vain, and takes the write lock
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        cursor.execute("PRAGMA cache_size=-16384")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("porting_write"):
+            begin_immediate(connection.connection.dbapi_connection, path)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    return engine

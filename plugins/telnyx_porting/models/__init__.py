@@ -33,7 +33,7 @@ from telnyx_porting.models.keys import (
     NaturalKey,
     natural_key,
 )
-from telnyx_porting.models.oddities import is_uuid, odd_event
+from telnyx_porting.models.oddities import UUID, is_uuid, odd_event
 from telnyx_porting.models.reading import load_json, meant, parse_time, same_instant
 from telnyx_porting.models.records import (
     DeliveryAttempt,
@@ -56,6 +56,7 @@ __all__ = [
     "SHARING_TOKEN_EXPIRED",
     "SPLIT",
     "STATUS_CHANGED",
+    "UUID",
     "WEBHOOK_TYPES",
     "DeletedEvent",
     "DeliveryAttempt",

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from telnyx_porting.models.events import PortingEvent
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""An id as Telnyx writes them: a regular expression."""
+_UUID = re.compile(UUID)
 _ORDER_TEXTS = (
     "customer_reference",
     "customer_group_reference",

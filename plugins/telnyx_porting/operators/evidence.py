@@ -42,7 +42,7 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
                 if account.settings.consumer_of_record.startswith(SOURCE):
                     raise
                 raise AirflowSkipException(f"the delivery records may not be read: {error}") from error
-        return as_json(asdict(result))
+        return asdict(result)
 
 
 class TelnyxReadPortingTableOperator(PortingLedgerOperator):
@@ -84,7 +84,7 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
         result = read_table(account, f"table:{conn_id}", rows)
-        return as_json(asdict(result))
+        return asdict(result)
 
 
 def table_rows(conn_id: str, query: str, columns: Mapping[str, str]) -> Callable[[datetime], Iterator[dict[str, Any]]]:
@@ -130,9 +130,4 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
             else:
                 clear(account, subject)
         self.log.info("%s: verdicts %s, %d open", account.id, result.verdicts or "none", result.unresolved)
-        return as_json(asdict(result))
-
-
-def as_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a result's fields with times as text."""
-    return {key: item.isoformat() if isinstance(item, datetime) else item for key, item in value.items()}
+        return asdict(result)

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 from telnyx_porting.errors import FormError, SettingsError
 from telnyx_porting.flows.republish.selection import CONSENTS
 from telnyx_porting.hooks.inputs import as_ids, as_time
-from telnyx_porting.models import EVENT_TYPES
+from telnyx_porting.models import EVENT_TYPES, UUID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ CONSENT_WORDS = {
     "deleted": "are deletions",
     "undetermined": "are undetermined (before the watch, or unclear)",
 }
-UUID = "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+_WHOLE_UUID = f"^{UUID}$"
 
 
 def republish_form(knobs: Settings) -> dict[str, Param]:
@@ -42,7 +42,7 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
         "event_ids": Param(
             [],
             type="array",
-            items={"type": "string", "pattern": UUID},
+            items={"type": "string", "pattern": _WHOLE_UUID},
             title="These events",
             section=WHAT,
             description="Ids of porting events, one a line.",
@@ -50,7 +50,7 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
         "porting_order_id": Param(
             None,
             type=["null", "string"],
-            pattern=UUID,
+            pattern=_WHOLE_UUID,
             title="Or: all events of this order",
             section=WHAT,
         ),
@@ -105,7 +105,7 @@ def republish_form(knobs: Settings) -> dict[str, Param]:
         "plan_id": Param(
             None,
             type=["null", "string"],
-            pattern=UUID,
+            pattern=_WHOLE_UUID,
             title="Continue this plan",
             section="An open plan",
             description="What it sent is looked at; what it has not sent is sent. Leave the rest empty.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
@@ -57,7 +56,7 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
             result.late,
             result.sealed_until,
         )
-        return _json(asdict(result))
+        return asdict(result)
 
 
 class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
@@ -84,7 +83,7 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
             result = backfill(account, client, since, until)
         stats.incr("telnyx_porting.events_new", result.new)
         self.log.info("%s: %d events read, %d new", account.id, result.read, result.new)
-        return _json(asdict(result))
+        return asdict(result)
 
 
 class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
@@ -122,7 +121,7 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
             health(account, "horizon", text, "low")
         else:  # told once; `status` goes on showing it
             clear(account, "horizon")
-        return [_json(asdict(result)) for result in results]
+        return [asdict(result) for result in results]
 
 
 class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
@@ -135,8 +134,4 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
         """Maintain what belongs to one account."""
         result = maintain(account)
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
-        return _json(asdict(result))
-
-
-def _json(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item.isoformat() if isinstance(item, datetime) else item for key, item in value.items()}
+        return asdict(result)

@@ -22,7 +22,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
-from telnyx_porting.ledger.engine import LEDGER_URL, Ledger, normalise
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.ledger.urls import LEDGER_URL, normalise
 from telnyx_porting.web.receiver.app import Receiver
 from telnyx_porting.web.receiver.guard import Guard
 from telnyx_porting.web.receiver.store import Recorder, describe

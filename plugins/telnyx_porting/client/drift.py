@@ -69,7 +69,7 @@ MOST = 100
 """Things said per client; a provider gone mad must not fill a log."""
 
 
-class News:
+class Drift:
     """Remembers what was said already."""
 
     def __init__(self) -> None:
