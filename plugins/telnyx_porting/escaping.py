@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from urllib.parse import urlsplit
 
 # Control characters, lone surrogates, and marks that make text read backwards or hide it.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -22,6 +23,18 @@ def one_line(text: object, limit: int = SHORT) -> str:
 
 def _shown(match: re.Match[str]) -> str:
     return " " if match[0] in "\t\r\n\u2028\u2029" else "\ufffd"
+
+
+def place(url: str) -> str:
+    """Return a URL's host and path in one line, whatever it holds: its query and its user may be a secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None:
+        return one_line(url.partition("?")[0].rpartition("@")[2], 60)
+    return one_line(f"{host}{f':{port}' if port else ''}{parts.path if len(parts.path) > 1 else ''}", 120)
 
 
 def as_data(text: str | None, limit: int = 1_000) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
@@ -20,7 +19,7 @@ from telnyx_porting.errors import (
     TelnyxPortingError,
     WrongAccountError,
 )
-from telnyx_porting.escaping import one_line
+from telnyx_porting.escaping import one_line, place
 from telnyx_porting.flows.alerts.channels import channels_of
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
@@ -170,8 +169,8 @@ def _destination(text: str | None) -> str:
     """Show where a notification goes; a URL without its query, which may carry a secret."""
     if not text:
         return "(destination unknown)"
-    parts = urlsplit(text) if "://" in text else None
-    return one_line(f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts else text)
+    scheme, mark, _ = text.partition("://")
+    return f"{one_line(scheme)}://{place(text)}" if mark else one_line(text)
 
 
 def _clock(client: AccountClient) -> Line:

@@ -13,6 +13,7 @@ from telnyx_porting.flows.events.coverage import gaps, scanned
 from telnyx_porting.flows.subscriptions import budget
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import events, plans, republishes
+from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")
 CONSENTS = ("arrived", "pending", "email_only", "given_up", "superseded", "deleted", "undetermined")
 UNRESOLVED = ("sending", "accepted", "unknown")
 NO_PAYLOAD = "no_payload"
+NO_UUID = "no_uuid"  # Telnyx lists it with an id that no request can name
 REJECTED = "rejected"  # how the reason of a plan begins that a person refused
 UNANSWERED = "nobody answered"
 _AT_ONCE = 500
@@ -71,7 +73,7 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
         .order_by(events.c.created_at, events.c.id)
         .limit(LARGEST)
     )
-    return list(connection.execute(query).mappings())
+    return [row for row in connection.execute(query).mappings() if is_uuid(row["id"])]
 
 
 def tries() -> ColumnElement[int]:
@@ -120,6 +122,8 @@ def named(
             chosen.append(row)
         elif leave_out:
             left_out[reason] += 1
+        elif reason == NO_UUID:
+            raise PlanError(f"event_ids: {row['id']!r} is no UUID: Telnyx cannot be asked to send it")
         elif reason == NO_PAYLOAD:
             raise PlanError(f"event_ids: {row['id']!r} has no payload yet, there is nothing to send")
         else:
@@ -129,6 +133,8 @@ def named(
 
 def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
     """Return why an event cannot go, most telling first."""
+    if not is_uuid(row["id"]):
+        return [NO_UUID]
     empty = row["payload_status"] != "completed" and row["has_webhook"]
     return [NO_PAYLOAD] if empty else [kind for kind in CONSENTS if kind in needs(row) - consents]
 

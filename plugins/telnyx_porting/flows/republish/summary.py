@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, RowMapping, distinct, func, select
 
+from telnyx_porting.escaping import place
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, why_no_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 LEFT_OUT = {  # why an event of a selection is not sent
+    "no_uuid": "with an id that cannot be asked for",
     "no_payload": "without a payload yet",
     "arrived": "arrived already",
     "pending": "not due yet or not judged",
@@ -48,7 +49,7 @@ def words(
     record = find_record(connection, account, settings, now)
     own = _own_urls(connection, account, order_ids) - set(destinations.webhooks)
     goes_to = [_destination(connection, account, record, chosen, url) for url in destinations.webhooks]
-    goes_to += [f"{_place(url)} (own URL of an order)" for url in sorted(own)[:NAMED]]
+    goes_to += [f"{place(url)} (own URL of an order)" for url in sorted(own)[:NAMED]]
     if len(own) > NAMED:
         goes_to.append(f"{len(own) - NAMED} more URLs of orders")
     if not goes_to:
@@ -85,10 +86,10 @@ def _destination(
         )
         got += connection.execute(query).scalar_one()
     if got:
-        return f"{_place(url)} (will get {'it' if got == len(chosen) else got} twice)"
+        return f"{place(url)} (will get {'it' if got == len(chosen) else got} twice)"
     feed = get_feed(connection, account, "deliveries")
     seen = (feed is not None and feed["proved_at"] is not None) or _decides(connection, account, record, url)
-    return f"{_place(url)} ({'missed it' if seen else 'may get it twice'})"
+    return f"{place(url)} ({'missed it' if seen else 'may get it twice'})"
 
 
 def _decides(connection: Connection, account: str, record: Record | None, url: str) -> bool:
@@ -115,13 +116,6 @@ def _own_urls(connection: Connection, account: str, order_ids: Sequence[str]) ->
         )
         found.update(connection.execute(query).scalars())
     return found
-
-
-def _place(url: str) -> str:
-    """Host and path: a query or user info may hold a secret."""
-    parts = urlsplit(url)
-    host = f"{parts.hostname or url[:60]}{f':{parts.port}' if parts.port else ''}"
-    return f"{host}{parts.path if len(parts.path) > 1 else ''}"[:120]
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:
