@@ -203,3 +203,11 @@ def test_backfill_says_nothing(ledger: Ledger) -> None:
         watched.later(minutes=20)
         watched.cycle()
     assert len(watched.sent) == 1
+
+
+def test_a_severity_that_is_none_of_ours_is_told_like_a_low_one(ledger: Ledger) -> None:
+    watched = Watched(ledger, quick())
+    watched.cycle()
+    health(Account(ledger, watched.account, watched.settings, lambda: watched.now), "dag:mine.task", "it failed", "bad")
+    watched.cycle()
+    assert ("firing", "health:dag:mine.task", 1) in watched.told()

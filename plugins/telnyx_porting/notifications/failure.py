@@ -14,6 +14,7 @@ from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.notifications.deliver import deliver
+from telnyx_porting.settings.values import HIGH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class PortingAlertNotifier(BaseNotifier):
         self,
         *,
         over: bool = False,
-        severity: str = "high",
+        severity: str = HIGH,
         telnyx_conn_id: str | None = None,
         ledger_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,

@@ -16,6 +16,7 @@ from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_time
+from telnyx_porting.settings.values import CRITICAL, LOW
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +40,7 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
                 result = scan(account, client)
         except REFUSED_SECRETS as error:
             who = "The proxy refuses" if isinstance(error, ProxyRefusedError) else "Telnyx refuses the key of"
-            health(account, "key_refused", f"{who} this connection: {error}", "critical")
+            health(account, "key_refused", f"{who} this connection: {error}", CRITICAL)
             raise
         clear(account, "key_refused")
         stats.incr("telnyx_porting.events_new", result.new)
@@ -118,7 +119,7 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         horizons = [result.horizon for result in results if result.horizon is not None]
         if horizons:
             text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"
-            health(account, "horizon", text, "low")
+            health(account, "horizon", text, LOW)
         else:  # told once; `status` goes on showing it
             clear(account, "horizon")
         return [asdict(result) for result in results]

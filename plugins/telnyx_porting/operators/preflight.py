@@ -18,6 +18,7 @@ from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.retries import POOL
+from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,9 +95,9 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
         lines = check(account.id, account.ledger)
         self.log.info("preflight of %s:\n%s", account.id, as_text(lines))
         wrong = [line for line in lines if not line.ok]
-        self._tell(account, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], "high")
+        self._tell(account, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], HIGH)
         others = [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION]
-        self._tell(account, SUBJECT, others, "low")
+        self._tell(account, SUBJECT, others, LOW)
         return [str(line) for line in lines]
 
     def _tell(self, account: Account, subject: str, todo: list[str], severity: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -40,8 +40,15 @@ def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-SEVERITIES = ("critical", "high", "low")
+Severity = Literal["critical", "high", "low"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the most severe first
+CRITICAL, HIGH, LOW = SEVERITIES
 _LIMIT = re.compile(r"([a-z-]+)(?:@([A-Z]{2})?(?:/([a-z_]+))?)?:([0-9]{1,3})([dh])")
+
+
+def rank(severity: str) -> int:
+    """Return a number that is the smaller the more severe; a word of somebody else counts as the least severe."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES) - 1
 
 
 class Limit(NamedTuple):
@@ -59,7 +66,7 @@ class ChannelFilter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    severity: Literal["critical", "high", "low"] = "low"  # the least severe it takes
+    severity: Severity = LOW  # the least severe it takes
     kinds: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     references: tuple[str, ...] = ()  # patterns for the customer's reference, with * and ?

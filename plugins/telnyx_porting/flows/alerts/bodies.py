@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import for_header, for_html, for_slack
-from telnyx_porting.settings.values import SEVERITIES
+from telnyx_porting.settings.values import CRITICAL, HIGH, LOW, SEVERITIES, rank
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.alerts.channels import Channel, Message
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PATHS = {"pagerduty": "/v2/enqueue", "alertmanager": "/api/v2/alerts"}
 """Where a kind listens, when the connection's host names no path of its own."""
 
-_PAGERDUTY = {"critical": "critical", "high": "error", "low": "info"}
+_PAGERDUTY = {CRITICAL: "critical", HIGH: "error", LOW: "info"}
 _FIRES_FOR = timedelta(days=2)  # Alertmanager is told again every day while a finding is open
 
 
@@ -73,7 +73,7 @@ def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
     incident = {"routing_key": routing_key, "dedup_key": message.dedup_key[:255]}
     if message.action == "resolved":
         return incident | {"event_action": "resolve"}
-    worst = min(message.findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
+    worst = min(message.findings, key=lambda finding: rank(finding["severity"]))
     return incident | {
         "event_action": "trigger",
         "payload": {

@@ -22,6 +22,7 @@ from telnyx_porting.flows.findings.inhibition import is_inhibited
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import alerts, events, findings, orders, republishes, windows
 from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
+from telnyx_porting.settings.values import SEVERITIES, rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ def digest(
     rows = [row for row in rows if not is_inhibited(row, severities)]
     active = [row for row in rows if not row["detail"].get("dormant")]
     dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
-    active.sort(key=lambda row: ({"critical": 0, "high": 1}.get(row["severity"], 2), row["since"], row["key"]))
+    active.sort(key=lambda row: (rank(row["severity"]), row["since"], row["key"]))
     keys = [row["key"] for row in active[:SHOWN]] + [row["key"] for row in over]
     facts = gather(connection, account, settings, now, keys)
     everything = takes_everything(settings, channel, account)
@@ -157,7 +158,7 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     found: dict[str, int] = {}
     for row in rows:
         found[row["severity"]] = found.get(row["severity"], 0) + 1
-    return ", ".join(f"{found[name]} {name}" for name in ("critical", "high", "low") if name in found)
+    return ", ".join(f"{found[name]} {name}" for name in SEVERITIES if name in found)
 
 
 def _notifications(connection: Connection, account: str, since: datetime) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Pace
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.tables import alerts, findings
+from telnyx_porting.settings.values import LOW
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
@@ -122,7 +123,7 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in batch.rows:
             over = row["action"] == "resolved"
-            reminder = None if over else pace.reminder(channel, severities.get(row["key"], "low"))
+            reminder = None if over else pace.reminder(channel, severities.get(row["key"], LOW))
             alike.setdefault((row["revision"], over, reminder), []).append(row)
         for (revision, over, reminder), rows in alike.items():
             said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.alerts.hints import CARRIER, TELNYX, US, hint_for
+from telnyx_porting.settings.values import LOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +87,7 @@ def next_step(finding: Mapping[str, Any], detail: Mapping[str, Any], codes: Sequ
         return (solved[0], f"{step}: {solved[1]}") if solved else (who, step)
     if kind == "overdue":
         return _OVERDUE.get(str(detail.get("status")), (TELNYX, f"ask where it hangs: {_COMMENT}"))
-    if kind == "stuck" and finding["severity"] == "low":
+    if kind == "stuck" and finding["severity"] == LOW:
         return TELNYX, "wait; it usually comes by itself"
     if kind == "stuck":
         return TELNYX, "look at the order itself, and ask Telnyx support about this event"

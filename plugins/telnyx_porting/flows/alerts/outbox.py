@@ -20,7 +20,7 @@ from telnyx_porting.flows.findings.inhibition import is_inhibited
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import alerts, findings, orders
 from telnyx_porting.ledger.types import fixed
-from telnyx_porting.settings.values import SEVERITIES
+from telnyx_porting.settings.values import HIGH, LOW, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,7 +191,7 @@ def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
 
 def _severity_of(group: str) -> str:
     severity = group.rpartition("/")[2]
-    return "low" if group == DIGEST else severity if severity in SEVERITIES else "high"
+    return LOW if group == DIGEST else severity if severity in SEVERITIES else HIGH
 
 
 def _pending(box: _Outbox, row: Mapping[Any, Any], finding: Row) -> Row:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from telnyx_porting.flows.alerts.routing import has_digest
 from telnyx_porting.settings.calendar import Calendar, calendar_of
+from telnyx_porting.settings.values import CRITICAL, LOW
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.alerts.channels import Channel
@@ -37,7 +38,7 @@ class Pace:
 
     def group(self, channel: Channel, kind: str, severity: str) -> str:
         """Name the group in which a finding is told."""
-        return DIGEST if severity == "low" and has_digest(self.settings, channel) else f"{kind}/{severity}"
+        return DIGEST if severity == LOW and has_digest(self.settings, channel) else f"{kind}/{severity}"
 
     def first(
         self,
@@ -59,7 +60,7 @@ class Pace:
             return self.now
         if group == DIGEST:
             return self.digest_after(self.now)
-        if severity == "critical":
+        if severity == CRITICAL:
             return max(self.now, last[key] + interval) if key in last else self.now
         at = self.now if waited else self.now + self.settings.group_wait
         if group in last:
@@ -70,9 +71,9 @@ class Pace:
         """Return when to remind of something told now; reminders of one kind come together."""
         if channel.kind == "alertmanager":
             return self.now + REFRESH
-        if channel.is_machine or severity == "low":
+        if channel.is_machine or severity == LOW:
             return None
-        if severity == "critical":
+        if severity == CRITICAL:
             pause = self.settings.remind_critical
             if not pause:
                 return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.settings.values import SEVERITIES, ChannelFilter
+from telnyx_porting.settings.values import LOW, ChannelFilter, rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ def takes(settings: Settings, channel: Channel, account: str, finding: Mapping[A
     wanted = settings.alert_filters.get(channel.name, _ALL)
     reference = finding["customer_reference"] or ""
     return (
-        SEVERITIES.index(finding["severity"]) <= SEVERITIES.index(wanted.severity)
+        rank(finding["severity"]) <= rank(wanted.severity)
         and (not wanted.kinds or finding["kind"] in wanted.kinds)
         and (not wanted.accounts or account in wanted.accounts)
         and (not wanted.references or any(fnmatch.fnmatchcase(reference, name) for name in wanted.references))
@@ -34,7 +34,7 @@ def takes(settings: Settings, channel: Channel, account: str, finding: Mapping[A
 def has_digest(settings: Settings, channel: Channel) -> bool:
     """Whether a channel gets the digest: people who take what is low."""
     wanted = settings.alert_filters.get(channel.name, _ALL)
-    return settings.digest_at != "off" and not channel.is_machine and wanted.severity == "low"
+    return settings.digest_at != "off" and not channel.is_machine and wanted.severity == LOW
 
 
 def takes_everything(settings: Settings, channel: Channel, account: str) -> bool:

@@ -109,7 +109,7 @@ def _say_wordless(account: Account, wordless: dict[str, str], now: datetime, *, 
     if wordless:
         first = min(wordless)
         text = f"what to say of {one_line(first)} could not be put into words ({wordless[first]})"
-        health(account, "wording", text, "high")
+        health(account, "wording", text)
     elif any_told:
         clear(account, "wording")
 
@@ -199,4 +199,4 @@ def _failed(account: Account, channel: Channel, batch: Batch, now: datetime, err
     known = error if isinstance(error, ChannelError) else ChannelError("")
     failed(account, channel, batch, now, reason, not_sent=known.not_sent, refused=known.refused)
     text = f"alert channel {channel.name} takes no messages: {reason}"
-    health(account, f"channel:{channel.name}", text, "high")
+    health(account, f"channel:{channel.name}", text)

@@ -11,6 +11,7 @@ from telnyx_porting.flows.alerts import wording as words
 from telnyx_porting.flows.alerts.guidance import next_step
 from telnyx_porting.flows.alerts.hints import hint_for
 from telnyx_porting.flows.alerts.templates import render
+from telnyx_porting.settings.values import rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,8 +84,7 @@ def headline(account: str, action: str, entries: Sequence[Mapping[str, Any]], fo
     """Return the text of a whole message."""
     if len(entries) == 1 and not first_look:
         return str(entries[0]["text"])
-    order = {"critical": 0, "high": 1, "low": 2}
-    ranked = sorted(entries, key=lambda item: (order.get(item["severity"], 3), item["since"] or ""))
+    ranked = sorted(entries, key=lambda item: (rank(item["severity"]), item["since"] or ""))
     return render(
         "group",
         folder,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-CRITICAL, HIGH, LOW = "critical", "high", "low"
 Row = Mapping[Any, Any]
 QUIET = frozenset({"episode", "came_from", "seen_by", "entered", "dormant", "rows"})
 """Names in `detail` whose change is no news: what a backfill or a late event teaches about the past, age, counts."""
@@ -133,7 +132,5 @@ def order_is_open() -> ColumnElement[bool]:
         orders.c.status.not_in(fixed(*CLOSED)),
         orders.c.messaging_status.in_(fixed(*MESSAGING_OPEN)),
     )
+    # always true, and what lets SQLite prefer the index on what is open to one on everything
     return and_(is_open, orders.c.updated_at > EPOCH)
-
-
-"""Always true of a time after it, and what lets SQLite prefer the index on what is open to one on everything."""

@@ -20,6 +20,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.reconcile import HEALTH
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import findings
+from telnyx_porting.settings.values import CRITICAL, HIGH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ def health(
     account: Account,
     subject: str,
     detail: str | Mapping[str, Any],
-    severity: str = "high",
+    severity: str = HIGH,
 ) -> None:
     """Say that something about the watch is wrong; saying it again changes nothing.
 
@@ -100,8 +101,8 @@ def watch_clock(account: Account, offset: timedelta | None) -> None:
         clocks = read_clocks(connection, account.id)
     theirs = clock_trouble(kept_offset(receiver), RECEIVERS) if receiver and receiver["refused"] else None
     if grave := [text for text in (clock_trouble(offset), theirs) if text]:
-        health(account, "clock_skew", "; ".join(grave), "critical")
+        health(account, "clock_skew", "; ".join(grave), CRITICAL)
     elif slight := [text for text in (clock_differs(offset), receiver_differs(receiver, clocks, now)) if text]:
-        health(account, "clock_skew", "; ".join(slight), "high")
+        health(account, "clock_skew", "; ".join(slight), HIGH)
     elif offset is not None:
         clear(account, "clock_skew")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.settings.values import CRITICAL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,7 @@ def is_inhibited(finding: Mapping[Any, Any], severities: Mapping[str, str]) -> b
     if kind == "overdue":  # a missed date, or the exception itself, is the stronger word
         return f"foc:{order}/overdue" in severities or f"exception:{order}" in severities
     if kind == "foc" and finding["detail"].get("what") == "risk":
-        return f"foc:{order}/overdue" in severities or severities.get(f"exception:{order}") == "critical"
+        return f"foc:{order}/overdue" in severities or severities.get(f"exception:{order}") == CRITICAL
     if kind == "foc" and finding["detail"].get("what") == "activation":
         return f"foc:{order}/overdue" in severities
     return False

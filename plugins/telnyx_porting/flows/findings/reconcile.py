@@ -24,6 +24,7 @@ from telnyx_porting.flows.findings.see import is_held, see
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import findings
+from telnyx_porting.settings.values import rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -195,5 +196,4 @@ def open_findings(connection: Connection, account: str, kind: str | None = None)
     if kind is not None:
         query = query.where(findings.c.kind == kind)
     rows = [dict(row) for row in connection.execute(query).mappings()]
-    order = {"critical": 0, "high": 1, "low": 2}
-    return sorted(rows, key=lambda row: (order.get(row["severity"], 3), row["since"], row["key"]))
+    return sorted(rows, key=lambda row: (rank(row["severity"]), row["since"], row["key"]))

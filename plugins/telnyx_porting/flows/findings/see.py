@@ -7,13 +7,14 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from telnyx_porting.flows.findings.finding import HIGH, LOW, Seen
+from telnyx_porting.flows.findings.finding import Seen
 from telnyx_porting.flows.findings.kinds.events import given_up, stuck
 from telnyx_porting.flows.findings.kinds.exceptions import exceptions
 from telnyx_porting.flows.findings.kinds.foc import foc
 from telnyx_porting.flows.findings.kinds.overdue import overdue
 from telnyx_porting.flows.findings.kinds.questions import questions
 from telnyx_porting.flows.findings.kinds.watch import WATCHED, is_derived
+from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Text, and_, or_, select, type_coerce
 
-from telnyx_porting.flows.findings.finding import HIGH, LOW, Seen
+from telnyx_porting.flows.findings.finding import Seen
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.ledger.types import EPOCH, exactly
 from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.flows.findings.finding import CRITICAL, HIGH, LOW, Seen
+from telnyx_porting.flows.findings.finding import Seen
+from telnyx_porting.settings.values import CRITICAL, HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.flows.findings.finding import CRITICAL, HIGH, Seen
+from telnyx_porting.flows.findings.finding import Seen
 from telnyx_porting.ledger.tables import CLOSED
+from telnyx_porting.settings.values import CRITICAL, HIGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

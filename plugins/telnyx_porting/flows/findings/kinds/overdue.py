@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.flows.findings.finding import HIGH, LOW, Seen
-from telnyx_porting.settings.values import Limit
+from telnyx_porting.flows.findings.finding import Seen
+from telnyx_porting.settings.values import HIGH, LOW, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
-from telnyx_porting.flows.findings.finding import HIGH, LOW, Seen, order_is_open
+from telnyx_porting.flows.findings.finding import Seen, order_is_open
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import NEW_COMMENT
+from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,9 @@ from telnyx_porting.flows.deliveries.arrival import at_record
 from telnyx_porting.flows.deliveries.consumer import find_record, kept_record
 from telnyx_porting.flows.events.odd import odd_of
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.finding import CRITICAL, HIGH, LOW, Seen
+from telnyx_porting.flows.findings.finding import Seen
 from telnyx_porting.ledger.tables import deliveries, feeds, plans
+from telnyx_porting.settings.values import CRITICAL, HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
