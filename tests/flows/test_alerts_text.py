@@ -10,8 +10,8 @@ import pytest
 
 from telnyx_porting.flows.alerts.bodies import body, mail
 from telnyx_porting.flows.alerts.channels import Channel, Message
-from telnyx_porting.flows.alerts.hints import HINTS, hint_for
 from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.findings.exception_codes import HINTS, hint_for
 from tests.support.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:

@@ -31,7 +31,6 @@ from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.flows.events.coverage import gaps
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.events.unread import AGAIN
-from telnyx_porting.flows.findings import see as findings_see
 from telnyx_porting.flows.findings.kinds import foc as findings_foc
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import sync_orders
@@ -468,18 +467,18 @@ def test_a_kind_that_fails_is_a_finding_and_stops_no_other(
     assert {key for _, key, _ in watched.told()} >= set(overdue)
     real = findings_foc._of_order
 
-    def fails(look: Any, row: Any, problem: Any) -> Any:
+    def fails(look: Any, row: Any, *rest: Any) -> Any:
         if row["id"] == order_id(1):
             raise OverflowError("date value out of range")
-        return real(look, row, problem)
+        return real(look, row, *rest)
 
-    def fails_whole(look: Any, problems: Any) -> Any:
+    def fails_whole(look: Any) -> Any:
         with contextlib.suppress(DBAPIError):
             look.connection.execute(text("SELECT nonsense"))  # after which PostgreSQL refuses every further statement
         raise KeyError("a column")
 
     if whole:
-        monkeypatch.setattr(findings_see, "foc", fails_whole)
+        monkeypatch.setattr(findings_foc, "_problems", fails_whole)
     else:
         monkeypatch.setattr(findings_foc, "_of_order", fails)
     watched.sent.clear()

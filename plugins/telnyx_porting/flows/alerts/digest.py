@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from telnyx_porting.flows.alerts import wording as words
 from telnyx_porting.flows.alerts.channels import Channel, Message
 from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark
 from telnyx_porting.flows.alerts.facts import Facts, gather
@@ -18,7 +17,8 @@ from telnyx_porting.flows.alerts.routing import has_digest, takes, takes_everyth
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.alerts.text import bare, entry
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings.inhibition import is_inhibited
+from telnyx_porting.flows.findings import wording as words
+from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import alerts, events, findings, orders, republishes, windows
 from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
@@ -113,7 +113,7 @@ def digest(
     severities = {key: row["severity"] for key, row in is_open.items()}
     rows = [row for row in is_open.values() if takes(settings, channel, account, row)]
     rows = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
-    rows = [row for row in rows if not is_inhibited(row, severities)]
+    rows = [row for row in rows if not kind_of(row["kind"], row["subject"]).inhibited(row, severities)]
     active = [row for row in rows if not row["detail"].get("dormant")]
     dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
     active.sort(key=lambda row: (rank(row["severity"]), row["since"], row["key"]))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from telnyx_porting.flows.alerts import wording as words
 from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.models import NEW_COMMENT
 from telnyx_porting.settings.calendar import Calendar, calendar_of

@@ -1,4 +1,4 @@
-"""The outbox: one row per finding, turn and channel, and when it has something to say.
+"""The outbox: one row per finding, occurrence and channel, and when it has something to say.
 
 :func:`enqueue` is level-triggered like the findings themselves: it compares what each channel was told with what is
 true now, in the transaction that changed the findings, and again before every send.
@@ -16,7 +16,8 @@ from telnyx_porting.flows.alerts.channels import Channel, channels_of
 from telnyx_porting.flows.alerts.policy import DIGEST, Pace
 from telnyx_porting.flows.alerts.routing import has_digest, takes
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings.inhibition import is_inhibited
+from telnyx_porting.flows.findings.finding import HEALTH
+from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import alerts, findings, orders
 from telnyx_porting.ledger.types import fixed
@@ -54,7 +55,7 @@ class _Outbox:
         return self.pace.now
 
     def inhibited(self, finding: Mapping[Any, Any]) -> bool:
-        return is_inhibited(finding, self.severities)
+        return kind_of(finding["kind"], finding["subject"]).inhibited(finding, self.severities)
 
 
 def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime) -> int:
@@ -123,7 +124,7 @@ def _add(box: _Outbox) -> None:
 
 
 def _may_add(box: _Outbox, finding: Row) -> bool:
-    if not box.ready and finding["kind"] != "health":
+    if not box.ready and finding["kind"] != HEALTH:
         return False
     if finding["muted_until"] is not None and finding["muted_until"] > box.now:
         return False

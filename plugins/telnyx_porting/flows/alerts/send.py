@@ -25,6 +25,7 @@ from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.text import entry, headline
 from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.kinds import KINDS
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.ledger.tables import alerts, findings, orders
 
@@ -124,7 +125,7 @@ def _look_again(account: Account, now: datetime, read_orders: ReadOrders) -> Non
             findings.c.account == account.id,
             alerts.c.next_at <= now,
             alerts.c.action != "resolved",
-            findings.c.kind != "stuck",
+            findings.c.kind.not_in([kind.name for kind in KINDS if not kind.order_decides]),
             or_(orders.c.api_read_at.is_(None), orders.c.api_read_at < now - JUST_READ),
         )
         .distinct()

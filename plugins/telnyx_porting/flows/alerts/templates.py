@@ -1,4 +1,4 @@
-"""Templates of alert texts: ours, or a folder's that replaces some of them, in a sandbox.
+"""Templates of alert texts: of each kind of finding, and of messages; or a folder's that replace some, in a sandbox.
 
 Values are handed in as cleaned text; nothing in a value is ever read as a template.
 """
@@ -10,19 +10,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BaseLoader, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from telnyx_porting.flows.findings.kinds import KINDS
 
 log = logging.getLogger(__name__)
 OURS = Path(__file__).parents[2] / "templates" / "alerts"
 MOST = 20_000  # characters of a rendered text
+_NEXT_STEP = """
+{% if owner %}Owner: {{ owner }}.{% endif %}
+{% if note %}Note: {{ note }}.{% endif %}
+Who: {{ who }}.{% if next %} Next: {{ next }}.{% endif %}
+"""
 
 
 @lru_cache(maxsize=16)
 def _environment(folder: str) -> ImmutableSandboxedEnvironment:
-    loader: BaseLoader = FileSystemLoader(folder)
+    findings = {f"{kind.name}.txt.j2": kind.template + _NEXT_STEP for kind in KINDS}
+    ours = ChoiceLoader([DictLoader(findings), FileSystemLoader(OURS)])
     return ImmutableSandboxedEnvironment(
-        loader=loader,
+        loader=FileSystemLoader(folder) if folder else ours,
         undefined=StrictUndefined,
         autoescape=False,
     )
@@ -39,7 +47,7 @@ def render(name: str, folder: str, **values: Any) -> str:
             return _compact(_environment(folder).get_template(file).render(values))
         except Exception as error:  # people's template, whatever it does, must not silence an alert
             log.warning("template %s does not work, ours is used: %s", Path(folder) / file, type(error).__name__)
-    return _compact(_environment(str(OURS)).get_template(file).render(values))
+    return _compact(_environment("").get_template(file).render(values))
 
 
 def _compact(text: str) -> str:

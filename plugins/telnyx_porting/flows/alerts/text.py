@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import LONG, as_data, one_line
-from telnyx_porting.flows.alerts import wording as words
-from telnyx_porting.flows.alerts.guidance import next_step
-from telnyx_porting.flows.alerts.hints import hint_for
 from telnyx_porting.flows.alerts.templates import render
+from telnyx_porting.flows.findings import wording as words
+from telnyx_porting.flows.findings.kind import Told
+from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.settings.values import rank
 
 if TYPE_CHECKING:
@@ -20,31 +19,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LEADS = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED", "digest": "DIGEST"}
-_TITLES = {
-    "question": "open question",
-    "stuck": "stuck event",
-    "given_up": "notification given up",
-    "overdue": "FOC date passed and not ported",
-    "risk": "FOC date at risk",
-    "changed": "another FOC date",
-    "activation": "activation due and not started",
-}
 SHOWN = 10  # findings spelt out in the text of a grouped message
+_BLANK = dict.fromkeys(
+    "after_date away before date entered event_type limit messaging moved only_on_order ordinal passed reason says"
+    " sends text what".split(),
+    "",
+)
+"""What people's own templates may ask of every kind, though only some have it."""
 
 
-def entry(finding: Mapping[str, Any], turn: int, action: str, facts: Facts) -> dict[str, Any]:
+def entry(finding: Mapping[str, Any], occurrence: int, action: str, facts: Facts) -> dict[str, Any]:
     """Return one finding of a message as JSON.
 
-    :param turn: the turn that is told; an older one than the finding's is over.
+    :param occurrence: the one that is told; an older one than the finding's is over.
     """
-    current = finding["turn"] == turn
+    current = finding["turn"] == occurrence
     order = facts.order_of(finding)
     mode = facts.settings.alert_details
     detail = finding["detail"] if current else {}
     row = {
         "key": as_data(finding["key"]),
-        "turn": turn,
-        "dedup_key": as_data(f"{facts.account}/{finding['key']}/{turn}"),
+        "turn": occurrence,
+        "dedup_key": as_data(f"{facts.account}/{finding['key']}/{occurrence}"),
         "kind": finding["kind"],
         "subject": as_data(finding["subject"]),
         "order_id": as_data(finding["order_id"]),
@@ -107,91 +103,33 @@ def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) -> dict[str, Any]:
     """Gather everything a template may say, as cleaned text."""
-    order, detail = facts.order_of(finding), finding["detail"] if current else {}
-    zone, mode = facts.calendar.zone, facts.settings.alert_details
-    codes = _codes(detail, order)
-    who, step = next_step(finding, detail, codes)
+    order, detail, mode = facts.order_of(finding), finding["detail"] if current else {}, facts.settings.alert_details
+    over = action == "resolved"
+    told = Told(finding, detail, order, over, facts.settings, facts.now, facts.calendar, facts.exception_types)
+    kind = kind_of(finding["kind"], finding["subject"])
+    who, step = kind.next_step(told)
     comments = facts.comments.get(finding["order_id"] or "", ())
-    return {
+    common = {
         "lead": _lead(action, facts),
         "account": facts.account,
         "status": one_line((order or {}).get("status") or "", 40),
-        "kind": finding["kind"],
-        "title": _title(finding),
-        "passed": action == "resolved" and _has_passed(finding, facts),
+        "kind": kind.name,
+        "title": kind.title or kind.name,
         "severity": finding["severity"],
         "subject": one_line(finding["subject"]),
         "label": words.label(finding["order_id"], order, mode),
         "numbers": words.numbers(order),
         "age": words.age((finding["resolved_at"] or facts.now) - finding["since"]),
         "foc": words.foc(order, facts.now, facts.calendar),
-        "ordinal": words.ordinal(int(detail.get("episode") or 1)),
-        "messaging": bool(detail.get("messaging")),
-        "after_date": detail.get("came_from") == "foc-date-confirmed",
-        "only_on_order": detail.get("seen_by") == "order",
-        "says": _says(codes, facts),
         "who": who,
         "next": step,
-        "what": detail.get("what") or detail.get("status") or "",
-        "reason": detail.get("reason") or "",
-        "limit": words.limit(str(detail.get("limit") or "")),
         "dormant": bool(detail.get("dormant")),
-        "event_type": one_line(str(detail.get("event_type") or "").removeprefix("porting_order.")),
-        "sends": detail.get("sends") or 0,
-        "text": one_line(detail.get("text") or "", LONG).rstrip("."),
-        "before": _moment(detail, "before", facts),
-        "date": _moment(detail, "foc", facts),
-        "away": _away(detail, "foc", facts),
-        "entered": words.day(datetime.fromisoformat(detail["entered"]), facts.now, zone) if "entered" in detail else "",
-        "moved": bool(detail.get("moved")),
         "comments": [f"{one_line(author, 20)}: {one_line(body, LONG)}" for author, body in comments],
         "siblings": facts.siblings.get(finding["order_id"] or "", ()),
         "owner": one_line(finding["owner"] or ""),
         "note": one_line(finding["note"] or "", LONG),
     }
-
-
-def _title(finding: Mapping[str, Any]) -> str:
-    kind = str(finding["kind"])
-    if kind == "foc":
-        return _TITLES.get(finding["subject"].rpartition("/")[2], kind)
-    return _TITLES.get(kind, kind) if kind != "overdue" else kind
-
-
-def _has_passed(finding: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether an endangered date is over only because it passed."""
-    detail = finding["detail"]
-    return detail.get("what") == "risk" and datetime.fromisoformat(detail["foc"]) <= facts.now
-
-
-def _says(codes: Sequence[Sequence[str | None]], facts: Facts) -> str:
-    """Return the carrier's reasons: its own words first, then ours, then the provider's list."""
-    said = []
-    for code, description in codes:
-        name = code or ""
-        own = description if facts.settings.alert_details != "ids" else None
-        hint = hint_for(name)
-        meaning = own or (hint.meaning if hint else None) or facts.exception_types.get(name)
-        said.append(one_line(f"{name}: {meaning}" if meaning and not own else meaning or name, 300))
-    return "; ".join(text for text in said if text)
-
-
-def _codes(detail: Mapping[str, Any], order: Mapping[str, Any] | None) -> Sequence[Any]:
-    """Return the codes of an exception, also of one that endangers a date."""
-    at_risk = detail.get("what") == "risk" and detail.get("reason") == "exception"
-    return detail.get("codes") or (order["codes"] if at_risk and order is not None else None) or ()
-
-
-def _moment(detail: Mapping[str, Any], name: str, facts: Facts) -> str:
-    if name not in detail:
-        return ""
-    return words.moment(datetime.fromisoformat(detail[name]), facts.now, facts.calendar.zone)
-
-
-def _away(detail: Mapping[str, Any], name: str, facts: Facts) -> str:
-    if name not in detail:
-        return ""
-    return words.in_working_days(datetime.fromisoformat(detail[name]), facts.now, facts.calendar)
+    return _BLANK | common | kind.words(told)
 
 
 def _clean(detail: Mapping[str, Any], mode: str) -> dict[str, Any]:

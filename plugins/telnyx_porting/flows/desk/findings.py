@@ -29,11 +29,11 @@ def listing(account: Account) -> str:
     lines = [f"account {account.id}: {len(rows)} open"]
     for row in rows:
         lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
-        lines += [f"          ({hands})"] if (hands := _hands(row, now)) else []
+        lines += [f"          ({triage})"] if (triage := _triage(row, now)) else []
     return "\n".join(lines)
 
 
-def _hands(row: Mapping[str, Any], now: datetime) -> str:
+def _triage(row: Mapping[str, Any], now: datetime) -> str:
     by = row["hands"] or {}
     said = []
     if row["acked_until"] is not None and row["acked_until"] > now:

@@ -23,7 +23,8 @@ from telnyx_porting.escaping import one_line, place
 from telnyx_porting.flows.alerts.channels import channels_of
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.kinds.watch import ENOUGH, NOT_ALIVE
+from telnyx_porting.flows.findings.kinds.consumer import NOT_ALIVE
+from telnyx_porting.flows.findings.kinds.signatures import ENOUGH
 from telnyx_porting.flows.identity import verify
 from telnyx_porting.ledger.tables import orders
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, findings, orders
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, events, findings, orders
 from telnyx_porting.ledger.types import EPOCH, fixed
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 
@@ -23,22 +24,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 Row = Mapping[Any, Any]
-QUIET = frozenset({"episode", "came_from", "seen_by", "entered", "dormant", "rows"})
-"""Names in `detail` whose change is no news: what a backfill or a late event teaches about the past, age, counts."""
-
+HEALTH = "health"  # the watch itself: some of it the ledger shows, the rest is opened and cleared by who notices
 _NAMES = ("id", "customer_reference", "customer_group_reference", "support_key")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Something that is true now. A change of `detail`, except of :data:`QUIET`, is worth one more message."""
+    """Something that is true now. A change of `detail`, except of what its kind calls quiet, is one more message."""
 
     kind: str
     subject: str
     order_id: str | None
     severity: str
-    since: datetime  # when it began; a later one is another turn
-    detail: dict[str, Any] = field(default_factory=dict)
+    since: datetime  # when it began; a later one is another occurrence
+    detail: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, as its kind types it
+    touched: datetime | None = None  # when somebody last did something about it; None: when it began
 
     @property
     def key(self) -> str:
@@ -56,6 +56,7 @@ class Look:
     now: datetime
     failed: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """What could not be judged, and why: a kind at one order, or (None) a kind as a whole."""
+    found: list[Seen] = field(default_factory=list)  # by the kinds that looked before
 
     def kind(self, name: str, read: Callable[[Look], Iterable[Seen]]) -> list[Seen]:
         """Return what one kind finds; where it fails, nothing, and it stops no other."""
@@ -101,15 +102,34 @@ class Look:
         rows = (dict(row) for row in self.connection.execute(query).mappings())
         return {row["id"]: row for row in rows if row["status"] != "draft" and not self.ignores(row)}
 
-    @cached_property
-    def acknowledged(self) -> dict[str, datetime]:
-        """When people said of a finding, by key, that they know: some kinds are over then."""
-        query = select(findings.c.key, findings.c.acked_at).where(
-            findings.c.account == self.account,
-            findings.c.kind.in_(("question", "foc")),
-            findings.c.acked_at.is_not(None),
+    def events_where(self, *conditions: ColumnElement[bool]) -> Sequence[Row]:
+        """Return events, each with what its order is called, as far as that is known."""
+        about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
+        query = (
+            select(
+                events.c.id.label("event_id"),
+                events.c.order_id,
+                events.c.type,
+                events.c.created_at,
+                events.c.sends,
+                events.c.last_sent_at,
+                orders.c.status,
+                *(orders.c[name] for name in _NAMES),
+            )
+            .outerjoin(orders, about)
+            .where(events.c.account == self.account, *conditions)
         )
-        return {row.key: row.acked_at for row in self.connection.execute(query)}
+        return self.connection.execute(query).mappings().all()
+
+    def acknowledged(self, keys: Iterable[str]) -> dict[str, datetime]:
+        """Return when people said of these findings, by key, that they know."""
+        known: dict[str, datetime] = {}
+        for batch in chunks(keys, 500):
+            query = select(findings.c.key, findings.c.acked_at).where(
+                findings.c.account == self.account, findings.c.key.in_(batch), findings.c.acked_at.is_not(None)
+            )
+            known |= {row.key: row.acked_at for row in self.connection.execute(query)}
+        return known
 
     def is_dormant(self, since: datetime) -> bool:
         """Whether something has been so for so long that it is only listed."""
@@ -123,6 +143,11 @@ class Look:
             for name in _NAMES
             if order[name] is not None
         )
+
+
+def order_or_event(row: Row) -> str:
+    """Name the order, or else the event, at which something failed."""
+    return str(row["order_id"] or row["event_id"])
 
 
 def order_is_open() -> ColumnElement[bool]:

@@ -17,7 +17,7 @@ from telnyx_porting.flows.clock import (
     receiver_differs,
 )
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.reconcile import HEALTH
+from telnyx_porting.flows.findings.finding import HEALTH
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import CRITICAL, HIGH
@@ -37,7 +37,8 @@ def health(
 ) -> None:
     """Say that something about the watch is wrong; saying it again changes nothing.
 
-    :param subject: what is wrong, as a short stable word such as ``key_refused``; one finding per subject.
+    :param subject: what is wrong, as a short stable word such as ``key_refused``; one finding per subject. Whose step
+        it is says `kinds/noticed.py`.
     :param detail: one sentence for people, or a mapping with that sentence as ``text``. No secrets, no customer data.
     :param severity: critical, high or low.
     """

@@ -1,11 +1,11 @@
-"""Findings: what is true now that a person should know, and the turns it takes.
+"""Findings: what is true now that a person should know, and each time it occurs.
 
 Level-triggered: each kind is one SELECT of what is true now, and :func:`reconcile` compares it with what was true
 before. Nothing hangs on having seen a change happen, so retries, backfills, restarts and two runs at once cannot repeat
 anything.
 
 A finding that is true again after it was resolved, or that began anew in between (another exception of the same order),
-is a new turn. What is told about it changes inside a turn: a new revision.
+is a new occurrence. What is told about it changes inside an occurrence: a new revision.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sqlalchemy import Connection, func, select
 
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings.finding import QUIET, Look, Seen
-from telnyx_porting.flows.findings.kinds.watch import is_derived
+from telnyx_porting.flows.findings.finding import HEALTH, Look, Seen
+from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.see import is_held, see
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
@@ -27,7 +27,7 @@ from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from telnyx_porting.flows.account import Account
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Queue = Callable[[Ledger, Connection, str, Settings, datetime], int]
 
 Row = dict[str, Any]
-HEALTH = "health"  # mostly opened and cleared by those who notice; what the ledger shows is in findings_watch
 SOURCE = "findings"
 _BATCH = 500
 
@@ -87,7 +86,7 @@ def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, S
     rows: list[Row] = []
     opened = changed = resolved = 0
     for key, item in seen.items():
-        new, was = _seen(account, item, known.get(key), now)
+        new, was = _open_or_update(account, item, known.get(key), now)
         if new is not None:
             rows.append(new)
             opened += was == "opened"
@@ -95,10 +94,10 @@ def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, S
     for key, row in known.items():
         if key in seen or row["resolved_at"] is not None or is_held(look, row):
             continue
-        gone = _gone(row, settings, now, fresh_at)
-        if gone is not None:
-            rows.append(gone)
-            resolved += gone["resolved_at"] is not None
+        absent = _resolve(row, settings, now, fresh_at)
+        if absent is not None:
+            rows.append(absent)
+            resolved += absent["resolved_at"] is not None
     _store(ledger, connection, rows)
     queued = queue(ledger, connection, account, settings, now)
     is_open = (findings.c.account == account, findings.c.resolved_at.is_(None))
@@ -126,7 +125,7 @@ def _fresh_at(connection: Connection, account: str, settings: Settings) -> datet
     return read_until + settings.settle
 
 
-def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:
+def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:
     base = {
         "account": account,
         "key": item.key,
@@ -141,38 +140,44 @@ def _seen(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dic
     }
     anew = row is not None and item.since > row["since"] and item.kind != HEALTH
     if row is None or row["resolved_at"] is not None or anew:
-        turn = 1 if row is None else row["turn"] + 1
-        fresh = {"opened_at": now, "changed_at": None, "turn": turn, "revision": 1}
-        return base | fresh | {"acked_until": None, **_kept(row)}, "opened"
+        occurrence = 1 if row is None else row["turn"] + 1
+        fresh = {"opened_at": now, "changed_at": None, "turn": occurrence, "revision": 1}
+        return base | fresh | {"acked_until": None, **_triage(row)}, "opened"
     if item.kind == HEALTH:
         item = replace(item, since=row["since"])
         base["since"] = row["since"]
-    told = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_kept(row)}
-    # how severe an exception is hangs on the past alone, which a backfill may teach, and age is no news either
-    worse = item.severity != row["severity"] and item.kind != "exception" and not item.detail.get("dormant")
-    if worse or _told(item.detail) != _told(row["detail"]):
-        return base | told | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
+    kept = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_triage(row)}
+    if _is_news(item, row):
+        return base | kept | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
     same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
     if same and row["absent_since"] is None:
         return None, "same"
-    return base | told | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
+    return base | kept | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
 
 
-def _told(detail: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in (detail or {}).items() if name not in QUIET}
+def _is_news(item: Seen, row: Row) -> bool:
+    """Whether what is told of a finding changed; that it became dormant is only age."""
+    quiet = kind_of(item.kind, item.subject).quiet | {"dormant"}
+    if item.severity != row["severity"] and "severity" not in quiet and not item.detail.get("dormant"):
+        return True
+
+    def news(detail: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in detail.items() if name not in quiet}
+
+    return news(item.detail) != news(row["detail"] or {})
 
 
-def _kept(row: Row | None) -> dict[str, Any]:
-    """Keep what people wrote: it stays with the subject, whatever its turn."""
+def _triage(row: Row | None) -> dict[str, Any]:
+    """Keep what people wrote: it stays with the subject, however often it occurs."""
     return {
         name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "hands")
     }
 
 
-def _gone(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
+def _resolve(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
     """Return the row of a finding that is no longer true, or None while nothing about it changes."""
     absent = row["absent_since"]
-    if row["kind"] == HEALTH and not is_derived(row["key"]):
+    if kind_of(row["kind"], row["subject"]).look is None:
         over = absent is not None and now - absent >= settings.resolve_hold
         return row | {"resolved_at": now} if over else None
     if absent is None and settings.resolve_hold:

@@ -38,7 +38,7 @@ def acknowledge(account: Account, key: str, by: str, until: datetime | None = No
 
 
 def mute(account: Account, key: str, by: str, reason: str, until: datetime) -> None:
-    """Say nothing about a subject until a time, whatever turns it takes.
+    """Say nothing about a subject until a time, however often it occurs.
 
     :param until: at most 14 days ahead.
     :raises SettingsError: no such open finding, no reason, or an impossible time.

@@ -1,1 +1,47 @@
-"""One file per kind of finding: what is true now, how severe it is, since when. `findings/see.py` lists them."""
+"""The kinds of findings, a file each: what is true now, what is kept and said of it, who acts, what inhibits it."""
+
+from __future__ import annotations
+
+from telnyx_porting.flows.findings.kind import Kind
+from telnyx_porting.flows.findings.kinds import (
+    approval,
+    consumer,
+    exception,
+    foc,
+    given_up,
+    nothing_sealed,
+    noticed,
+    odd,
+    overdue,
+    question,
+    rate,
+    record,
+    signatures,
+    stuck,
+    unjudged,
+)
+
+KINDS: tuple[Kind, ...] = (
+    exception.KIND,
+    question.KIND,
+    stuck.KIND,
+    given_up.KIND,
+    foc.KIND,  # looks at exceptions and questions
+    overdue.KIND,
+    nothing_sealed.KIND,
+    rate.KIND,
+    signatures.KIND,
+    approval.KIND,
+    consumer.KIND,
+    record.KIND,
+    odd.KIND,
+    noticed.KIND,
+    unjudged.KIND,  # looks at what failed before it
+)
+_BY_SUBJECT = {(kind.name, subject): kind for kind in KINDS for subject in kind.subjects or {""}}
+
+
+def kind_of(name: str, subject: str) -> Kind:
+    """Return the kind of a finding; one that only another version knows is mute, and never true."""
+    found = _BY_SUBJECT.get((name, subject.partition(":")[0])) or _BY_SUBJECT.get((name, ""))
+    return found or Kind(name, template="", next_step=lambda told: ("", ""), look=lambda look: ())

@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from telnyx_porting.flows.findings.finding import Seen
+from telnyx_porting.flows.findings.exception_codes import Code, reasons, solution
+from telnyx_porting.flows.findings.finding import Look, Row, Seen
+from telnyx_porting.flows.findings.kind import COMMENT, TELNYX, US, Kind, Step, Told
+from telnyx_porting.flows.findings.wording import in_working_days, moment
 from telnyx_porting.ledger.tables import CLOSED
 from telnyx_porting.settings.values import CRITICAL, HIGH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from telnyx_porting.flows.findings.finding import Look
 
+_TEMPLATE = """
+{{ lead }}:
+{% if what == "overdue" %}FOC date passed and not ported
+{%- elif what == "risk" %}FOC date at risk ({{ reason }} open)
+{%- elif what == "activation" %}activation due and not started
+{%- elif moved %}FOC date moved
+{%- else %}FOC date differs from the requested one{% endif %}, {{ label }}{% if numbers %}, {{ numbers }}{% endif %}.
+FOC {{ date }} ({{ away }}){% if before %}, {{ "before" if moved else "requested" }}: {{ before }}{% endif %}
+{%- if what == "overdue" and status %}; the order is still {{ status }}{% endif %}.
+{% if says %}Carrier says: {{ says }}.{% endif %}
+"""
+_TITLES = {
+    "overdue": "FOC date passed and not ported",
+    "risk": "FOC date at risk",
+    "changed": "another FOC date",
+    "activation": "activation due and not started",
+}
+_STEPS: dict[str, Step] = {
+    "overdue": (TELNYX, f"ask what holds the port: {COMMENT}"),
+    "risk": (US, "solve it before the date, or ask for another date"),
+    "changed": (US, "check that the new date suits, tell the customer, and acknowledge"),
+    "activation": (US, "activate the numbers in the Telnyx portal"),
+}
 READY = "Activate RDY"  # Telnyx's activation status of numbers that wait for somebody to activate them
 _SAME = timedelta(minutes=1)
 
 
-def foc(look: Look, problems: Mapping[str, Seen]) -> Iterator[Seen]:
-    """Overdue, at risk, changed, or due and not activated.
+class _Detail(TypedDict, total=False):
+    what: Literal["overdue", "risk", "changed", "activation"]
+    foc: str  # the date, ISO
+    reason: str  # what endangers it: exception | question | cancellation
+    before: str  # the date asked for, or agreed before, ISO
+    moved: bool  # it was agreed before
 
-    :param problems: per order, the open exception or question that endangers its date.
-    """
-    orders = (row for row in look.open_orders.values() if row["status"] not in CLOSED)
-    yield from look.each("foc", orders, lambda row: _of_order(look, row, problems.get(row["id"])))
+
+def _look(look: Look) -> Iterator[Seen]:
+    """Yield dates that are overdue, at risk, changed, or due and not activated."""
+    problems = _problems(look)
+    orders = [row for row in look.open_orders.values() if row["status"] not in CLOSED]
+    known = look.acknowledged(f"foc:{row['id']}/changed" for row in orders if row["foc_since"] is not None)
+    yield from look.each("foc", orders, lambda row: _of_order(look, row, problems.get(row["id"]), known))
 
 
-def _of_order(look: Look, row: Mapping[Any, Any], problem: Seen | None) -> Iterator[Seen]:
+def _problems(look: Look) -> dict[str, Seen]:
+    """Return, per order, the open exception or question that endangers its date."""
+    endanger = [item for item in look.found if item.kind in KIND.hangs_on and not item.detail.get("messaging")]
+    return {item.order_id: item for item in reversed(endanger) if item.order_id}
+
+
+def _of_order(look: Look, row: Row, problem: Seen | None, known: Mapping[str, datetime]) -> Iterator[Seen]:
     order_id, date = row["id"], row["foc_actual"]
     if date is not None and look.now >= date + look.settings.foc_grace:
-        yield _seen(order_id, "overdue", CRITICAL, date + look.settings.foc_grace, date)
+        since = date + look.settings.foc_grace
+        yield _seen(order_id, CRITICAL, since, {"what": "overdue", "foc": date.isoformat()})
     if date is not None and look.now >= date and row["activation_status"] == READY:
-        yield _seen(order_id, "activation", HIGH, date, date)
+        yield _seen(order_id, HIGH, date, {"what": "activation", "foc": date.isoformat()})
     yield from _at_risk(look, row, problem)
-    yield from _changed(look, row)
+    yield from _changed(look, row, known.get(f"foc:{order_id}/changed"))
 
 
-def _seen(order_id: str, what: str, severity: str, since: datetime, date: datetime, **more: Any) -> Seen:
-    detail = {"what": what, "foc": date.isoformat(), **more}
-    return Seen("foc", f"{order_id}/{what}", order_id, severity, since, detail)
+def _seen(order_id: str, severity: str, since: datetime, detail: _Detail) -> Seen:
+    return Seen("foc", f"{order_id}/{detail['what']}", order_id, severity, since, detail)
 
 
-def _at_risk(look: Look, row: Mapping[Any, Any], problem: Seen | None) -> Iterator[Seen]:
+def _at_risk(look: Look, row: Row, problem: Seen | None) -> Iterator[Seen]:
     date = row["foc_actual"] or row["foc_requested"]
     if date is None or (look.now >= date and row["foc_actual"] is None):
         return  # an agreed date stays endangered until the order is ported: that it passed solves nothing
@@ -54,16 +91,67 @@ def _at_risk(look: Look, row: Mapping[Any, Any], problem: Seen | None) -> Iterat
     if look.now >= critical_from:
         reason = "cancellation" if problem is None else problem.kind
         began = row["status_since"] if problem is None else problem.since
-        yield _seen(row["id"], "risk", CRITICAL, max(critical_from, began or critical_from), date, reason=reason)
+        detail: _Detail = {"what": "risk", "foc": date.isoformat(), "reason": reason}
+        yield _seen(row["id"], CRITICAL, max(critical_from, began or critical_from), detail)
 
 
-def _changed(look: Look, row: Mapping[Any, Any]) -> Iterator[Seen]:
+def _changed(look: Look, row: Row, known_at: datetime | None) -> Iterator[Seen]:
     """Yield a date other than the one asked for or agreed before; over once somebody acknowledged it."""
     date, since = row["foc_actual"], row["foc_since"]
     if date is None or since is None or look.now >= date:
         return
     before = row["foc_before"] or row["foc_requested"]
-    known_at = look.acknowledged.get(f"foc:{row['id']}/changed")
     if before is None or abs(before - date) <= _SAME or (known_at is not None and known_at >= since):
         return
-    yield _seen(row["id"], "changed", HIGH, since, date, before=before.isoformat(), moved=row["foc_before"] is not None)
+    moved = row["foc_before"] is not None
+    detail: _Detail = {"what": "changed", "foc": date.isoformat(), "before": before.isoformat(), "moved": moved}
+    yield _seen(row["id"], HIGH, since, detail)
+
+
+def _words(told: Told) -> dict[str, Any]:
+    detail: _Detail = told.detail
+    date, before = detail.get("foc"), detail.get("before")
+    return {
+        "title": _TITLES.get(told.finding["subject"].rpartition("/")[2], "foc"),
+        "passed": told.is_over and _has_passed(told),
+        "what": detail.get("what") or "",
+        "reason": detail.get("reason") or "",
+        "date": _moment(date, told),
+        "away": in_working_days(datetime.fromisoformat(date), told.now, told.calendar) if date else "",
+        "before": _moment(before, told),
+        "moved": bool(detail.get("moved")),
+        "says": reasons(_codes(told), told),
+    }
+
+
+def _moment(written: str | None, told: Told) -> str:
+    return moment(datetime.fromisoformat(written), told.now, told.calendar.zone) if written else ""
+
+
+def _has_passed(told: Told) -> bool:
+    """Whether an endangered date is over only because it passed."""
+    detail: _Detail = told.finding["detail"]
+    return detail.get("what") == "risk" and datetime.fromisoformat(detail["foc"]) <= told.now
+
+
+def _codes(told: Told) -> Sequence[Code]:
+    """Return the codes of the exception that endangers the date."""
+    detail: _Detail = told.detail
+    at_risk = detail.get("what") == "risk" and detail.get("reason") == "exception"
+    return (told.order["codes"] if at_risk and told.order is not None else None) or ()
+
+
+def _next_step(told: Told) -> Step:
+    who, step = _STEPS.get(str(told.detail.get("what")), ("", ""))
+    solved = solution(_codes(told))
+    return (solved[0], f"{step}: {solved[1]}") if solved else (who, step)
+
+
+def _inhibited(finding: Row, severities: Mapping[str, str]) -> bool:
+    """Whether the date is overdue, or the exception that endangers it is critical itself."""
+    what, order_id = finding["detail"].get("what"), finding["order_id"]
+    missed = what in ("risk", "activation") and f"foc:{order_id}/overdue" in severities
+    return missed or (what == "risk" and severities.get(f"exception:{order_id}") == CRITICAL)
+
+
+KIND = Kind("foc", _TEMPLATE, _next_step, _look, words=_words, inhibited=_inhibited, hangs_on=("exception", "question"))

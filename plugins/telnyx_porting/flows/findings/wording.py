@@ -1,4 +1,4 @@
-"""Words and numbers of alert texts: ages, dates, ordinals, counts, and what an order is called."""
+"""Words and numbers of texts about findings: ages, dates, counts, and what an order is called."""
 
 from __future__ import annotations
 
@@ -25,13 +25,6 @@ def age(span: timedelta) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h"
     return f"{minutes // (24 * 60)} days"
-
-
-def ordinal(number: int) -> str:
-    """Return 1st, 2nd, 3rd, 4th, 11th."""
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
 def day(at: datetime, now: datetime, zone: str) -> str:
@@ -82,12 +75,6 @@ def numbers(order: Mapping[str, Any] | None) -> str:
     return " ".join(word for word in [*words, "number" if order["number_count"] == 1 else "numbers"] if word)
 
 
-def limit(written: str) -> str:
-    """Return a limit such as 7d or 4h in words."""
-    units = {"d": "working days", "h": "working hours"}
-    return f"{written[:-1]} {units[written[-1]]}" if written[-1:] in units else written
-
-
 def foc(order: Mapping[str, Any] | None, now: datetime, calendar: Calendar) -> str:
     """Return the order's date: requested FOC 2 Oct (in 4 working days)."""
     if order is None:
@@ -96,3 +83,8 @@ def foc(order: Mapping[str, Any] | None, now: datetime, calendar: Calendar) -> s
     if date is None:
         return ""
     return f"{word} {day(date, now, calendar.zone)} ({in_working_days(date, now, calendar)})"
+
+
+def event_type(name: str | None) -> str:
+    """Return the type of an event, without what all of them begin with."""
+    return one_line((name or "").removeprefix("porting_order."))

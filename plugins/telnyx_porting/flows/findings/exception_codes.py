@@ -6,9 +6,17 @@ description always comes first.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-US, TELNYX, CARRIER = "us/customer", "Telnyx", "losing carrier"
+from telnyx_porting.escaping import one_line
+from telnyx_porting.flows.findings.kind import CARRIER, TELNYX, US
+
+if TYPE_CHECKING:
+    from telnyx_porting.flows.findings.kind import Step, Told
+
+Code = Sequence[str | None]
+"""A code and what the event says of it."""
 
 
 class Hint(NamedTuple):
@@ -80,3 +88,26 @@ _OLD_NAMES = {  # of Telnyx's support articles, for what became these codes
 def hint_for(code: str) -> Hint | None:
     """Return what we know about a code, or None."""
     return HINTS.get(_OLD_NAMES.get(code, code))
+
+
+def reasons(codes: Sequence[Code], told: Told) -> str:
+    """Return the carrier's reasons: its own words first, then ours, then the provider's list."""
+    said = []
+    for code, description in codes:
+        name = code or ""
+        own = description if told.settings.alert_details != "ids" else None
+        hint = hint_for(name)
+        meaning = own or (hint.meaning if hint else None) or told.exception_types.get(name)
+        said.append(one_line(f"{name}: {meaning}" if meaning and not own else meaning or name, 300))
+    return "; ".join(text for text in said if text)
+
+
+def solution(codes: Sequence[Code]) -> Step | None:
+    """Return what solves it and whose step that is, as far as the codes are known."""
+    hints = [hint for code, _ in codes if (hint := hint_for(code or "")) is not None]
+    if not hints:
+        return None
+    owners = list(dict.fromkeys(hint.owner for hint in hints))
+    steps = "; ".join(dict.fromkeys(hint.step for hint in hints))
+    owner = US if US in owners else owners[0]
+    return owner, steps + (", then confirm again" if owner in (US, CARRIER) else "")

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import and_, func, or_, select
 
-from telnyx_porting.flows.findings.finding import Seen, order_is_open
+from telnyx_porting.flows.findings.finding import Look, Seen, order_is_open
+from telnyx_porting.flows.findings.kind import US, Kind, Step, Told
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import NEW_COMMENT
 from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
-    from telnyx_porting.flows.findings.finding import Look
+
+_TEMPLATE = """
+{{ lead }}: open question, {{ label }}{% if numbers %}, {{ numbers }}{% endif %}:
+a comment of Telnyx's porting team waits for an answer, {{ age }} old{% if foc %}, {{ foc }}{% endif %}.
+{% for comment in comments %}[{{ comment }}] {% endfor %}
+"""
 
 
-def questions(look: Look) -> Iterator[Seen]:
-    """Comments of staff after which neither a comment of ours, nor a status change, nor an acknowledgement came."""
+class _Detail(TypedDict):
+    comments: list[str]  # ids of their events
+
+
+def _look(look: Look) -> Iterator[Seen]:
+    """Yield staff comments after which neither a comment of ours, nor a status change, nor an acknowledgement came."""
     mine = and_(events.c.account == orders.c.account, events.c.order_id == orders.c.id, events.c.type == NEW_COMMENT)
     query = (
         select(events.c.id, events.c.order_id, events.c.value, events.c.created_at)
@@ -34,17 +45,15 @@ def questions(look: Look) -> Iterator[Seen]:
     )
     rows = look.connection.execute(query).all()
     grouped = [(order_id, list(comments)) for order_id, comments in groupby(rows, key=lambda row: row.order_id)]
-    yield from look.each("question", grouped, lambda item: _of_order(look, *item), lambda item: item[0])
+    known = look.acknowledged(f"question:{order_id}" for order_id, _ in grouped)
+    yield from look.each("question", grouped, lambda item: _of_order(look, *item, known), lambda item: item[0])
 
 
-def _of_order(look: Look, order_id: str, comments: list[Any]) -> Iterator[Seen]:
+def _of_order(look: Look, order_id: str, comments: list[Any], known: Mapping[str, datetime]) -> Iterator[Seen]:
     order = look.open_orders.get(order_id)
-    if order is not None and order["status"] != "ported":
-        yield from _unanswered(look, order_id, comments)
-
-
-def _unanswered(look: Look, order_id: str, comments: list[Any]) -> Iterator[Seen]:
-    known_at = look.acknowledged.get(f"question:{order_id}")
+    if order is None or order["status"] == "ported":
+        return
+    known_at = known.get(f"question:{order_id}")
     waiting: list[Any] = []
     for comment in comments:
         answered = comment.value == "user" or (known_at is not None and comment.created_at <= known_at)
@@ -52,5 +61,12 @@ def _unanswered(look: Look, order_id: str, comments: list[Any]) -> Iterator[Seen
     if waiting:
         since = waiting[0].created_at
         severe = look.calendar.working_time(since, look.now) >= look.settings.question_after
-        detail = {"comments": [comment.id for comment in waiting]}
+        detail: _Detail = {"comments": [comment.id for comment in waiting]}
         yield Seen("question", order_id, order_id, HIGH if severe else LOW, since, detail)
+
+
+def _next_step(told: Told) -> Step:
+    return US, "answer with a comment on the order; if it needs no answer, acknowledge it"
+
+
+KIND = Kind("question", _TEMPLATE, _next_step, _look, title="open question")
