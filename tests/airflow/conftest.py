@@ -13,7 +13,7 @@ import pytest
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import pacer
 from telnyx_porting.ledger.engine import Ledger
-from tests.support.rows import add_event, add_feed
+from tests.support.rows import add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ def scene(
     }
     with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()) as ledger:
         add_feed(ledger, heartbeat=now, covers_from=now - 7 * 24 * hour, proved_at=now - 7 * 24 * hour)
-        covered = {"covers_from": now - 3 * hour, "covered_until": now - timedelta(minutes=1)}
-        add_feed(ledger, "events", watch_from=now - 7 * 24 * hour, **covered)
+        until = now - timedelta(minutes=1)
+        add_watch(ledger, now - 7 * 24 * hour, covers_from=now - 3 * hour, covered_until=until)
         add_event(ledger, id=event, created_at=now - hour, delivery="missed")
         yield Scene(ledger, order, event, conf)

@@ -10,7 +10,7 @@ from airflow.sdk import RetryAction
 from sqlalchemy import update
 
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.ledger.tables import feeds, findings
+from telnyx_porting.ledger.tables import accounts, findings
 from telnyx_porting.operators.porting import (
     TelnyxAlertPortingOrdersOperator,
     TelnyxAuditPortingLedgerOperator,
@@ -95,7 +95,7 @@ def test_a_connection_that_leads_elsewhere_fails_every_task_at_once_and_its_cloc
     assert sandbox.requests()["total"] == 0
     connect(host=sandbox.base_url, password=sandbox.api_key)
     with ledger.write() as connection:
-        connection.execute(update(feeds).values(user_id="somebody else", key_fingerprint="of another key"))
+        connection.execute(update(accounts).values(user_id="somebody else", key_fingerprint="of another key"))
     with pytest.raises(WrongAccountError, match="belongs to Telnyx user somebody else"):
         operator.execute({})
     with ledger.read() as connection:

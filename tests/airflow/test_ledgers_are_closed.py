@@ -17,7 +17,7 @@ from telnyx_porting.notifications.failure import PortingAlertNotifier
 from telnyx_porting.operators import execution, porting
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
-from tests.support.rows import ACCOUNT, add_event, add_feed
+from tests.support.rows import ACCOUNT, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def ledger(
         monkeypatch.setenv(f"TELNYX_PORTING_{name}", value)
     held, now = open_ledger(tmp_path / "ledger.db").ready(), datetime.now(UTC)
     add_feed(held, heartbeat=now, covers_from=now - timedelta(days=7), proved_at=now - timedelta(days=7))
-    add_feed(held, "events", watch_from=now - timedelta(days=7))
+    add_watch(held, now - timedelta(days=7))
     return held
 
 

@@ -27,7 +27,7 @@ from telnyx_porting.operators.porting import (
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.settings import load
-from tests.support.rows import ACCOUNT, add_event, add_feed
+from tests.support.rows import ACCOUNT, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def ledger(
     held = open_ledger(tmp_path / "ledger.db").ready()
     now = datetime.now(UTC)
     add_feed(held, heartbeat=now, covers_from=now - WEEK, proved_at=now - WEEK)
-    add_feed(held, "events", watch_from=now - WEEK)
+    add_watch(held, now - WEEK)
     return held
 
 

@@ -10,6 +10,7 @@ import pytest
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import LEASE, send_due
+from telnyx_porting.flows.desk import status as desk
 from telnyx_porting.flows.findings.health import health
 from tests.support.watched import ACCOUNT, START, Watched, order_id, quick
 
@@ -137,9 +138,11 @@ def test_failing_channel_stops_no_other_and_catches_up_with_the_same_key(ledger:
     assert result.failed == ("desk:json",)
     assert ("firing", key(1), 1) in watched.told("team:json")
     assert watched.cycle().failed == (), "it is not asked again at once"
+    assert "channel:desk:json\n    last problem: ConnectionError: nobody listens" in desk.status(ledger, watched.now)
     watched.broken.clear()
     watched.later(minutes=2)
     watched.cycle()
+    assert "last problem" not in desk.status(ledger, watched.now)
     assert ("firing", key(1), 1) in watched.told("desk:json")
     watched.later(hours=1)
     watched.cycle()

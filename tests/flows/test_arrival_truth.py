@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.deliveries.settle import charge, settle
 from telnyx_porting.flows.events.store import store_events
@@ -97,7 +97,8 @@ class World:
         self.wrong: list[str] = []
         self.comment = str(uuid.uuid4())
         with ledger.write() as connection:
-            touch_feed(ledger, connection, self.account, "events", watch_from=OLD, covers_from=OLD, proved_at=OLD)
+            touch_account(ledger, connection, self.account, watch_from=OLD)
+            touch_feed(ledger, connection, self.account, "events", covers_from=OLD, proved_at=OLD)
 
     # -- the provider ------------------------------------------------------------------------------------------------
 

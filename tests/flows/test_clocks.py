@@ -36,7 +36,7 @@ from tests.scenarios.clock import Shifted
 from tests.scenarios.loop import MINUTE, loop
 from tests.scenarios.outages import down
 from tests.scenarios.story import got
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class World:
     def __init__(self, ledger: Ledger, ours: int, provider: int, receiver: int) -> None:
         self.ledger, self.skews = ledger, (ours, provider, receiver)
         offset = (provider - ours) * 1_000
-        add_feed(ledger, "events", watch_from=self.ours(OLD), clock_offset=offset, covered_until=self.provider(NOW))
+        add_watch(ledger, self.ours(OLD), clock_offset=offset, covered_until=self.provider(NOW))
 
     def ours(self, at: datetime = NOW) -> datetime:
         return at + timedelta(seconds=self.skews[0])

@@ -15,7 +15,7 @@ from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.receipts import store_receipts
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.settings import load
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -48,7 +48,7 @@ def expected(delivery: str, age: timedelta, feed: str, kind: str) -> str:
 @pytest.fixture(autouse=True)
 def watched(ledger: Ledger) -> None:
     """The account was first contacted long ago."""
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
 
 
 def test_every_combination(ledger: Ledger) -> None:
@@ -78,7 +78,7 @@ def _decide_one(ledger: Ledger, account: str, delivery: str, age: timedelta, fee
     if feed != "absent":
         add_feed(ledger, account=account, **FEEDS[feed])
     add_feed(ledger, "deliveries", account=account)
-    add_feed(ledger, "events", account=account, watch_from=OLD)
+    add_watch(ledger, account=account)
     given = {"email_only": {"has_webhook": False}, "not_generated": {"payload_status": "created"}}.get(kind, {})
     event = add_event(ledger, account=account, created_at=NOW - age, **given)
     if delivery != "no_row":
@@ -148,7 +148,7 @@ def test_an_event_read_after_its_webhook_finds_it(ledger: Ledger) -> None:
 def test_arrived_is_for_ever_and_history_is_never_missed(ledger: Ledger) -> None:
     """What came before the watch began is undetermined: a first look plans nothing."""
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=NOW - timedelta(minutes=10))
+    add_watch(ledger, NOW - timedelta(minutes=10))
     for _ in range(3):
         add_event(ledger, delivery="arrived", arrived_at=OLD, created_at=OLD)
     old = add_event(ledger)

@@ -22,7 +22,7 @@ from telnyx_porting.flows.republish.summary import _decides
 from telnyx_porting.flows.subscriptions import below, ends_with, is_below
 from telnyx_porting.ledger.tables import orders
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -77,7 +77,7 @@ def test_both_databases_and_python_agree(ledger: Ledger, base: str, more: str) -
 @pytest.fixture
 def watched(ledger: Ledger) -> None:
     """Deliveries are proved, and go to several places."""
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     known = {url: NOW.isoformat() for url, _, _ in TABLE}
     add_feed(ledger, "deliveries", known=known)
     for _ in range(3):

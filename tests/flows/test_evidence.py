@@ -25,7 +25,7 @@ from telnyx_porting.ledger.tables import deliveries, republishes
 from telnyx_porting.models import parse_delivery
 from telnyx_porting.settings import Settings
 from tests.scenarios.loop import MINUTE, Loop, loop
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -287,7 +287,7 @@ def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
     """A table may say `not processed` first; a record may be listed while its last try still runs."""
     order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
     event = add_event(ledger, order_id=order, created_at=at)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     settings = Settings(consumer_of_record=TABLE)
     for ok, expected in ((False, "undecided"), (True, "arrived"), (False, "arrived")):
         row = {"id": 1, "received_at": at, "body": body(order, at.isoformat()), "ok": ok}
@@ -322,7 +322,7 @@ def test_a_table_vouches_from_its_first_webhook_on(ledger: Ledger) -> None:
     since_then = add_event(ledger, created_at=NOW - timedelta(minutes=50))
     for _ in range(3):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     settings = Settings(consumer_of_record=TABLE)
     row = {"id": 1, "received_at": at, "body": body(order, at.isoformat())}
     for rows in ([{"id": 0, "received_at": NOW - timedelta(days=3), "body": "{}"}], [row]):

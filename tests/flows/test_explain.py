@@ -26,7 +26,7 @@ from telnyx_porting.flows.republish.plan import Destinations, make_plan
 from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
 from telnyx_porting.models import STATUS_CHANGED
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, add_event, add_feed
+from tests.support.rows import ACCOUNT, NOW, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ def filled(ledger: Ledger) -> Ledger:
                 connection.execute(insert(table), rows[start : start + 1_000])
     add_event(ledger, payload_status="created", payload=None, created_at=NOW - timedelta(hours=9))
     add_event(ledger)
-    add_feed(ledger, "events", watch_from=NOW - timedelta(days=3))
+    add_watch(ledger, NOW - timedelta(days=3))
     add_feed(ledger)
     return ledger
 

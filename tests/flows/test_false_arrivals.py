@@ -15,7 +15,7 @@ from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipt
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, settle
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -31,7 +31,7 @@ KEYS = {MESSAGING: f"messaging_changed:{ORDER}:pending", SPLIT: f"split:{ORDER}:
 @pytest.fixture(autouse=True)
 def watched(ledger: Ledger) -> None:
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     for _ in range(6):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
 
@@ -60,7 +60,7 @@ def generate(ledger: Ledger, event: str, kind: str) -> None:
 
 
 def read_until(ledger: Ledger, minutes_ago: float) -> None:
-    add_feed(ledger, "events", watch_from=OLD, covered_until=ago(minutes_ago))
+    add_watch(ledger, covered_until=ago(minutes_ago))
 
 
 def states(ledger: Ledger, *ids: str, settings: Settings = SETTINGS) -> list[str]:

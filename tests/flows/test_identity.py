@@ -15,14 +15,13 @@ from sqlalchemy import select
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.account import Account, get_account, touch_account
 from telnyx_porting.flows.alerts.exception_types import keep_exception_types
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.desk.preflight import preflight
 from telnyx_porting.flows.events.audit import audit, audit_tonight
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept, verify
 from telnyx_porting.flows.orders.sync import keep_readings, read_orders, sync_orders
 from telnyx_porting.flows.republish.advance import Done, advance
@@ -30,7 +29,7 @@ from telnyx_porting.flows.republish.orders import read_order
 from telnyx_porting.flows.republish.plan import approve
 from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger
-from telnyx_porting.ledger.tables import feeds, metadata, windows
+from telnyx_porting.ledger.tables import accounts, metadata, windows
 from telnyx_porting.models import parse_order
 from telnyx_porting.settings import Settings
 from tests.conftest import ROOT
@@ -154,7 +153,7 @@ def everything(ledger: Ledger) -> dict[str, list[Any]]:
 
 def pinned(ledger: Ledger) -> dict[str, Any]:
     with ledger.read() as connection:
-        return dict(get_feed(connection, ACCOUNT, "events") or {})
+        return dict(get_account(connection, ACCOUNT) or {})
 
 
 # -- every flow, no exception ------------------------------------------------------------------------------------------
@@ -427,10 +426,10 @@ def test_who_was_pinned_while_a_client_was_being_asked_stays(ledger: Ledger, emp
         def get_user_id(self) -> str | None:
             found = super().get_user_id()
             with ledger.write() as connection:  # the other was faster
-                touch_feed(ledger, connection, ACCOUNT, "events", base_url=door.base_url, user_id=user_of(other))
+                touch_account(ledger, connection, ACCOUNT, base_url=door.base_url, user_id=user_of(other))
             return found
 
     with Slow(OWN, door.base_url) as client, pytest.raises(WrongAccountError, match="belongs to Telnyx user"):
         accept(Account(ledger, ACCOUNT, clock=lambda: now), client)
     with ledger.read() as connection:
-        assert connection.execute(select(feeds.c.user_id)).scalars().all() == [user_of(other)]
+        assert connection.execute(select(accounts.c.user_id)).scalars().all() == [user_of(other)]

@@ -16,7 +16,7 @@ from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.rivals import Reading, assign
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import load
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -114,7 +114,7 @@ def _told(ledger: Ledger, order: str, minutes_ago: float, signed_ago: float | No
 
 def _decide(ledger: Ledger, *event_ids: str) -> list[str]:
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
     match(Account(ledger, ACCOUNT, SETTINGS))

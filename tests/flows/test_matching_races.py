@@ -16,7 +16,7 @@ from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, republishes
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ MESSAGING = "porting_order.messaging_changed"
 @pytest.fixture(autouse=True)
 def watched(ledger: Ledger) -> None:
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     for _ in range(5):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
 
@@ -98,13 +98,13 @@ def told(ledger: Ledger, order: str, minutes_ago: int, **more: Any) -> None:
 def test_a_webhook_whose_event_is_not_read_yet_does_not_prove_its_elder_brother(ledger: Ledger, apart: int) -> None:
     """The same messaging state twice: the first one's webhook is lost, the second one's is here before its event."""
     order = str(uuid.uuid4())
-    add_feed(ledger, "events", watch_from=OLD, covered_until=NOW - timedelta(minutes=61))
+    add_watch(ledger, covered_until=NOW - timedelta(minutes=61))
     first = messaging(ledger, order, 60 + apart)
     told(ledger, order, 60)
     settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, first).delivery == "pending"
     second = messaging(ledger, order, 60)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     settle(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert [event_row(ledger, event).delivery for event in (first, second)] == ["missed", "arrived"]
 
@@ -134,7 +134,7 @@ def test_what_is_told_apart_later_is_decided_again_for_all(ledger: Ledger) -> No
 def test_no_verdict_while_a_webhook_waits_for_the_scan(ledger: Ledger) -> None:
     """Resent, and the webhook says that it occurred now: it may be another event's, which nobody has read yet."""
     order, sent = str(uuid.uuid4()), NOW - timedelta(minutes=50)
-    add_feed(ledger, "events", watch_from=OLD, covered_until=sent)
+    add_watch(ledger, covered_until=sent)
     event = messaging(ledger, order, 180, sends=1, last_sent_at=sent, last_sent_date=sent)
     row = {"account": ACCOUNT, "plan_id": "p", "event_id": event, "position": 0, "wave": 1, "state": "accepted"}
     row |= {"baseline": [], "sent_at": sent, "reply_date": sent, "due_at": sent + timedelta(minutes=15)}
@@ -148,5 +148,5 @@ def test_no_verdict_while_a_webhook_waits_for_the_scan(ledger: Ledger) -> None:
             return str(connection.execute(republishes.select()).one().state)
 
     assert verdict() == "accepted"
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     assert verdict() == "arrived"

@@ -15,7 +15,7 @@ from telnyx_porting.flows.republish.report import report
 from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_event, add_feed
+from tests.support.rows import ACCOUNT, NOW, OLD, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -40,7 +40,7 @@ ODD_COLUMNS: list[tuple[str, str, Any]] = [
 @pytest.fixture
 def account(ledger: Ledger) -> Account:
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     return Account(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), lambda: NOW)
 
 

@@ -39,7 +39,7 @@ from telnyx_porting.ledger.types import EPOCH, LATEST, LONGEST_WORD, Instant, Wo
 from telnyx_porting.models import parse_order, parse_time
 from telnyx_porting.settings import Settings
 from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
-from tests.support.rows import NOW, OLD, add_event, add_feed, event_row
+from tests.support.rows import NOW, add_event, add_feed, add_watch, event_row
 from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ BODIES: list[Any] = [
 @pytest.mark.parametrize("source", ["receiver", "table:warehouse"])
 def test_in_what_arrived(ledger: Ledger, source: str, body: Any) -> None:
     """Odd evidence beside good evidence: what arrived is `arrived`, and nothing else is."""
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     add_feed(ledger, source)
     settings = Settings(consumer_of_record=source)
     arrived, lost = (add_event(ledger, created_at=NOW - timedelta(minutes=50 + n)) for n in range(2))
@@ -342,7 +342,7 @@ def test_in_what_arrived(ledger: Ledger, source: str, body: Any) -> None:
 @pytest.mark.parametrize("far", [FAR, NEAR_FAR, FIRST])
 def test_a_webhook_of_an_odd_time_proves_no_other_event(ledger: Ledger, far: str) -> None:
     """The order's event of the same status, whose own webhook was lost, is not called arrived by it."""
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     add_feed(ledger, "receiver")
     lost = add_event(ledger, created_at=NOW - timedelta(minutes=50))
     for _ in range(3):  # else nothing is decided: the evidence would not seem to cover port-ins
@@ -375,7 +375,7 @@ ODD_TABLE_ROWS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("odd", ODD_TABLE_ROWS, ids=range(len(ODD_TABLE_ROWS)))
 def test_in_a_table_of_yours(ledger: Ledger, odd: dict[str, Any]) -> None:
     source = "table:warehouse"
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     add_feed(ledger, source, covered_until=NOW - timedelta(hours=1))
     settings = Settings(consumer_of_record=source)
     event = add_event(ledger)

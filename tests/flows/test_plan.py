@@ -15,7 +15,7 @@ from telnyx_porting.flows.republish.selection import CONSENTS, select_ids
 from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -29,7 +29,7 @@ AUTO = Settings(consumer_of_record="receiver", republish_mode="auto", consumer_i
 @pytest.fixture(autouse=True)
 def watched(ledger: Ledger) -> None:
     add_feed(ledger)
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
 
 
 def missed(ledger: Ledger, **given: Any) -> str:

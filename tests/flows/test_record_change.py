@@ -21,7 +21,7 @@ from telnyx_porting.ledger.tables import events
 from telnyx_porting.settings import Settings
 from tests.scenarios.ear import Ear
 from tests.scenarios.loop import MINUTE, Loop, loop
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def at(minutes: float) -> datetime:
 @pytest.fixture
 def crm(ledger: Ledger) -> None:
     """The provider's records decide, and they show failures."""
-    add_feed(ledger, "events", watch_from=OLD, clock_offset=0)
+    add_watch(ledger, clock_offset=0)
     known = {CRM: at(0).isoformat()}
     add_feed(ledger, "deliveries", known=known)
     add_feed(ledger, "subscriptions", known={"mails": 0, "webhooks": []})
@@ -158,7 +158,7 @@ def test_a_person_who_chooses_is_obeyed_at_once_and_nothing_missed_is_forgotten(
 
 
 def test_the_first_to_decide_is_no_change(ledger: Ledger) -> None:
-    add_feed(ledger, "events", watch_from=OLD)
+    add_watch(ledger)
     add_feed(ledger)
     for minutes in (0, 1):
         decide(Account(ledger, ACCOUNT, SETTINGS, lambda minutes=minutes: at(minutes)))

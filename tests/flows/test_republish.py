@@ -12,8 +12,7 @@ from sqlalchemy import select
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import PlanError
-from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, progress
 from telnyx_porting.flows.republish.plan import POLICY, approve, close_plan
 from telnyx_porting.flows.republish.report import report
@@ -192,8 +191,8 @@ def test_a_clock_that_jumps_in_the_middle_is_seen_with_the_next_answer(world: Lo
 def test_two_accounts_of_one_user_send_nothing(world: Loop) -> None:
     _, plan = ready(world, 2)
     with world.ledger.write() as connection:
-        touch_feed(world.ledger, connection, "other", "events", user_id="u")
-        touch_feed(world.ledger, connection, ACCOUNT, "events", user_id="u")
+        touch_account(world.ledger, connection, "other", user_id="u")
+        touch_account(world.ledger, connection, ACCOUNT, user_id="u")
     end = world.resume(plan)
     assert isinstance(end, Halted)
     assert "same Telnyx user" in end.reason

@@ -14,7 +14,7 @@ from telnyx_porting.client.clock import SYSTEM_CLOCK
 from telnyx_porting.errors import LedgerError, TelnyxError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.ledger.tables import events, feeds, windows
+from telnyx_porting.ledger.tables import accounts, events, feeds, windows
 from tests.support.provider import ACCOUNT, CLOCK, DAY, HOUR, MINUTE, Provider
 
 SECOND = timedelta(seconds=1)
@@ -34,7 +34,7 @@ def test_the_first_look_reaches_back_so_many_days_and_no_further(provider: Provi
     assert provider.held().keys() == set(young)
     assert result.since > provider.now - 3 * DAY
     assert old[0] not in provider.held()
-    assert provider.feed()["watch_from"] == provider.now
+    assert provider.watched_since() == provider.now
 
 
 def test_each_scan_reads_from_the_watermark_and_a_bit_before(provider: Provider) -> None:
@@ -263,7 +263,7 @@ def test_another_provider_or_account_behind_the_connection_is_refused(provider: 
     with TelnyxClient(provider.sandbox.api_key, other) as client, pytest.raises(LedgerError, match="first seen at"):
         scan(Account(provider.ledger, ACCOUNT, provider.settings, lambda: provider.now), client)
     with provider.ledger.write() as connection:
-        connection.execute(update(feeds).values(user_id="somebody else", key_fingerprint="another"))
+        connection.execute(update(accounts).values(user_id="somebody else", key_fingerprint="another"))
     with pytest.raises(LedgerError, match="belongs to Telnyx user somebody else"):
         provider.scan()
 

@@ -11,7 +11,7 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE, MAILS_ONLY, NO_FEED, UNCLEAR, settle
 from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.settings import Settings
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -24,7 +24,7 @@ SKEW = timedelta(seconds=-200)  # the provider's clock, seen from ours
 
 @pytest.fixture(autouse=True)
 def watched(ledger: Ledger) -> None:
-    add_feed(ledger, "events", watch_from=OLD, clock_offset=int(SKEW.total_seconds() * 1000))
+    add_watch(ledger, clock_offset=int(SKEW.total_seconds() * 1000))
     add_feed(ledger)
     add_feed(ledger, "deliveries", known={"https://crm.example.com/hook": NOW.isoformat()})
     for _ in range(5):

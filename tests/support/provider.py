@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.client.clock import Clock
-from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.account import Account, watched_since
 from telnyx_porting.flows.events.scan import ScanResult, scan
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.tables import events, windows
@@ -100,6 +100,10 @@ class Provider:
     def feed(self) -> dict[str, Any]:
         with self.ledger.read() as connection:
             return dict(get_feed(connection, ACCOUNT, "events") or {})
+
+    def watched_since(self) -> datetime | None:
+        with self.ledger.read() as connection:
+            return watched_since(connection, ACCOUNT)
 
     def open_windows(self) -> list[str]:
         with self.ledger.read() as connection:

@@ -1,4 +1,4 @@
-"""Rows for flow tests: an event, a delivery, a feed, with sensible defaults."""
+"""Rows for flow tests: an event, a delivery, a feed, a watch, with sensible defaults."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.flows.account import touch_account
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import deliveries, events
 
@@ -68,6 +69,13 @@ def add_feed(ledger: Ledger, source: str = "receiver", account: str = ACCOUNT, *
     row = {"covers_from": OLD, "covered_until": NOW, "proved_at": OLD, "heartbeat": NOW}
     with ledger.write() as connection:
         touch_feed(ledger, connection, account, source, **row | given)
+
+
+def add_watch(ledger: Ledger, since: datetime = OLD, account: str = ACCOUNT, **events_feed: Any) -> None:
+    """Let an account be watched since then, and its events be read."""
+    with ledger.write() as connection:
+        touch_account(ledger, connection, account, watch_from=since)
+    add_feed(ledger, "events", account, **events_feed)
 
 
 def event_row(ledger: Ledger, event_id: str, account: str = ACCOUNT) -> Any:

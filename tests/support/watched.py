@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import AlertsResult, send_due
 from telnyx_porting.flows.events.store import store_events
@@ -45,7 +45,9 @@ class Watched:
     account: str = ACCOUNT
 
     def __post_init__(self) -> None:
-        self.feed(watch_from=self.now, covered_until=self.now)
+        with self.ledger.write() as connection:
+            touch_account(self.ledger, connection, self.account, watch_from=self.now)
+        self.feed(covered_until=self.now)
 
     def feed(self, **columns: Any) -> None:
         with self.ledger.write() as connection:

@@ -182,6 +182,8 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
         public = Ledger(url)
         for forbidden in (
             "UPDATE porting_feeds SET covered_until = 0, token = NULL",
+            "INSERT INTO porting_feeds (account, source, covered_until) VALUES ('a new one', 'events', 0)",
+            "SELECT user_id FROM porting_accounts",
             "UPDATE porting_deliveries SET ok = true",
             "DELETE FROM porting_deliveries",
             "SELECT payload FROM porting_events",

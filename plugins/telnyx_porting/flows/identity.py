@@ -12,12 +12,12 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NewType
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import PermissionDeniedError, WrongAccountError
-from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.ledger.tables import deliveries, events, feeds, orders, windows
+from telnyx_porting.flows.account import get_account, touch_account, watched_since
+from telnyx_porting.ledger.tables import accounts, deliveries, events, feeds, orders, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
 
-SOURCE = "events"  # the feed whose row carries the identity
-PULLED = (SOURCE, "orders", "deliveries", "subscriptions", "exception_types")  # what was read with the account's key
+PULLED = ("events", "orders", "deliveries", "subscriptions", "exception_types")  # what is read with the account's key
 _OR_ELSE = "or use another connection id (another account), or another ledger"
 
 AccountClient = NewType("AccountClient", TelnyxClient)
@@ -67,10 +66,9 @@ def accept(account: Account, client: TelnyxClient) -> AccountClient:
             columns["user_id"] = shown.user_id
         if pinned.user_id is None and pinned.key not in (None, shown.key):
             _forget(connection, account.id)
-        feed = get_feed(connection, account.id, SOURCE)
-        if feed is None or feed["watch_from"] is None:
+        if watched_since(connection, account.id) is None:
             columns["watch_from"] = now
-        touch_feed(account.ledger, connection, account.id, SOURCE, **columns)
+        touch_account(account.ledger, connection, account.id, **columns)
     return AccountClient(client)
 
 
@@ -111,7 +109,7 @@ def claim_orders(ledger: Ledger, connection: Connection, account: str, users: It
         ledger.lock(connection, f"identity:{account}")
         pinned = _pinned(connection, account).user_id
         if pinned is None:
-            touch_feed(ledger, connection, account, SOURCE, user_id=shown[0])
+            touch_account(ledger, connection, account, user_id=shown[0])
             pinned = shown[0]
     if strangers := [user for user in shown if user != pinned]:
         raise WrongAccountError(
@@ -163,8 +161,8 @@ def _elsewhere(account: str, pinned: Identity, shown: Identity) -> WrongAccountE
 
 
 def _pinned(connection: Connection, account: str) -> Identity:
-    feed = get_feed(connection, account, SOURCE)
-    return Identity(feed["base_url"], feed["key_fingerprint"], feed["user_id"]) if feed else Identity(None, None)
+    row = get_account(connection, account)
+    return Identity(row["base_url"], row["key_fingerprint"], row["user_id"]) if row else Identity(None, None)
 
 
 def _holds_anything(connection: Connection, account: str) -> bool:
@@ -177,5 +175,6 @@ def _holds_anything(connection: Connection, account: str) -> bool:
 
 def _forget(connection: Connection, account: str) -> None:
     """Begin anew: what was proved with another key, though it was only that there is nothing, says nothing of this."""
+    connection.execute(update(accounts).where(accounts.c.account == account).values(watch_from=None, record=None))
     connection.execute(delete(feeds).where(feeds.c.account == account, feeds.c.source.in_(PULLED)))
     connection.execute(delete(windows).where(windows.c.account == account))

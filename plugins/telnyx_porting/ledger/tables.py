@@ -1,4 +1,4 @@
-"""The nine tables of the ledger. What each column is for stands beside it; every row carries its account."""
+"""The eleven tables of the ledger. What each column is for stands beside it; every row carries its account."""
 
 from __future__ import annotations
 
@@ -117,32 +117,41 @@ _OPEN = _where(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
 Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_OPEN)
 
+accounts = Table(
+    "porting_accounts",
+    metadata,
+    _account(),
+    Column("base_url", Text),  # with the next two its identity, pinned at first contact
+    Column("user_id", Text),
+    Column("key_fingerprint", Text),
+    Column("watch_from", Instant),  # nothing due earlier is ever planned by itself
+    Column("record", Json),  # the consumer of record at the last look, see flows/deliveries/consumer.py
+    Column("findings_token", Text),  # new with every reconcile: one that looked before it looks again
+)
+
 feeds = Table(
     "porting_feeds",
     metadata,
     _account(),
-    Column("source", Text, primary_key=True),  # events | receiver | deliveries | table:<conn>
+    # events | receiver | deliveries | table:<conn> | orders | subscriptions | exception_types
+    Column("source", Text, primary_key=True),
     Column("covers_from", Instant),
     Column("covered_until", Instant),  # for `events` this is the watermark
     Column("proved_at", Instant),  # when it first showed a port-in notification of this account
     Column("checked_at", Instant),
-    Column("heartbeat", Instant),
+    Column("heartbeat", Instant),  # on `receiver`
     Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/deliveries/outages.py
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("doubled_at", Instant),  # when one notification was last seen to come as several webhooks
     Column("rate_limit", Json),
-    Column("token", Text),  # on `events`: fences the scan that may seal; on `channel:...`: PagerDuty's first incident
+    Column("token", Text),  # on `events`: fences the scan that may seal
     Column("lateness", Integer),  # on `events`: the largest recent delay of a late row, in seconds
-    Column("watch_from", Instant),  # on `events`: nothing due earlier is ever planned by itself
     Column("horizon", Instant),  # on `events`: the provider no longer has what is older
-    Column("base_url", Text),  # on `events`: the account's identity, pinned at first contact
-    Column("user_id", Text),
-    Column("key_fingerprint", Text),
-    Column(
-        "odd", Json
-    ),  # rows that could not be read as they are meant: what -> [first, last seen], see flows/events/odd.py
-    Column("known", Json),  # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations
+    # rows that could not be read as they are meant: what -> [first, last seen], see flows/events/odd.py
+    Column("odd", Json),
+    # `exception_types`: the provider's codes; `subscriptions`: who; `deliveries`: destinations; `receiver`: its clock
+    Column("known", Json),
     Column("clock_offset", BigInteger),  # on `events`: the provider's clock minus ours, on `receiver`: minus its; in ms
 )
 
@@ -319,3 +328,17 @@ alerts = Table(
 Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
 Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where("status IN ('queued', 'sent', 'resolving')"))
 Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where("next_at IS NOT NULL"))
+
+channels = Table(
+    "porting_channels",
+    metadata,
+    _account(),
+    Column("name", Text, primary_key=True),
+    Column("first_look_at", Instant),  # when all that was wrong was queued for it as one message; null = not yet
+    Column("error", Lossless),  # why it did not take the last message
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row
+    Column("paused_until", Instant),  # it failed: no message before
+    Column("incident", Text),  # PagerDuty's of the first look, as long as it is open
+    Column("digest_at", Instant),  # slot of the last digest; before the first, since when it is waited for
+    Column("digest_paused_until", Instant),  # somebody sends it, or it failed: no digest before
+)

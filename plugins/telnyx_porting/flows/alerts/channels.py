@@ -1,15 +1,23 @@
-"""Channels: where alerts go, written ``<connection id>:<kind>`` or ``mail``, and the message handed to one."""
+"""Channels: where alerts go, written ``<connection id>:<kind>`` or ``mail``, and the message handed to one.
+
+A channel's row holds how it fares: its back-off, its open incident, its digest. Whoever writes it holds the lock
+``findings:<account>``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection, RowMapping, select
+
 from telnyx_porting.errors import TelnyxPortingError
+from telnyx_porting.ledger.tables import channels
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 MACHINES = frozenset({"pagerduty", "alertmanager"})  # they group and remind themselves
@@ -65,3 +73,14 @@ def channels_of(settings: Settings) -> list[Channel]:
         else:
             found.append(Channel(name, connection, kind))
     return found
+
+
+def get_channel(connection: Connection, account: str, name: str) -> RowMapping | None:
+    """Return the channel's row, or None before anything was kept of it."""
+    query = select(channels).where(channels.c.account == account, channels.c.name == name)
+    return connection.execute(query).mappings().one_or_none()
+
+
+def touch_channel(ledger: Ledger, connection: Connection, account: str, name: str, **columns: Any) -> None:
+    """Write some columns of a channel's row, creating it when needed."""
+    ledger.upsert(connection, channels, [{"account": account, "name": name, **columns}], change=columns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from telnyx_porting.flows.alerts.channels import Channel, Message
+from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, touch_channel
 from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark
 from telnyx_porting.flows.alerts.facts import Facts, gather
 from telnyx_porting.flows.alerts.outbox import open_rows
@@ -16,7 +16,7 @@ from telnyx_porting.flows.alerts.policy import DIGEST, Pace
 from telnyx_porting.flows.alerts.routing import has_digest, takes, takes_everything
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.alerts.text import bare, entry
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
@@ -52,19 +52,19 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
     """
     if not has_digest(account.settings, channel):
         return None
-    source, pace = f"{DIGEST}:{channel.name}", Pace.of(account.settings, now)
+    pace = Pace.of(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
-        feed = get_feed(connection, account.id, source)
-        if feed is None or feed["checked_at"] is None:  # the first one comes at its time, not at first contact
-            touch_feed(account.ledger, connection, account.id, source, checked_at=now)
+        met = get_channel(connection, account.id, channel.name)
+        if met is None or met["digest_at"] is None:  # the first one comes at its time, not at first contact
+            touch_channel(account.ledger, connection, account.id, channel.name, digest_at=now)
             return None
-        slot = pace.digest_after(feed["checked_at"])
-        if now < slot or (feed["heartbeat"] is not None and now < feed["heartbeat"]):
+        slot = pace.digest_after(met["digest_at"])
+        if now < slot or (met["digest_paused_until"] is not None and now < met["digest_paused_until"]):
             return None
         while (later := pace.digest_after(slot)) <= now:
             slot = later  # after a long pause one digest is enough
-        touch_feed(account.ledger, connection, account.id, source, heartbeat=now + LEASE)
+        touch_channel(account.ledger, connection, account.id, channel.name, digest_paused_until=now + LEASE)
         query = select(alerts).where(
             alerts.c.account == account.id,
             alerts.c.channel == channel.name,
@@ -74,7 +74,7 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with account.ledger.read() as connection:
         over = [row for row in rows if row["action"] == "resolved"]
-        told = digest(connection, account.id, account.settings, channel, now, feed["checked_at"], over)
+        told = digest(connection, account.id, account.settings, channel, now, met["digest_at"], over)
         revisions = _revisions(connection, account.id, rows)
     for row in rows:
         row["revision"] = revisions.get((row["key"], row["turn"]), row["told"])

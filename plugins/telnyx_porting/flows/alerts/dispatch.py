@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, RowMapping, and_, or_, select
 
+from telnyx_porting.flows.alerts.channels import get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Pace
-from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.tables import alerts, findings
 from telnyx_porting.settings.values import LOW
 
@@ -53,9 +53,8 @@ def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
     due = and_(*mine, alerts.c.next_at.is_not(None), alerts.c.next_at <= now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
-        met = get_feed(connection, account.id, f"channel:{channel.name}")
-        if met is not None and met["heartbeat"] is not None and met["heartbeat"] > now:
-            return None  # it failed a moment ago
+        if _is_paused(get_channel(connection, account.id, channel.name), now):
+            return None
         query = select(alerts).where(due).order_by(alerts.c.next_at, alerts.c.key).limit(1)
         first = connection.execute(query).mappings().one_or_none()
         if first is None:
@@ -79,8 +78,8 @@ def claim_end_of_first_look(account: Account, channel: Channel, now: datetime) -
     Nothing is committed: sent twice, it ends the same incident.
     """
     with account.ledger.read() as connection:
-        met = get_feed(connection, account.id, f"channel:{channel.name}")
-        if met is None or met["token"] is None or (met["heartbeat"] is not None and met["heartbeat"] > now):
+        met = get_channel(connection, account.id, channel.name)
+        if met is None or met["incident"] is None or _is_paused(met, now):
             return None
         same = and_(
             alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.turn == findings.c.turn
@@ -89,11 +88,16 @@ def claim_end_of_first_look(account: Account, channel: Channel, now: datetime) -
             select(findings.c.key)
             .join(alerts, same)
             .where(findings.c.account == account.id, findings.c.resolved_at.is_(None), alerts.c.channel == channel.name)
-            .where(findings.c.opened_at <= met["watch_from"])
+            .where(findings.c.opened_at <= met["first_look_at"])
         )
         if connection.execute(still.limit(1)).first() is not None:
             return None
-    return Batch(met["token"], "resolved")
+    return Batch(met["incident"], "resolved")
+
+
+def _is_paused(met: RowMapping | None, now: datetime) -> bool:
+    """Whether a channel failed a moment ago."""
+    return met is not None and met["paused_until"] is not None and met["paused_until"] > now
 
 
 def _size(channel: Channel, group: str) -> int:
@@ -116,7 +120,7 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
 
     :return: whether the channel had failed before.
     """
-    pace, source = Pace.of(account.settings, now), f"channel:{channel.name}"
+    pace = Pace.of(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
         severities = _severities(connection, account.id, [row["key"] for row in batch.rows])
@@ -132,16 +136,14 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
             same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
             update_rows(connection, account.id, channel.name, rows, flight, ~same, **said)
             update_rows(connection, account.id, channel.name, rows, flight, same, **said, **after)
-        met = get_feed(connection, account.id, source)
-        touch_feed(
-            account.ledger, connection, account.id, source, checked_at=now, error=None, refused=0, heartbeat=None
-        )
+        met = get_channel(connection, account.id, channel.name)
+        fares: dict[str, Any] = {"error": None, "failures": 0, "paused_until": None}
         if channel.kind == "pagerduty" and (batch.is_first_look or not batch.rows):
-            opened = batch.dedup_key if len(batch.rows) > 1 else None  # a single finding has an incident of its own
-            touch_feed(account.ledger, connection, account.id, source, token=opened)
+            # a single finding has an incident of its own
+            fares["incident"] = batch.dedup_key if len(batch.rows) > 1 else None
         if batch.slot is not None:
-            digest = f"{DIGEST}:{channel.name}"
-            touch_feed(account.ledger, connection, account.id, digest, checked_at=batch.slot, heartbeat=None)
+            fares |= {"digest_at": batch.slot, "digest_paused_until": None}
+        touch_channel(account.ledger, connection, account.id, channel.name, **fares)
     return met is not None and met["error"] is not None
 
 
@@ -166,17 +168,15 @@ def failed(
     refused: bool = False,
 ) -> None:
     """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
-    source = f"channel:{channel.name}"
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
-        met = get_feed(connection, account.id, source)
-        failures = (met["refused"] if met else 0) + 1
+        met = get_channel(connection, account.id, channel.name)
+        failures = (met["failures"] if met else 0) + 1
         pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
-        touch_feed(
-            account.ledger, connection, account.id, source, error=reason, refused=failures, heartbeat=now + pause
-        )
+        fares: dict[str, Any] = {"error": reason, "failures": failures, "paused_until": now + pause}
         if batch.slot is not None:
-            touch_feed(account.ledger, connection, account.id, f"{DIGEST}:{channel.name}", heartbeat=now + pause)
+            fares["digest_paused_until"] = now + pause
+        touch_channel(account.ledger, connection, account.id, channel.name, **fares)
         if batch.id is not None:
             kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
             update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tuple_, update
 
-from telnyx_porting.flows.alerts.channels import Channel, channels_of
+from telnyx_porting.flows.account import watched_since
+from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.policy import DIGEST, Pace
 from telnyx_porting.flows.alerts.routing import has_digest, takes
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.finding import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
@@ -64,7 +65,7 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     :return: how many rows wait to be sent.
     """
     feed = get_feed(connection, account, "events")
-    watch_from = feed["watch_from"] if feed else None
+    watch_from = watched_since(connection, account)
     covered = feed["covered_until"] if feed else None
     read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
     ready = watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS)
@@ -104,9 +105,8 @@ def _last_sent(connection: Connection, account: str, channel: Channel, since: da
 
 def _add(box: _Outbox) -> None:
     """Queue what this channel was never told. At first contact everything goes out as one message."""
-    source = f"channel:{box.channel.name}"
-    met = get_feed(box.connection, box.account, source)
-    known = met is not None and met["watch_from"] is not None
+    met = get_channel(box.connection, box.account, box.channel.name)
+    known = met is not None and met["first_look_at"] is not None
     mine = (alerts.c.account == box.account, alerts.c.channel == box.channel.name)
     told: set[tuple[str, int]] = set()
     for keys in chunks(box.open, 500):
@@ -120,7 +120,7 @@ def _add(box: _Outbox) -> None:
     for batch in chunks(rows, 500):
         box.ledger.upsert(box.connection, alerts, batch)
     if box.ready and not known:
-        touch_feed(box.ledger, box.connection, box.account, source, watch_from=box.now)
+        touch_channel(box.ledger, box.connection, box.account, box.channel.name, first_look_at=box.now)
 
 
 def _may_add(box: _Outbox, finding: Row) -> bool:

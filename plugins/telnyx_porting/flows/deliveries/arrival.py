@@ -32,10 +32,10 @@ from sqlalchemy import (
     update,
 )
 
+from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
-from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
@@ -106,13 +106,12 @@ def decide(account: Account) -> DeliveryResult:
         keep_receiver(account.ledger, connection, account.id)
         record = find_record(connection, account.id, account.settings, now)
         keep_record(account.ledger, connection, account.id, record, now)
-        feed = get_feed(connection, account.id, "events")
         look = _Look(
             connection,
             account.id,
             account.settings,
             record,
-            feed["watch_from"] if feed else None,
+            watched_since(connection, account.id),
             read_clocks(connection, account.id),
             budget(connection, account.id, account.settings),
         )

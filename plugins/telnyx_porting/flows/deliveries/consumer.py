@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from telnyx_porting.flows.account import get_account, touch_account, watched_since
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.deliveries import outages
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
 from telnyx_porting.ledger.tables import deliveries, events
 
@@ -97,8 +98,8 @@ def _finishing(connection: Connection, account: str, new: Record, settings: Sett
 
 def kept_record(connection: Connection, account: str) -> dict[str, str] | None:
     """Return who decided at the last look: `source`, `prefix`, `name`, `since`, and `before` where it took over."""
-    feed = get_feed(connection, account, "events")
-    return dict(feed["known"]["record"]) if feed and feed["known"] else None
+    row = get_account(connection, account)
+    return row["record"] if row else None
 
 
 def keep_record(ledger: Ledger, connection: Connection, account: str, record: Record | None, now: datetime) -> None:
@@ -113,7 +114,7 @@ def keep_record(ledger: Ledger, connection: Connection, account: str, record: Re
     new = {"source": record.source, "prefix": prefix, "name": record.name, "since": now.isoformat()}
     if kept is not None:  # where its URL was not known yet, it is still the same
         new |= {"before": kept["name"]} if kept["prefix"] or not same else {"since": kept["since"]}
-    touch_feed(ledger, connection, account, "events", known={"record": new})
+    touch_account(ledger, connection, account, record=new)
 
 
 def why_no_record(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
@@ -135,14 +136,14 @@ def why_no_record(connection: Connection, account: str, settings: Settings, now:
 def undecided(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
     """Return why notifications that should have arrived long ago cannot be judged, or None."""
     reason = why_no_record(connection, account, settings, now)
-    feed = get_feed(connection, account, "events")
-    if reason is None or feed is None or feed["watch_from"] is None:
+    since = watched_since(connection, account)
+    if reason is None or since is None:
         return None
     waiting = select(events.c.id).where(
         events.c.account == account,
         events.c.delivery == "pending",
         events.c.due_at < now - OVERDUE,
-        events.c.created_at >= read_clocks(connection, account).to_provider(feed["watch_from"]),
+        events.c.created_at >= read_clocks(connection, account).to_provider(since),
     )
     return reason if connection.execute(waiting.limit(1)).first() is not None else None
 

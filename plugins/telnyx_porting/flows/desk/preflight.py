@@ -20,7 +20,7 @@ from telnyx_porting.errors import (
     WrongAccountError,
 )
 from telnyx_porting.escaping import one_line, place
-from telnyx_porting.flows.alerts.channels import channels_of
+from telnyx_porting.flows.alerts.channels import channels_of, get_channel
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kinds.consumer import NOT_ALIVE
@@ -221,9 +221,9 @@ def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]
 def _channels(connection: Connection, account: str, settings: Settings) -> list[Line]:
     lines = []
     for channel in channels_of(settings):
-        feed = get_feed(connection, account, f"channel:{channel.name}")
-        if feed is not None and feed["error"]:
-            lines.append(Line(False, f"channel {channel.name}", str(feed["error"])))
+        met = get_channel(connection, account, channel.name)
+        if met is not None and met["error"]:
+            lines.append(Line(False, f"channel {channel.name}", str(met["error"])))
         elif channel.kind == "mail" and not channel.recipients:
             lines.append(Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO"))
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
-from telnyx_porting.ledger.tables import events, feeds, findings, plans, windows
+from telnyx_porting.ledger.tables import accounts, channels, events, feeds, findings, plans, windows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,8 +22,8 @@ OPEN_WINDOWS_SHOWN = 5
 def status(ledger: Ledger, now: datetime) -> str:
     """Return what the ledger knows about every account, as text."""
     with ledger.read() as connection:
-        accounts = connection.execute(select(feeds.c.account).distinct().order_by(feeds.c.account)).scalars().all()
-        lines = [line for account in accounts for line in _account(connection, account, now)]
+        known = connection.execute(select(accounts.c.account).union(select(feeds.c.account))).scalars()
+        lines = [line for account in sorted(known) for line in _account(connection, account, now)]
     lines = lines or ["no account has been read yet: run the DAG porting_scan"]
     return "\n".join([*lines, f"ledger: {ledger!r}, {ledger.size() / 1_048_576:.1f} MiB"])
 
@@ -34,6 +34,11 @@ def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     clocks = read_clocks(connection, account)
     for feed in connection.execute(query).mappings():
         lines += _feed(feed, clocks, now)
+    failing = select(channels.c.name, channels.c.error).where(
+        channels.c.account == account, channels.c.error.is_not(None)
+    )
+    for channel in connection.execute(failing.order_by(channels.c.name)):
+        lines += [f"  channel:{channel.name}", f"    last problem: {channel.error}"]
     lines += _open_windows(connection, account)
     lines += _certificates(connection, account, now)
     lines.append("  deliveries: " + _counts(connection, account))
@@ -61,9 +66,7 @@ def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
         if feed["lateness"]:
             lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
     else:
-        until = (
-            last_beat(feed, clocks, now) if feed["source"] == "receiver" else feed["covered_until"] or feed["heartbeat"]
-        )
+        until = last_beat(feed, clocks, now) if feed["source"] == "receiver" else feed["covered_until"]
         lines = [f"  {feed['source']}: evidence up to {_age(until, now)}"]
     if feed["error"]:
         lines.append(f"    last problem: {feed['error']}")

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from telnyx_porting.errors import EnvelopeError, LedgerError, NotFoundError, TelnyxPortingError
+from telnyx_porting.errors import EnvelopeError, NotFoundError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import SOURCE, sealable
 from telnyx_porting.flows.events.odd import keep_odd
@@ -30,7 +30,7 @@ from telnyx_porting.ledger.types import exactly, instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
     from telnyx_porting.flows.identity import AccountClient
@@ -42,6 +42,7 @@ MAX_OVERLAP = timedelta(days=7)
 HALVED_AFTER = timedelta(days=1)
 PAGE = 250
 REREAD_AT_ONCE = 50  # events without payload looked at per scan; those not looked at for longest come first
+_NEVER_READ = {"covered_until": None, "checked_at": None, "lateness": None}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
     client = accept(account, client)
     token = uuid.uuid4().hex
     with account.ledger.write() as connection:
-        feed = _present(get_feed(connection, account.id, SOURCE), account.id)
+        feed: Mapping[Any, Any] = get_feed(connection, account.id, SOURCE) or _NEVER_READ
         touch_feed(
             account.ledger, connection, account.id, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now)
         )
@@ -110,13 +111,7 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
     )
 
 
-def _present(feed: RowMapping | None, account: str) -> RowMapping:
-    if feed is None:
-        raise LedgerError(f"the feed row of account {account!r} disappeared while it was scanned")
-    return feed
-
-
-def _lateness(feed: RowMapping, now: datetime) -> int | None:
+def _lateness(feed: Mapping[Any, Any], now: datetime) -> int | None:
     """Let the delay learned from late rows fade."""
     if not feed["lateness"] or feed["checked_at"] is None:
         return None
@@ -124,7 +119,7 @@ def _lateness(feed: RowMapping, now: datetime) -> int | None:
     return int(feed["lateness"] * 0.5**days) or None
 
 
-def _window(feed: RowMapping, settings: Settings, now: datetime) -> tuple[datetime, datetime]:
+def _window(feed: Mapping[Any, Any], settings: Settings, now: datetime) -> tuple[datetime, datetime]:
     until = now - settings.settle
     if feed["covered_until"] is None:
         return now - timedelta(days=settings.first_look_days) - settings.overlap, until

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
+from telnyx_porting.flows.account import get_account, touch_account
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.finding import HEALTH, Look, Seen
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.see import is_held, see
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     Queue = Callable[[Ledger, Connection, str, Settings, datetime], int]
 
 Row = dict[str, Any]
-SOURCE = "findings"
 _BATCH = 500
 
 
@@ -69,14 +69,14 @@ def reconcile(account: Account, queue: Queue) -> FindingsResult:
             account.ledger.lock(connection, f"findings:{account.id}")
             if _token(connection, account.id) == before:
                 result = _apply(account.ledger, connection, look, seen, queue)
-                touch_feed(account.ledger, connection, account.id, SOURCE, token=uuid.uuid4().hex, checked_at=now)
+                touch_account(account.ledger, connection, account.id, findings_token=uuid.uuid4().hex)
                 return result
         # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
 
 
 def _token(connection: Connection, account: str) -> str | None:
-    feed = get_feed(connection, account, SOURCE)
-    return feed["token"] if feed else None
+    row = get_account(connection, account)
+    return row["findings_token"] if row else None
 
 
 def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, Seen], queue: Queue) -> FindingsResult:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
+from telnyx_porting.flows.account import get_account
 from telnyx_porting.flows.clock import clock_trouble, last_beat, read_clocks, receiver_differs
 from telnyx_porting.flows.deliveries.arrival import at_record
 from telnyx_porting.flows.deliveries.consumer import find_record
@@ -23,7 +24,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.plan import FIRST_WAVES
 from telnyx_porting.flows.republish.selection import UNRESOLVED
 from telnyx_porting.flows.subscriptions import SOURCE as SUBSCRIPTIONS
-from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
+from telnyx_porting.ledger.tables import accounts, deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant
 
 if TYPE_CHECKING:
@@ -102,12 +103,10 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
 
 def shared_user(connection: Connection, account: str) -> str | None:
     """Return another account of this ledger with the same Telnyx user: republishing for both would send twice."""
-    feed = get_feed(connection, account, "events")
-    if feed is None or not feed["user_id"]:
+    mine = get_account(connection, account)
+    if mine is None or not mine["user_id"]:
         return None
-    query = select(feeds.c.account).where(
-        feeds.c.source == "events", feeds.c.user_id == feed["user_id"], feeds.c.account != account
-    )
+    query = select(accounts.c.account).where(accounts.c.user_id == mine["user_id"], accounts.c.account != account)
     return connection.execute(query.limit(1)).scalar()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.health_kind import KEY_REFUSED, SETTINGS, by, health_kind, seen
@@ -22,10 +23,8 @@ _STEP = (PLATFORM, "look at the last runs of porting_scan, and at `python -m tel
 
 def _look(look: Look) -> Iterator[Seen]:
     feed = get_feed(look.connection, look.account, "events")
-    if feed is None:
-        return
-    last = feed["watch_from"]
-    if feed["covered_until"] is not None:
+    last = watched_since(look.connection, look.account)
+    if feed is not None and feed["covered_until"] is not None:
         last = read_clocks(look.connection, look.account).from_provider(feed["covered_until"])
     pause = max(NOT_SEALED, 3 * look.settings.scan_every) + look.settings.settle
     if last is not None and look.now - last >= pause:
