@@ -49,7 +49,7 @@ def filled(ledger: Ledger) -> Ledger:
     for n in range(ROWS):
         at, order = NOW - timedelta(days=400) + n * timedelta(hours=1), str(uuid.UUID(int=n))
         mine = {"account": ACCOUNT, "type": STATUS_CHANGED, "order_id": order, "natural_key": f"k{n}"}
-        finding = {"account": ACCOUNT, "key": f"exception:{order}", "turn": 1}
+        finding = {"account": ACCOUNT, "key": f"exception:{order}", "occurrence": 1}
         history[events].append(
             mine
             | {

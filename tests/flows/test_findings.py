@@ -113,7 +113,7 @@ def test_exception_hidden_in_a_stuck_event_is_seen_on_the_order(watched: Watched
     assert watched.look().changed == 0
     with watched.ledger.read() as connection:
         (found,) = open_findings(connection, ACCOUNT)
-    assert (found["turn"], found["detail"]["seen_by"], found["detail"]["episode"]) == (1, "event", 1)
+    assert (found["occurrence"], found["detail"]["seen_by"], found["detail"]["episode"]) == (1, "event", 1)
 
 
 def test_exception_whose_first_event_is_stuck_is_one_exception_when_the_next_tells_of_it(watched: Watched) -> None:
@@ -129,7 +129,7 @@ def test_exception_whose_first_event_is_stuck_is_one_exception_when_the_next_tel
         watched.reading(1, "exception", "LOA_ILLEGIBLE", "OTHER")
     with watched.ledger.read() as connection:
         (found,) = open_findings(connection, ACCOUNT, "exception")
-    assert (found["turn"], found["since"], found["detail"]["episode"]) == (1, begun, 1)
+    assert (found["occurrence"], found["since"], found["detail"]["episode"]) == (1, begun, 1)
     assert (found["detail"]["seen_by"], len(found["detail"]["codes"])) == ("event", 2)
 
 
@@ -146,8 +146,8 @@ def test_new_codes_change_a_finding_and_a_new_episode_is_a_new_turn(watched: Wat
     watched.status(1, "exception", "FOC_REJECTED")
     assert watched.look().opened == 1
     with watched.ledger.read() as connection:
-        (row,) = connection.execute(select(findings.c.turn, findings.c.detail)).all()
-    assert (row.turn, row.detail["episode"]) == (2, 2)
+        (row,) = connection.execute(select(findings.c.occurrence, findings.c.detail)).all()
+    assert (row.occurrence, row.detail["episode"]) == (2, 2)
 
 
 def test_what_is_over_resolves_after_the_hold_time_and_not_on_stale_data(ledger: Ledger) -> None:

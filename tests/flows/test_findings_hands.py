@@ -44,7 +44,7 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
     watched.look()
     with watched.ledger.read() as connection:
         (row,) = open_findings(connection, watched.account)
-    assert (row["turn"], row["owner"], row["note"]) == (2, "ann", "called the carrier")
+    assert (row["occurrence"], row["owner"], row["note"]) == (2, "ann", "called the carrier")
     assert row["hands"] == {"muted_by": "ann", "mute_reason": "known"}
 
 

@@ -56,7 +56,7 @@ def test_watch_says_that_signatures_are_refused_and_a_plan_waits(watched: Watche
         watched.later(minutes=30)
         watched.look()
     with watched.ledger.read() as connection:
-        rows = {row["subject"]: row["turn"] for row in open_findings(connection, watched.account, "health")}
+        rows = {row["subject"]: row["occurrence"] for row in open_findings(connection, watched.account, "health")}
     assert rows == {"signatures": 1, "approval": 1}
 
 

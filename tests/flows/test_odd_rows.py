@@ -336,7 +336,7 @@ def test_in_what_arrived(ledger: Ledger, source: str, body: Any) -> None:
         assert len(connection.execute(select(deliveries)).all()) == 3
         kept = connection.execute(select(findings).where(findings.c.key.startswith("health:odd"))).all()
     assert len(kept) <= 1
-    assert all(one.revision == one.turn == 1 for one in kept)
+    assert all(one.revision == one.occurrence == 1 for one in kept)
 
 
 @pytest.mark.parametrize("far", [FAR, NEAR_FAR, FIRST])

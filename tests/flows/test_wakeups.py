@@ -112,7 +112,7 @@ def test_exception_is_told_before_any_scan_and_not_again_when_its_event_comes(
     assert len(desk.sent) == 1
     with desk.ledger.read() as connection:
         (finding,) = open_findings(connection, desk.account)
-    assert (finding["turn"], finding["detail"]["seen_by"], finding["detail"]["episode"]) == (1, "event", 1)
+    assert (finding["occurrence"], finding["detail"]["seen_by"], finding["detail"]["episode"]) == (1, "event", 1)
 
 
 def test_messaging_exception_is_not_told_again_when_its_event_comes(desk: Desk, sandbox: RunningSandbox) -> None:

@@ -297,8 +297,9 @@ findings = Table(
     Column("changed_at", Instant),
     Column("absent_since", Instant),  # first look that no longer found it true; resolves after the hold time
     Column("resolved_at", Instant),
-    Column("turn", Integer, nullable=False, server_default="1"),
-    Column("revision", Integer, nullable=False, server_default="1"),  # grows when what is told changes inside a turn
+    Column("occurrence", Integer, nullable=False, server_default="1"),
+    # grows when what is told changes inside an occurrence
+    Column("revision", Integer, nullable=False, server_default="1"),
     Column("owner", Lossless),
     Column("note", Lossless),
     Column("acked_at", Instant),
@@ -313,7 +314,7 @@ alerts = Table(
     metadata,
     _account(),
     Column("key", Word, primary_key=True),
-    Column("turn", Integer, primary_key=True),
+    Column("occurrence", Integer, primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("status", Text, nullable=False),  # queued | sent | resolving | resolved | dropped | baseline
     Column("action", Text, nullable=False),  # firing | changed | reminder | resolved: what the next message says

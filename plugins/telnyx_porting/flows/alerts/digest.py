@@ -77,7 +77,7 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         told = digest(connection, account.id, account.settings, channel, now, met["digest_at"], over)
         revisions = _revisions(connection, account.id, rows)
     for row in rows:
-        row["revision"] = revisions.get((row["key"], row["turn"]), row["told"])
+        row["revision"] = revisions.get((row["key"], row["occurrence"]), row["told"])
     batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
     if told.empty:
         mark(account, channel, batch, now)
@@ -88,10 +88,10 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
 def _revisions(connection: Connection, account: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
     found: dict[tuple[str, int], int] = {}
     for batch in chunks([row["key"] for row in rows], 500):
-        query = select(findings.c.key, findings.c.turn, findings.c.revision).where(
+        query = select(findings.c.key, findings.c.occurrence, findings.c.revision).where(
             findings.c.account == account, findings.c.key.in_(batch)
         )
-        found |= {(row.key, row.turn): row.revision for row in connection.execute(query)}
+        found |= {(row.key, row.occurrence): row.revision for row in connection.execute(query)}
     return found
 
 
@@ -146,7 +146,7 @@ def digest(
         loa=loa,
         drafts=drafts,
     )
-    entries = [entry(row, row["turn"], "digest", facts) for row in active[:SHOWN]]
+    entries = [entry(row, row["occurrence"], "digest", facts) for row in active[:SHOWN]]
     return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or sent))
 
 

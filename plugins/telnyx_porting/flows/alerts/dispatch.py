@@ -66,7 +66,9 @@ def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
         else:
             other = or_(alerts.c.batch.is_(None), alerts.c.batch.not_like(f"{action}:%"))
             members, batch = and_(alerts.c.group_key == first["group_key"], other), f"{action}:{uuid.uuid4()}"
-        query = select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.turn)
+        query = (
+            select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.occurrence)
+        )
         taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first["group_key"]))).mappings()]
         update_rows(connection, account.id, channel.name, taken, batch=batch, next_at=now + LEASE)
     return Batch(batch.partition(":")[2], action, taken, batch, again=again)
@@ -82,7 +84,9 @@ def claim_end_of_first_look(account: Account, channel: Channel, now: datetime) -
         if met is None or met["incident"] is None or _is_paused(met, now):
             return None
         same = and_(
-            alerts.c.account == findings.c.account, alerts.c.key == findings.c.key, alerts.c.turn == findings.c.turn
+            alerts.c.account == findings.c.account,
+            alerts.c.key == findings.c.key,
+            alerts.c.occurrence == findings.c.occurrence,
         )
         still = (
             select(findings.c.key)

@@ -110,12 +110,12 @@ def _add(box: _Outbox) -> None:
     mine = (alerts.c.account == box.account, alerts.c.channel == box.channel.name)
     told: set[tuple[str, int]] = set()
     for keys in chunks(box.open, 500):
-        query = select(alerts.c.key, alerts.c.turn).where(*mine, alerts.c.key.in_(keys))
-        told |= {(row.key, row.turn) for row in box.connection.execute(query)}
+        query = select(alerts.c.key, alerts.c.occurrence).where(*mine, alerts.c.key.in_(keys))
+        told |= {(row.key, row.occurrence) for row in box.connection.execute(query)}
     rows = [
         _first_row(box, finding, known)
         for finding in box.open.values()
-        if (finding["key"], finding["turn"]) not in told and _may_add(box, finding)
+        if (finding["key"], finding["occurrence"]) not in told and _may_add(box, finding)
     ]
     for batch in chunks(rows, 500):
         box.ledger.upsert(box.connection, alerts, batch)
@@ -133,7 +133,7 @@ def _may_add(box: _Outbox, finding: Row) -> bool:
 
 def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
     key, severity, name = finding["key"], finding["severity"], box.channel.name
-    row = {"account": box.account, "key": key, "turn": finding["turn"], "channel": name, "action": "firing"}
+    row = {"account": box.account, "key": key, "occurrence": finding["occurrence"], "channel": name, "action": "firing"}
     if box.baseline_before is not None and finding["since"] < box.baseline_before:
         return row | {"status": "baseline", "group_key": FIRST_LOOK, "next_at": None}
     if box.ready and not known:
@@ -157,7 +157,7 @@ def _follow(box: _Outbox) -> None:
     quiet = []
     for row in box.connection.execute(query).mappings():
         finding = box.open.get(row["key"])
-        if finding is None or finding["turn"] > row["turn"]:
+        if finding is None or finding["occurrence"] > row["occurrence"]:
             values = _over(box, row, finding)
         elif row["status"] == "queued" and row["batch"] is None and box.inhibited(finding):
             quiet.append(row)  # never told: it is queued anew when its parent is over and it is still true
@@ -232,5 +232,5 @@ def update_rows(
 
 
 def _these(account: str, channel: str, rows: Sequence[Mapping[Any, Any]]) -> tuple[ColumnElement[bool], ...]:
-    keys = tuple_(alerts.c.key, alerts.c.turn).in_([(row["key"], row["turn"]) for row in rows])
+    keys = tuple_(alerts.c.key, alerts.c.occurrence).in_([(row["key"], row["occurrence"]) for row in rows])
     return alerts.c.account == account, alerts.c.channel == channel, keys

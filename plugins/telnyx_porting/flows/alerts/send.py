@@ -179,8 +179,8 @@ def _render(
     entries = []
     for row in batch.rows:
         finding = facts.findings[row["key"]]
-        row["revision"] = finding["revision"] if finding["turn"] == row["turn"] else row["told"]
-        entries.append(entry(finding, row["turn"], batch.action, facts))
+        row["revision"] = finding["revision"] if finding["occurrence"] == row["occurrence"] else row["told"]
+        entries.append(entry(finding, row["occurrence"], batch.action, facts))
     wordless |= facts.failed
     if not entries:
         return None
@@ -191,7 +191,7 @@ def _render(
 def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:
     """Whether the finding is not true at the moment, though not yet resolved."""
     finding = facts.findings[row["key"]]
-    return finding["turn"] == row["turn"] and finding["absent_since"] is not None
+    return finding["occurrence"] == row["occurrence"] and finding["absent_since"] is not None
 
 
 def _failed(account: Account, channel: Channel, batch: Batch, now: datetime, error: Exception) -> None:

@@ -33,7 +33,7 @@ def entry(finding: Mapping[str, Any], occurrence: int, action: str, facts: Facts
 
     :param occurrence: the one that is told; an older one than the finding's is over.
     """
-    current = finding["turn"] == occurrence
+    current = finding["occurrence"] == occurrence
     order = facts.order_of(finding)
     mode = facts.settings.alert_details
     detail = finding["detail"] if current else {}

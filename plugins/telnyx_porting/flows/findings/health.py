@@ -56,7 +56,7 @@ def health(
         "opened_at": now,
         "absent_since": None,
         "resolved_at": None,
-        "turn": 1,
+        "occurrence": 1,
         "revision": 1,
     }
     with account.ledger.write() as connection:
@@ -65,10 +65,10 @@ def health(
         known = connection.execute(query).mappings().one_or_none()
         if known is not None and known["resolved_at"] is None:
             changed = severity != known["severity"]
-            row |= {name: known[name] for name in ("since", "opened_at", "turn")}
+            row |= {name: known[name] for name in ("since", "opened_at", "occurrence")}
             row |= {"revision": known["revision"] + changed}
         elif known is not None:
-            row |= {"turn": known["turn"] + 1, "acked_until": None}
+            row |= {"occurrence": known["occurrence"] + 1, "acked_until": None}
         change = {name: excluded(name) for name in row if name not in ("account", "key")}
         account.ledger.upsert(connection, findings, [row], change=change)
 

@@ -140,13 +140,13 @@ def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) ->
     }
     anew = row is not None and item.since > row["since"] and item.kind != HEALTH
     if row is None or row["resolved_at"] is not None or anew:
-        occurrence = 1 if row is None else row["turn"] + 1
-        fresh = {"opened_at": now, "changed_at": None, "turn": occurrence, "revision": 1}
+        occurrence = 1 if row is None else row["occurrence"] + 1
+        fresh = {"opened_at": now, "changed_at": None, "occurrence": occurrence, "revision": 1}
         return base | fresh | {"acked_until": None, **_triage(row)}, "opened"
     if item.kind == HEALTH:
         item = replace(item, since=row["since"])
         base["since"] = row["since"]
-    kept = {"opened_at": row["opened_at"], "turn": row["turn"], "acked_until": row["acked_until"], **_triage(row)}
+    kept = {name: row[name] for name in ("opened_at", "occurrence", "acked_until")} | _triage(row)
     if _is_news(item, row):
         return base | kept | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
     same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
