@@ -16,8 +16,9 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.finding import order_is_open
 from telnyx_porting.flows.orders.history import Change, Reading, standing
 from telnyx_porting.flows.orders.sync import project_events, sync_orders
+from telnyx_porting.ledger.predicates import alert_is_live, is_given_up, not_generated, to_project
 from telnyx_porting.ledger.tables import alerts, events, orders
-from telnyx_porting.ledger.types import EPOCH, exactly, fixed
+from telnyx_porting.ledger.types import EPOCH
 from tests.support.watched import START, Watched, order_id, quick
 
 if TYPE_CHECKING:
@@ -172,19 +173,18 @@ def test_order_says_what_no_event_says(ledger: Ledger, sandbox: RunningSandbox, 
 def test_looks_use_the_indexes_on_what_is_open(ledger: Ledger) -> None:
     """A look costs what is open, not what ever was."""
     queries = {
-        "porting_events_to_project": "SELECT id FROM porting_events WHERE account = 'a'"
-        " AND (projected IS NULL OR projected <> payload_status) AND created_at > 0 LIMIT 10",
+        "porting_events_to_project": select(events.c.id).where(
+            events.c.account == "a", to_project(events), events.c.created_at > EPOCH
+        ),
         "porting_orders_open": select(orders.c.id).where(orders.c.account == "a", order_is_open()),
         "porting_events_given_up": select(events.c.id).where(
-            events.c.account == "a", events.c.delivery == exactly("given_up"), events.c.created_at > EPOCH
+            events.c.account == "a", is_given_up(events), events.c.created_at > EPOCH
         ),
         "porting_events_not_generated": select(events.c.id).where(
-            events.c.account == "a", events.c.payload_status != exactly("completed"), events.c.created_at <= START
+            events.c.account == "a", not_generated(events), events.c.created_at <= START
         ),
         "porting_alerts_live": select(alerts.c.key).where(
-            alerts.c.account == "a",
-            alerts.c.channel == "c",
-            alerts.c.status.in_(fixed("queued", "sent", "resolving")),
+            alerts.c.account == "a", alerts.c.channel == "c", alert_is_live(alerts)
         ),
         "porting_alerts_due": select(alerts.c.key).where(
             alerts.c.account == "a", alerts.c.next_at.is_not(None), alerts.c.next_at <= START

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Integer, MetaData, Table, Text, text
 
+from telnyx_porting.ledger.predicates import (
+    alert_is_live,
+    is_given_up,
+    is_open,
+    is_to_look_at,
+    is_unmatched,
+    is_unresolved,
+    not_generated,
+    order_is_open,
+    to_project,
+)
+from telnyx_porting.ledger.states import CLOSED as CLOSED
 from telnyx_porting.ledger.types import Instant, Json, Lossless, Word
 
 metadata = MetaData()
@@ -15,9 +27,9 @@ def _account() -> Column[str]:
     return Column("account", Text, primary_key=True)
 
 
-def _where(condition: str) -> dict[str, Any]:
+def _where(condition: ColumnElement[bool]) -> dict[str, Any]:
     """Let an index hold these rows only: each database has its own word for it."""
-    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+    return {"postgresql_where": condition, "sqlite_where": condition}
 
 
 events = Table(
@@ -54,22 +66,11 @@ events = Table(
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
     Index("porting_events_key", "account", "natural_key"),
 )
-Index(
-    "porting_events_open",
-    events.c.account,
-    events.c.due_at,
-    **_where("delivery IS NULL OR delivery IN ('pending', 'missed')"),
-)
-Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where("payload_status <> 'completed'"))
-Index(
-    "porting_events_to_project",
-    events.c.account,
-    events.c.created_at,
-    **_where("projected IS NULL OR projected <> payload_status"),
-)
-Index("porting_events_given_up", events.c.account, events.c.created_at, **_where("delivery = 'given_up'"))
-
-Index("porting_events_gone", events.c.account, events.c.created_at, **_where("gone_at IS NOT NULL"))
+Index("porting_events_open", events.c.account, events.c.due_at, **_where(is_open(events)))
+Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where(not_generated(events)))
+Index("porting_events_to_project", events.c.account, events.c.created_at, **_where(to_project(events)))
+Index("porting_events_given_up", events.c.account, events.c.created_at, **_where(is_given_up(events)))
+Index("porting_events_gone", events.c.account, events.c.created_at, **_where(events.c.gone_at.is_not(None)))
 
 orders = Table(
     "porting_orders",
@@ -110,12 +111,9 @@ orders = Table(
     Index("porting_orders_status", "account", "status"),
     Index("porting_orders_read", "account", "api_read_at"),
 )
-Index("porting_orders_split", orders.c.account, orders.c.split_from, **_where("split_from IS NOT NULL"))
-CLOSED = ("ported", "cancelled", "canceled", "deleted")
-MESSAGING_OPEN = ("pending", "activating", "exception")
-_OPEN = _where(f"status IS NULL OR status NOT IN {CLOSED} OR messaging_status IN {MESSAGING_OPEN}")
+Index("porting_orders_split", orders.c.account, orders.c.split_from, **_where(orders.c.split_from.is_not(None)))
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
-Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_OPEN)
+Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_where(order_is_open(orders)))
 
 accounts = Table(
     "porting_accounts",
@@ -206,25 +204,14 @@ deliveries = Table(
     Index("porting_deliveries_order", "account", "order_id"),
     Index("porting_deliveries_signed", "account", "source", "signed_at"),
 )
-Index(
-    "porting_deliveries_unmatched",
-    deliveries.c.account,
-    deliveries.c.webhook_id,
-    **_where("matched IN ('none', 'ambiguous', 'far')"),
-)
-Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where("matched IS NULL"))
-
-_TO_LOOK_AT = text(
-    "looked_at IS NULL AND source = 'receiver'"
-    " AND type IN ('porting_order.status_changed', 'porting_order.messaging_changed')"
-)
+Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where(is_unmatched(deliveries)))
+Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where(deliveries.c.matched.is_(None)))
 Index(
     "porting_deliveries_to_look_at",
     deliveries.c.account,
     deliveries.c.source,  # else SQLite prefers the primary key, of which a query can use as many columns
     deliveries.c.stored_at,
-    postgresql_where=_TO_LOOK_AT,
-    sqlite_where=_TO_LOOK_AT,
+    **_where(is_to_look_at(deliveries)),
 )
 
 plans = Table(
@@ -250,7 +237,7 @@ Index(
     "porting_plans_one_open",  # one open plan per account
     plans.c.account,
     unique=True,
-    **_where("closed_at IS NULL"),
+    **_where(plans.c.closed_at.is_(None)),
 )
 
 republishes = Table(
@@ -261,7 +248,7 @@ republishes = Table(
     Column("event_id", Word, primary_key=True),
     Column("position", Integer, nullable=False),
     Column("wave", Integer, nullable=False),  # 1: the canary, 2: ten more, 3: the rest; final once it is sent
-    Column("state", Text, nullable=False),  # see flows/republish/advance.py
+    Column("state", Text, nullable=False),  # see states.py
     Column("forced", Boolean, nullable=False, server_default=text("false")),  # a person named it, whatever its state
     Column("n", Integer),  # which send of the event this is
     Column("owner", Text),
@@ -279,7 +266,7 @@ Index(
     republishes.c.account,
     republishes.c.event_id,
     unique=True,
-    **_where("state IN ('sending', 'accepted', 'unknown') AND settled_at IS NULL"),
+    **_where(is_unresolved(republishes)),
 )
 
 findings = Table(
@@ -307,7 +294,7 @@ findings = Table(
     Column("hands", Json),  # who acknowledged or muted it, and why
     Column("muted_until", Instant),
 )
-Index("porting_findings_open", findings.c.account, findings.c.kind, **_where("resolved_at IS NULL"))
+Index("porting_findings_open", findings.c.account, findings.c.kind, **_where(findings.c.resolved_at.is_(None)))
 
 alerts = Table(
     "porting_alerts",
@@ -327,8 +314,8 @@ alerts = Table(
     Column("error", Lossless),
 )
 Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
-Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where("status IN ('queued', 'sent', 'resolving')"))
-Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where("next_at IS NOT NULL"))
+Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where(alert_is_live(alerts)))
+Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where(alerts.c.next_at.is_not(None)))
 
 channels = Table(
     "porting_channels",

@@ -60,12 +60,12 @@ def instant(value: datetime) -> BindParameter[datetime]:
 
 def fixed(*values: str) -> Any:
     """Write values into the statement itself, so that a partial index is recognised: ``column.in_(fixed(...))``."""
-    return bindparam(None, list(values), expanding=True, literal_execute=True)
+    return bindparam(None, [str(value) for value in values], expanding=True, literal_execute=True)
 
 
-def exactly(value: str) -> Any:
+def exactly(value: str) -> BindParameter[str]:
     """Write one value into the statement itself, for a comparison."""
-    return literal(value, literal_execute=True)
+    return literal(str(value), literal_execute=True)
 
 
 class Lossless(TypeDecorator[str]):

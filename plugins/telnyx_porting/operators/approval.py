@@ -14,10 +14,10 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish import plan as plans
-from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.ledger.states import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +107,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
         approved = event.get("chosen_options") == [self.APPROVE]
         if not approved:  # before Airflow skips what comes next
-            reason = f"{REJECTED} by {who}" if who else UNANSWERED
+            reason = f"{CloseReason.REJECTED} by {who}" if who else CloseReason.UNANSWERED
             with account.ledger.write() as connection:
                 plans.close_plan(connection, account.id, plan_id, account.clock(), who or "nobody", reason)
         super().execute_complete(context, event)

@@ -15,6 +15,7 @@ from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
 from telnyx_porting.flows.republish.report import report, still_lost
+from telnyx_porting.ledger.states import Republish
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
 
@@ -114,7 +115,7 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         if not result.all_arrived:
             detail = {"text": result.summary, "report": result.markdown}
             health(account, "not_arrived", detail)
-        elif result.counts.get("arrived") and not still_lost(account):
+        elif result.counts.get(Republish.ARRIVED) and not still_lost(account):
             clear(account, "not_arrived")
         return {
             "outcome": result.outcome,

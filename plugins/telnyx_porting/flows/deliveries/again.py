@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError, SettingsError
+from telnyx_porting.ledger.predicates import is_unresolved
+from telnyx_porting.ledger.states import Delivery
 from telnyx_porting.ledger.tables import deliveries, events, republishes
-from telnyx_porting.ledger.types import Instant, fixed, microseconds
+from telnyx_porting.ledger.types import Instant, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +61,7 @@ def covered(connection: Connection, account: str, settings: Settings, until: dat
             and_(deliveries.c.account == republishes.c.account, deliveries.c.event_id == republishes.c.event_id),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(republishes.c.account == account, _awaits_verdict(), republishes.c.due_at <= until)
+        .where(republishes.c.account == account, is_unresolved(republishes), republishes.c.due_at <= until)
         .where(_failed(), unread, events.c.arrived_at.is_(None))
     )
     due: datetime | None = connection.execute(query).scalar()
@@ -67,11 +69,11 @@ def covered(connection: Connection, account: str, settings: Settings, until: dat
 
 
 def _next(connection: Connection, account: str, now: datetime) -> list[str]:
-    waiting = select(republishes.c.event_id).where(republishes.c.account == account, _awaits_verdict())
+    waiting = select(republishes.c.event_id).where(republishes.c.account == account, is_unresolved(republishes))
     awaited = deliveries.c.event_id.in_(waiting)
     lost = or_(
-        events.c.delivery == "missed",
-        and_(events.c.delivery == "given_up", events.c.last_sent_at > now - GIVEN_UP_FOR),
+        events.c.delivery == Delivery.MISSED,
+        and_(events.c.delivery == Delivery.GIVEN_UP, events.c.last_sent_at > now - GIVEN_UP_FOR),
     )
     query = (
         select(deliveries.c.record_id)
@@ -86,10 +88,6 @@ def _next(connection: Connection, account: str, now: datetime) -> list[str]:
         .limit(AT_ONCE)
     )
     return list(connection.execute(query).scalars())
-
-
-def _awaits_verdict() -> ColumnElement[bool]:
-    return and_(republishes.c.state.in_(fixed("sending", "accepted", "unknown")), republishes.c.settled_at.is_(None))
 
 
 def _last_read() -> ColumnElement[datetime]:

@@ -37,8 +37,10 @@ from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
+from telnyx_porting.ledger.predicates import is_open
+from telnyx_porting.ledger.states import Cause, Delivery, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
-from telnyx_porting.ledger.types import Instant, fixed, instant, microseconds
+from telnyx_porting.ledger.types import Instant, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class _Look:
     def due(self) -> ColumnElement[Any]:
         """When its arrival is due; null while there is nothing to arrive."""
         return case(
-            (events.c.payload_status != "completed", None),
+            (events.c.payload_status != PayloadStatus.COMPLETED, None),
             (events.c.last_sent_at.is_not(None), events.c.last_sent_at + microseconds(self.settings.confirm_within)),
             else_=self.generated + microseconds(self.settings.grace),
         )
@@ -117,14 +119,15 @@ def decide(account: Account) -> DeliveryResult:
         )
         held_back = _held_back(look)
         state = _rule(look, allow_missed=held_back is None)
-        still_open = and_(events.c.account == account.id, is_open())
-        became = and_(still_open, state == "missed", or_(events.c.delivery.is_(None), events.c.delivery != "missed"))
+        still_open = and_(events.c.account == account.id, is_open(events))
+        became = and_(still_open, state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
-        still_lost = state.in_(("pending", "given_up"))  # it was sent again, and that is not judged yet, or in vain
-        decided["cause"] = case((state == "missed", _cause()), (still_lost, events.c.cause), else_=None)
+        # it was sent again, and that is not judged yet, or in vain
+        still_lost = state.in_((Delivery.PENDING, Delivery.GIVEN_UP))
+        decided["cause"] = case((state == Delivery.MISSED, _cause()), (still_lost, events.c.cause), else_=None)
         if record is not None:
-            decided["arrived_at"] = case((state == "arrived", _arrived_at(record)), else_=events.c.arrived_at)
+            decided["arrived_at"] = case((state == Delivery.ARRIVED, _arrived_at(record)), else_=events.c.arrived_at)
         connection.execute(update(events).where(still_open).values(**decided))
         counts = _open_counts(connection, account.id)
     if held_back:
@@ -132,12 +135,8 @@ def decide(account: Account) -> DeliveryResult:
     return DeliveryResult(account.id, record.name if record else None, counts, newly_missed, held_back)
 
 
-def proof(record: Record) -> list[ColumnElement[bool]]:
-    """Return SQL: a good delivery of the event at the consumer of record."""
-    return proofs.of_event(_good(record))
-
-
-def _good(record: Record) -> list[ColumnElement[bool]]:
+def good(record: Record) -> list[ColumnElement[bool]]:
+    """Return SQL: a success at the consumer of record."""
     return [deliveries.c.source == record.source, deliveries.c.ok, *at_record(record)]
 
 
@@ -151,36 +150,30 @@ def at_record(record: Record) -> list[ColumnElement[bool]]:
     return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
 
 
-def is_open() -> ColumnElement[bool]:
-    """Return SQL: new, pending or missed."""
-    return or_(events.c.delivery.is_(None), events.c.delivery.in_(fixed("pending", "missed")))
-
-
 def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
     record, begin = look.record, look.begin
     unclear: list[ColumnElement[bool]] = []
     if record is not None:
-        good = _good(record)
         near = 2 * look.settings.grace
         unclear += [
-            proofs.unclear(good, near),
-            proofs.indistinct(good, doubled=record.doubled),
+            proofs.unclear(good(record), near),
+            proofs.indistinct(good(record), doubled=record.doubled),
             and_(_routed_elsewhere(record), ~_missed_before(look)),
         ]
     if begin is not None:
         unclear.append(and_(look.generated < instant(begin), ~_missed_before(look)))
     covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
     return case(
-        (_arrived(look), "arrived"),
-        (~_has_webhook(), "not_expected"),
-        (events.c.payload_status != "completed", "pending"),
-        (unread(record, look.settings, look.clocks) if record else literal(False), "pending"),
-        (or_(literal(False), *unclear), "undetermined"),
-        (~covered, "pending"),
-        (events.c.sends >= look.budget, "given_up"),
-        (literal(allow_missed), "missed"),
-        (events.c.delivery == "missed", "missed"),
-        else_="pending",
+        (_arrived(look), Delivery.ARRIVED),
+        (~_has_webhook(), Delivery.NOT_EXPECTED),
+        (events.c.payload_status != PayloadStatus.COMPLETED, Delivery.PENDING),
+        (unread(record, look.settings, look.clocks), Delivery.PENDING),
+        (or_(literal(False), *unclear), Delivery.UNDETERMINED),
+        (~covered, Delivery.PENDING),
+        (events.c.sends >= look.budget, Delivery.GIVEN_UP),
+        (literal(allow_missed), Delivery.MISSED),
+        (events.c.delivery == Delivery.MISSED, Delivery.MISSED),
+        else_=Delivery.PENDING,
     )
 
 
@@ -200,19 +193,22 @@ def _arrived(look: _Look) -> ColumnElement[bool]:
     if (record := look.record) is None:
         return literal(False)
     until = settled_by(record, look.settings, look.clocks)
-    return proofs.arrived(_good(record), until, doubled=record.doubled)
+    return proofs.arrived(good(record), until, doubled=record.doubled)
 
 
 def _arrived_at(record: Record) -> Any:
     first = func.min(deliveries.c.signed_at, type_=Instant())
     stored = func.min(deliveries.c.stored_at, type_=Instant())
-    return select(func.coalesce(first, stored)).where(*proof(record)).correlate(events).scalar_subquery()
+    mine = proofs.of_event(good(record))
+    return select(func.coalesce(first, stored)).where(*mine).correlate(events).scalar_subquery()
 
 
-def unread(record: Record, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
+def unread(record: Record | None, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
     """Return SQL: a good delivery that may be this event's came in, and nobody has decided whose it is."""
-    good = _good(record)
-    return or_(proofs.unread(good), proofs.settling(good, settled_by(record, settings, clocks)))
+    if record is None:
+        return literal(False)
+    until = settled_by(record, settings, clocks)
+    return or_(proofs.unread(good(record)), proofs.settling(good(record), until))
 
 
 def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
@@ -249,7 +245,7 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
 
 def _cause() -> ColumnElement[str]:
     failed = and_(deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, ~deliveries.c.ok)
-    return case((exists().where(failed).correlate(events), "failed"), else_="no_trace")
+    return case((exists().where(failed).correlate(events), Cause.FAILED), else_=Cause.NO_TRACE)
 
 
 def _held_back(look: _Look) -> str | None:
@@ -269,7 +265,7 @@ def _held_back(look: _Look) -> str | None:
         due <= instant(record.covered_until),
         *(~look.generated.between(instant(start), instant(end)) for start, end in record.outages),
     )
-    silent = and_(came_due, is_open(), state == "missed", _cause() == "no_trace", events.c.sends == 0)
+    silent = and_(came_due, is_open(events), state == Delivery.MISSED, _cause() == Cause.NO_TRACE, events.c.sends == 0)
     without_trace = look.connection.execute(select(func.count()).where(silent)).scalar_one()
     if not without_trace:
         return None
@@ -283,5 +279,5 @@ def _held_back(look: _Look) -> str | None:
 
 
 def _open_counts(connection: Connection, account: str) -> dict[str, int]:
-    query = select(events.c.delivery, func.count()).where(events.c.account == account, is_open())
+    query = select(events.c.delivery, func.count()).where(events.c.account == account, is_open(events))
     return dict(connection.execute(query.group_by(events.c.delivery)).all())

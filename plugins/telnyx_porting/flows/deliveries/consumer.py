@@ -13,6 +13,8 @@ from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_of
 from telnyx_porting.flows.deliveries import outages
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
+from telnyx_porting.ledger.predicates import is_open
+from telnyx_porting.ledger.states import Delivery
 from telnyx_porting.ledger.tables import deliveries, events
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ def undecided(connection: Connection, account: str, settings: Settings, now: dat
         return None
     waiting = select(events.c.id).where(
         events.c.account == account,
-        events.c.delivery == "pending",
+        is_open(events),
+        events.c.delivery == Delivery.PENDING,
         events.c.due_at < now - OVERDUE,
         events.c.created_at >= read_clocks(connection, account).to_provider(since),
     )

@@ -15,6 +15,8 @@ from sqlalchemy import and_, or_, select
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.ledger.predicates import is_unresolved
+from telnyx_porting.ledger.states import Republish
 from telnyx_porting.ledger.tables import deliveries, republishes
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class Credit:
                 republishes.c.event_id == self._row["event_id"],
                 republishes.c.plan_id != self._row["plan_id"],
                 republishes.c.reply_date.is_not(None),
-                republishes.c.state != "refused",
+                republishes.c.state != Republish.REFUSED,
             )
             self._others = list(self._connection.execute(query).scalars())
         return any(signed >= sent - FUZZ if sent > mine else signed <= sent + self._near for sent in self._others)
@@ -130,8 +132,8 @@ def wants_records(connection: Connection, account: str) -> bool:
             republishes,
             and_(republishes.c.account == deliveries.c.account, republishes.c.event_id == deliveries.c.event_id),
         )
-        .where(republishes.c.account == account, republishes.c.settled_at.is_(None))
-        .where(republishes.c.state.in_(("accepted", "unknown")), deliveries.c.signed_at >= republishes.c.reply_date)
+        .where(republishes.c.account == account, is_unresolved(republishes))
+        .where(republishes.c.state != Republish.SENDING, deliveries.c.signed_at >= republishes.c.reply_date)
         .where(deliveries.c.source != RECORDS, deliveries.c.ok)
         .where(or_(deliveries.c.attempt.is_(None), deliveries.c.attempt > 1))
     )

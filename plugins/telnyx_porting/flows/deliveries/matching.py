@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, exists, func, or_, select, update
 
-from telnyx_porting.flows.deliveries.arrival import is_open
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
 from telnyx_porting.flows.deliveries.rivals import Reading, assign
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.predicates import is_open, is_unmatched
+from telnyx_porting.ledger.states import Match, Republish
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
-from telnyx_porting.ledger.types import EPOCH, Instant, fixed
+from telnyx_porting.ledger.types import EPOCH, Instant
 from telnyx_porting.models import NEW_COMMENT, WEBHOOK_TYPES
 from telnyx_porting.models.keys import PREFIX
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 CHUNK = 500
-UNCLEAR = ("ambiguous", "far")
-UNDECIDED = fixed("none", *UNCLEAR)  # in the words of the index
+_UNCLEAR = (Match.AMBIGUOUS, Match.FAR)
 _TOLD = ("receiver", "deliveries")
 Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
 
@@ -49,7 +49,7 @@ class Decided:
     subject: str
     row: Row[Any]
     event_id: str | None
-    matched: str | None
+    matched: Match | None
     rivals: list[str]
 
 
@@ -70,7 +70,7 @@ def match(account: Account) -> MatchResult:
     Costs what is new or open: a handful of statements for each few hundred orders.
     """
     by_id = _match_by_id(account)
-    outcome: Counter[str | None] = Counter()
+    outcome: Counter[Match | None] = Counter()
     for subjects in _work(account):
         with account.ledger.read() as connection:
             changed = {new.subject for new in _decisions(connection, account.id, account.settings, subjects)}
@@ -87,13 +87,13 @@ def match(account: Account) -> MatchResult:
             update(deliveries)
             .where(deliveries.c.account == account.id, deliveries.c.matched.is_(None))
             .where(deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
-            .values(matched="none")
+            .values(matched=Match.NONE)
             .returning(deliveries.c.source, deliveries.c.type)
         )
         keyless = connection.execute(done).all()
-    outcome["none"] += len(keyless)
-    unclear = outcome["ambiguous"] + outcome["far"]
-    return MatchResult(by_id, outcome["key"], unclear, outcome["none"], _unclear(keyless))
+    outcome[Match.NONE] += len(keyless)
+    unclear = sum(outcome[each] for each in _UNCLEAR)
+    return MatchResult(by_id, outcome[Match.KEY], unclear, outcome[Match.NONE], _unclear(keyless))
 
 
 def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
@@ -106,13 +106,13 @@ def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
 def _match_by_id(account: Account) -> int:
     """Assign where the webhook's id is an event's id. Late events are found from their own side."""
     new = deliveries.c.matched.is_(None)
-    late = and_(deliveries.c.matched.in_(UNDECIDED), deliveries.c.webhook_id.in_(_late_ids(account.id)))
+    late = and_(is_unmatched(deliveries), deliveries.c.webhook_id.in_(_late_ids(account.id)))
     total = 0
     for condition in (new, late):
         statement = (
             update(deliveries)
             .where(deliveries.c.account == account.id, condition, exists().where(_same_id()))
-            .values(event_id=deliveries.c.webhook_id, matched="id")
+            .values(event_id=deliveries.c.webhook_id, matched=Match.ID)
             .returning(deliveries.c.event_id)
         )
         with account.ledger.write() as connection:
@@ -132,18 +132,18 @@ def _same_id() -> ColumnElement[bool]:
 
 
 def _late_ids(account: str) -> Any:
-    return select(events.c.id).where(events.c.account == account, is_open())
+    return select(events.c.id).where(events.c.account == account, is_open(events))
 
 
 def _work(account: Account) -> Iterator[Subjects]:
     """Yield what there is to decide: new deliveries, and open events that an undecided one may belong to."""
     new = select(deliveries.c.natural_key).where(deliveries.c.account == account.id, deliveries.c.matched.is_(None))
     undecided = or_(
-        deliveries.c.matched.in_(UNDECIDED),  # also where it was decided between the scan and this look
-        and_(events.c.delivery.is_(None), deliveries.c.matched == "key"),
+        is_unmatched(deliveries),  # also where it was decided between the scan and this look
+        and_(events.c.delivery.is_(None), deliveries.c.matched == Match.KEY),
     )
     theirs = select(deliveries.c.natural_key).join(events, events.c.account == deliveries.c.account)
-    theirs = theirs.where(events.c.account == account.id, is_open(), undecided)
+    theirs = theirs.where(events.c.account == account.id, is_open(events), undecided)
     same_key = theirs.where(deliveries.c.natural_key == events.c.natural_key)
     same_order = theirs.where(deliveries.c.order_id == events.c.order_id, deliveries.c.type == events.c.type)
     same_order = same_order.where(or_(events.c.natural_key.is_(None), events.c.delivery.is_(None)))
@@ -182,7 +182,7 @@ def _candidates(connection: Connection, account: str, subjects: Subjects) -> dic
     sent = select(republishes.c.event_id, republishes.c.reply_date).where(
         republishes.c.account == account,
         republishes.c.reply_date.is_not(None),
-        republishes.c.state != "refused",
+        republishes.c.state != Republish.REFUSED,
     )
     for part in chunks([row.id for _, rows in found for row in rows], CHUNK):
         for event_id, moment in connection.execute(sent.where(republishes.c.event_id.in_(part))):
@@ -249,8 +249,8 @@ def _note_doubled(ledger: Ledger, connection: Connection, account: str, touched:
         touch_feed(ledger, connection, account, source, doubled_at=at)
 
 
-def _write(ledger: Ledger, connection: Connection, account: str, decided: Iterable[Decided]) -> Counter[str | None]:
-    outcome: Counter[str | None] = Counter()
+def _write(ledger: Ledger, connection: Connection, account: str, decided: Iterable[Decided]) -> Counter[Match | None]:
+    outcome: Counter[Match | None] = Counter()
     touched: set[str] = set()
     for new in list(decided):
         row = new.row
@@ -262,7 +262,7 @@ def _write(ledger: Ledger, connection: Connection, account: str, decided: Iterab
         connection.execute(update(deliveries).where(*mine).values(event_id=new.event_id, matched=new.matched))
         outcome[new.matched] += 1
         touched.update(filter(None, (new.event_id, row.event_id)))
-        if new.matched in UNCLEAR or row.matched in UNCLEAR:
+        if new.matched in _UNCLEAR or row.matched in _UNCLEAR:
             touched.update(new.rivals)
     for part in chunks(sorted(touched), CHUNK):
         _look_again(connection, account, part)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, case, distinct, exists, false, func, literal, or_, select
 
 from telnyx_porting.flows.deliveries.rivals import EARLY, TIMED
+from telnyx_porting.ledger.states import Match
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microseconds
 
@@ -70,7 +71,7 @@ def unclear(good: Conditions, near: timedelta) -> ColumnElement[bool]:
         events.c.last_sent_at.is_not(None),
         told.between(events.c.created_at - microseconds(near), events.c.updated_at + microseconds(near)),
     )
-    ambiguous = or_(deliveries.c.matched == "far", and_(deliveries.c.matched == "ambiguous", nearby))
+    ambiguous = or_(deliveries.c.matched == Match.FAR, and_(deliveries.c.matched == Match.AMBIGUOUS, nearby))
     return exists().where(may_be(), ambiguous, *good).correlate(events)
 
 

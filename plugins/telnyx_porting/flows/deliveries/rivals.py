@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting.ledger.states import Match, PayloadStatus
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED, same_instant
 from telnyx_porting.models.reading import parse_time
 
@@ -34,11 +35,11 @@ ALIKE = (SPLIT, MESSAGING_CHANGED)  # theirs does not: only the webhook itself d
 SECOND = timedelta(seconds=1)
 LENGTH_OF_SECOND = len("2026-10-01T12:00:00")  # how such a key ends
 
-Decision = tuple[str | None, str | None]  # event id; `key`, `ambiguous`, `far`, `none`, or None: it waits
+Decision = tuple[str | None, Match | None]  # event id, and how it was found; no match: it waits
 WAITS: Decision = (None, None)
-NONE: Decision = (None, "none")
-AMBIGUOUS: Decision = (None, "ambiguous")  # between events that are near
-FAR: Decision = (None, "far")  # it fits events, and none that is near
+NONE: Decision = (None, Match.NONE)
+AMBIGUOUS: Decision = (None, Match.AMBIGUOUS)
+FAR: Decision = (None, Match.FAR)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Reading:
 
 def assign(
     candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]], reading: Reading, *, doubled: bool = False
-) -> Iterator[tuple[Row[Any], str | None, str | None]]:
+) -> Iterator[tuple[Row[Any], str | None, Match | None]]:
     """Say for each delivery which event it proves.
 
     :param candidates: all events of one order and type, with `sent`: when each was sent again, on the provider's clock.
@@ -107,7 +108,7 @@ def _decide(candidates: Sequence[Row[Any]], webhook: _Webhook, reading: Reading,
         return NONE
     named = [c for c in fitting if _names(c, webhook.row)]
     if len(named) == 1:
-        return named[0].id, "key"
+        return named[0].id, Match.KEY
     unknown = [c for c in begun if c.natural_key is None]
     if webhook.row.type in TIMED:
         return _same_second(named or fitting, unknown, webhook, reading)
@@ -142,7 +143,7 @@ def _same_second(
     if not reading.covers(at, reading.near):
         return WAITS
     rivals = [c for c in unknown if abs(c.created_at - at) <= APART]
-    return (fitting[0].id, "key") if len(fitting) == 1 and not rivals else AMBIGUOUS
+    return (fitting[0].id, Match.KEY) if len(fitting) == 1 and not rivals else AMBIGUOUS
 
 
 def _nearest(
@@ -172,7 +173,7 @@ def _nearest(
         return AMBIGUOUS
     else:
         only = near[0][1]
-    return (only, "key") if any(c.id == only for c in fitting) else AMBIGUOUS
+    return (only, Match.KEY) if any(c.id == only for c in fitting) else AMBIGUOUS
 
 
 def _gap(candidate: Row[Any], at: datetime) -> timedelta:
@@ -196,7 +197,7 @@ def _after(candidate: Row[Any], sent: datetime, webhook: _Webhook, within: timed
 
 def _may_have_begun(candidate: Row[Any], webhook: _Webhook, reading: Reading) -> bool:
     """Tell of an event read without payload whether it may have got one before the webhook was signed."""
-    if candidate.payload_status == "completed" or candidate.created_at > webhook.made + APART:
+    if candidate.payload_status == PayloadStatus.COMPLETED or candidate.created_at > webhook.made + APART:
         return False
     seen = [candidate.reread_at] if candidate.reread_at else []
     if reading.until is not None and candidate.created_at >= reading.until - reading.overlap:
@@ -221,5 +222,5 @@ def _one_each(candidates: Sequence[Row[Any]], by_webhook: Webhooks, reading: Rea
         if near and read and len(good) == sum(c.copies for c in alike):
             wanted = [c.id for c in sorted(alike, key=lambda c: (c.created_at, c.id)) for _ in range(c.copies)]
             in_time = sorted(good, key=lambda w: (told[w].made, w))
-            found |= {w: (event_id, "key") for w, event_id in zip(in_time, wanted, strict=True)}
+            found |= {w: (event_id, Match.KEY) for w, event_id in zip(in_time, wanted, strict=True)}
     return found

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, or_, select, update
 
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.arrival import at_record, decide, unread
+from telnyx_porting.flows.deliveries.arrival import decide, good, unread
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
 from telnyx_porting.flows.deliveries.credit import Credit
-from telnyx_porting.flows.deliveries.matching import UNCLEAR as UNDECIDED
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.ledger.predicates import is_unmatched, is_unresolved
+from telnyx_porting.ledger.states import Delivery, Republish
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ class VerdictsResult:
     undecided: str | None = None  # why nothing can be judged at all
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one republish, and why, where that needs words."""
+
+    state: Republish
+    detail: str | None = None
+
+
 def settle(account: Account) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
     now = account.clock()
@@ -71,8 +80,8 @@ def settle(account: Account) -> VerdictsResult:
             verdict = _verdict(connection, row, account.settings, record, now)
             if verdict is None:
                 unresolved += row["settled_at"] is None
-            elif _settle(connection, row, *verdict, now):
-                reached[verdict[0]] += 1
+            elif _settle(connection, row, verdict, now):
+                reached[str(verdict.state)] += 1
         failpoint("verdicts.written")
         why = undecided(connection, account.id, account.settings, now)
     return VerdictsResult(account.id, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
@@ -100,15 +109,15 @@ def _charge_dead_claims(connection: Connection, account: str, settings: Settings
     """Count what a crash left as `sending`: its POST may have gone out, so it counts, and we look."""
     dead = (
         select(republishes)
-        .where(republishes.c.account == account, republishes.c.state == "sending")
+        .where(republishes.c.account == account, republishes.c.state == Republish.SENDING)
         .where(republishes.c.reply_date < read_clocks(connection, account).to_provider(now - DEAD_AFTER))
     )
     for row in connection.execute(dead).mappings().all():
         taken = connection.execute(
             update(republishes)
-            .where(*_same(row), republishes.c.state == "sending", republishes.c.owner == row["owner"])
+            .where(*_same(row), republishes.c.state == Republish.SENDING, republishes.c.owner == row["owner"])
             .values(
-                state="unknown",
+                state=Republish.UNKNOWN,
                 due_at=row["sent_at"] + settings.confirm_within,
                 detail="the process that sent it ended before its outcome was written",
             )
@@ -126,12 +135,12 @@ def _same(row: RowMapping) -> tuple[Any, ...]:
     )
 
 
-def _settle(connection: Connection, row: RowMapping, state: str, detail: str | None, now: datetime) -> bool:
+def _settle(connection: Connection, row: RowMapping, verdict: Verdict, now: datetime) -> bool:
     """Write a verdict, unless the row has moved since it was read: what arrived stays arrived."""
     unmoved = and_(
         republishes.c.state == row["state"], republishes.c.settled_at.is_not_distinct_from(row["settled_at"])
     )
-    values = {"state": state, "settled_at": now, "detail": detail}
+    values = {"state": verdict.state, "settled_at": now, "detail": verdict.detail}
     return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
 
 
@@ -147,14 +156,14 @@ def _waiting(connection: Connection, account: str, settings: Settings, record: R
             events.c.natural_key,
             events.c.first_seen_at,
             events.c.completed_seen_at,
-            (unread(record, settings, clocks) if record else literal(False)).label("unread"),
+            unread(record, settings, clocks).label("unread"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)
         .where(
             or_(
-                and_(republishes.c.state.in_(("accepted", "unknown")), republishes.c.settled_at.is_(None)),
-                and_(republishes.c.state == "not_arrived", events.c.arrived_at.is_not(None)),
+                and_(is_unresolved(republishes), republishes.c.state != Republish.SENDING),
+                and_(republishes.c.state == Republish.NOT_ARRIVED, events.c.arrived_at.is_not(None)),
             )
         )
     )
@@ -163,29 +172,30 @@ def _waiting(connection: Connection, account: str, settings: Settings, record: R
 
 def _verdict(
     connection: Connection, row: RowMapping, settings: Settings, record: Record | None, now: datetime
-) -> tuple[str, str | None] | None:
-    """Return state and reason, or None while nothing can be said."""
+) -> Verdict | None:
+    """Return None while nothing can be said."""
     if record is None:
-        return ("unknown", NO_FEED) if row["due_at"] <= now and row["settled_at"] is None else None
+        overdue = row["due_at"] <= now and row["settled_at"] is None
+        return Verdict(Republish.UNKNOWN, NO_FEED) if overdue else None
     fresh = _new_evidence(connection, row, record)
     credit = Credit(connection, row, settings)
     if fresh and row["arrived_at"] is not None:
         credited = {d["webhook_id"] or d["source_id"] for d in fresh if credit.is_due(d)}
         if credited and (len(credited) == row["copies"] or row["copies"] == 1):
-            return "arrived", None
+            return Verdict(Republish.ARRIVED)
     if row["due_at"] > record.covered_until or row["unread"]:
         return None
     if fresh and row["arrived_at"] is not None:
-        return None if credit.may_be_explained(fresh, now) else ("unknown", ARRIVED_OTHERWISE)
+        return None if credit.may_be_explained(fresh, now) else Verdict(Republish.UNKNOWN, ARRIVED_OTHERWISE)
     if row["settled_at"] is not None:
         return None
-    if row["delivery"] == "not_expected":
-        return "unknown", MAILS_ONLY
-    if (fresh and row["delivery"] == "undetermined") or _unclear_evidence(connection, row, record):
-        return "unknown", UNCLEAR
+    if row["delivery"] == Delivery.NOT_EXPECTED:
+        return Verdict(Republish.UNKNOWN, MAILS_ONLY)
+    if (fresh and row["delivery"] == Delivery.UNDETERMINED) or _unclear_evidence(connection, row, record):
+        return Verdict(Republish.UNKNOWN, UNCLEAR)
     if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
-        return "not_arrived", "no new delivery of this repeat was seen"
-    return "not_arrived", None
+        return Verdict(Republish.NOT_ARRIVED, "no new delivery of this repeat was seen")
+    return Verdict(Republish.NOT_ARRIVED)
 
 
 def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> list[RowMapping]:
@@ -198,9 +208,7 @@ def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> li
     ).where(
         deliveries.c.account == row["account"],
         deliveries.c.event_id == row["event_id"],
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-        *at_record(record),
+        *good(record),
     )
     known = set(row["baseline"] or ())
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]
@@ -211,10 +219,8 @@ def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -
     query = select(deliveries.c.source_id).where(
         deliveries.c.account == row["account"],
         deliveries.c.natural_key == row["natural_key"],
-        deliveries.c.matched.in_(UNDECIDED),
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-        *at_record(record),
+        is_unmatched(deliveries),
+        *good(record),
         or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= (row["reply_date"] or row["sent_at"]) - FUZZ),
     )
     return connection.execute(query.limit(1)).first() is not None

@@ -17,6 +17,8 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select, tuple_, up
 
 from telnyx_porting.flows.events.coverage import held
 from telnyx_porting.flows.events.store import CHUNK
+from telnyx_porting.ledger.predicates import is_open
+from telnyx_porting.ledger.states import MadeBy, Method
 from telnyx_porting.ledger.tables import alerts, events, findings, windows
 from telnyx_porting.ledger.types import instant
 
@@ -66,8 +68,7 @@ def _prune_payloads(account: Account, cutoff: datetime) -> int:
     """Remove payloads of old events whose delivery is decided; their natural keys stay."""
     removed = 0
     place: tuple[datetime, str] | None = None
-    decided = and_(events.c.delivery.is_not(None), events.c.delivery.not_in(("pending", "missed")))
-    prunable = and_(events.c.payload.is_not(None), decided).label("prunable")
+    prunable = and_(events.c.payload.is_not(None), ~is_open(events)).label("prunable")
     while True:
         query = select(events.c.id, events.c.created_at, prunable)
         query = query.where(events.c.account == account.id, events.c.created_at < cutoff)
@@ -111,7 +112,7 @@ def _merge_windows(account: Account, now: datetime) -> int:
     """Make one window of each old day's sealed scans; of certificates keep the newest."""
     mine = (windows.c.account == account.id, windows.c.sealed_at.is_not(None))
     with account.ledger.read() as connection:
-        old = (windows.c.made_by == "scan", windows.c.until < now - MERGED_AFTER)
+        old = (windows.c.made_by == MadeBy.SCAN, windows.c.until < now - MERGED_AFTER)
         days: dict[date, list[Any]] = {}
         for row in connection.execute(select(windows).where(*mine, *old).order_by(windows.c.until)):
             days.setdefault(row.until.date(), []).append(row)
@@ -123,8 +124,8 @@ def _merge_windows(account: Account, now: datetime) -> int:
             account.ledger.breathe()
             merged += len(rows) - 1
     with account.ledger.write() as connection:
-        for method, kept in (("count", 1), ("ids", 2 * account.settings.audit_nights)):
-            same = (*mine, windows.c.made_by == "audit", windows.c.method == method)
+        for method, kept in ((Method.COUNT, 1), (Method.IDS, 2 * account.settings.audit_nights)):
+            same = (*mine, windows.c.made_by == MadeBy.AUDIT, windows.c.method == method)
             newest = select(windows.c.id).where(*same).order_by(windows.c.sealed_at.desc()).limit(kept)
             ids = connection.execute(newest).scalars().all()
             merged += connection.execute(delete(windows).where(*same, windows.c.id.not_in(ids))).rowcount

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
+from telnyx_porting.ledger.states import MadeBy, Method
 from telnyx_porting.ledger.tables import accounts, channels, events, feeds, findings, plans, windows
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _open_windows(connection: Connection, account: str) -> list[str]:
 def _certificates(connection: Connection, account: str, now: datetime) -> list[str]:
     """Say what was last proved, how, and what the proof takes for granted."""
     lines = []
-    for method, assumed in (("count", ", as long as Telnyx removes nothing"), ("ids", "")):
-        mine = (windows.c.account == account, windows.c.made_by == "audit", windows.c.method == method)
+    for method, assumed in ((Method.COUNT, ", as long as Telnyx removes nothing"), (Method.IDS, "")):
+        mine = (windows.c.account == account, windows.c.made_by == MadeBy.AUDIT, windows.c.method == method)
         query = select(windows).where(*mine, windows.c.sealed_at.is_not(None)).order_by(windows.c.sealed_at.desc())
         row = connection.execute(query.limit(1)).one_or_none()
         if row is not None:

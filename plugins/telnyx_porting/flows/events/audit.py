@@ -30,6 +30,7 @@ from telnyx_porting.flows.events.unread import why_open
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.states import MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
 from telnyx_porting.models import is_uuid
 
@@ -51,7 +52,7 @@ class AuditResult:
     """What an audit proved. Counts only."""
 
     account: str
-    method: str  # count | ids
+    method: Method
     since: datetime
     until: datetime
     held: int
@@ -67,7 +68,7 @@ class AuditResult:
         """The proof in one sentence."""
         if self.open_reason:
             return f"not proved: {self.open_reason}"
-        assumed = ", as long as Telnyx removes nothing" if self.method == "count" else ""
+        assumed = ", as long as Telnyx removes nothing" if self.method == Method.COUNT else ""
         return (
             f"{self.held} events from {self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC are"
             f" complete as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC, by {self.method}{assumed}"
@@ -100,7 +101,7 @@ def audit(
     if (asked := since or until) is not None and begin >= end:
         covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
         raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
-    work = _Audit(account.ledger, account.id, client, now, "ids" if by_ids else "count")
+    work = _Audit(account.ledger, account.id, client, now, Method.IDS if by_ids else Method.COUNT)
     try:
         return work.run(begin, max(begin, end))
     except TelnyxError as error:
@@ -116,7 +117,7 @@ def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
         feed = scanned(connection, account.id)
         begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
         until = feed["covered_until"]
-        mine = (windows.c.account == account.id, windows.c.made_by == "audit", windows.c.method == "ids")
+        mine = (windows.c.account == account.id, windows.c.made_by == MadeBy.AUDIT, windows.c.method == Method.IDS)
         last = select(windows.c.until).where(*mine, windows.c.sealed_at.is_not(None))
         reached = connection.execute(
             last.order_by(windows.c.sealed_at.desc(), windows.c.until.desc()).limit(1)
@@ -133,7 +134,7 @@ def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
 
 
 class _Audit:
-    def __init__(self, ledger: Ledger, account: str, client: AccountClient, now: datetime, method: str) -> None:
+    def __init__(self, ledger: Ledger, account: str, client: AccountClient, now: datetime, method: Method) -> None:
         self.ledger, self.account, self.client, self.now, self.method = ledger, account, client, now, method
         self.stored = Stored()
         self.gone = 0
@@ -144,7 +145,7 @@ class _Audit:
     def run(self, since: datetime, until: datetime) -> AuditResult:
         as_of = self.now
         try:
-            if self.method == "ids":
+            if self.method == Method.IDS:
                 self.compare(since, until)
             else:
                 since, until = self.prove_all(since, until)
@@ -288,16 +289,17 @@ class _Audit:
 
     def certify(self, result: AuditResult) -> None:
         """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
-        row: dict[str, Any] = {"account": self.account, "id": uuid.uuid4().hex, "made_by": "audit"}
+        row: dict[str, Any] = {"account": self.account, "id": uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
         row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
         row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
         row |= {"as_of": result.as_of, "open_reason": result.open_reason}
         if not result.open_reason:
             row |= {"counted": result.held, "sealed_at": self.now}
         with self.ledger.write() as connection:
-            mine = (windows.c.account == self.account, windows.c.made_by == "audit", windows.c.method == self.method)
+            mine = (windows.c.account == self.account, windows.c.made_by == MadeBy.AUDIT)
             inside = (windows.c.since >= result.since - QUIET, windows.c.until <= result.until + QUIET)
-            connection.execute(delete(windows).where(*mine, *inside, windows.c.sealed_at.is_(None)))
+            unproved = (windows.c.method == self.method, windows.c.sealed_at.is_(None))
+            connection.execute(delete(windows).where(*mine, *inside, *unproved))
             self.ledger.upsert(connection, windows, [row])
 
     def leave_open(self, since: datetime, until: datetime, reason: str) -> None:

@@ -22,6 +22,7 @@ from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.states import MadeBy, Method
 from telnyx_porting.ledger.tables import windows
 
 if TYPE_CHECKING:
@@ -104,14 +105,14 @@ class _Run:
         """Read one gap, oldest first; a row for what is done grows while a row for what is left shrinks."""
         run = uuid.uuid4().hex
         left: dict[str, Any] = {"account": self.account, "id": f"{run}:left", "since": since, "until": until}
-        left |= {"made_by": "backfill", "started_at": self.now, "open_reason": "not finished"}
+        left |= {"made_by": MadeBy.BACKFILL, "started_at": self.now, "open_reason": "not finished"}
         with self.ledger.write() as connection:
             inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None), ~is_stretch())
             connection.execute(
-                delete(windows).where(windows.c.account == self.account, windows.c.made_by == "backfill", *inside)
+                delete(windows).where(windows.c.account == self.account, windows.c.made_by == MadeBy.BACKFILL, *inside)
             )
             self.ledger.upsert(connection, windows, [left])
-        done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": "ids", "open_reason": None}
+        done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": Method.IDS, "open_reason": None}
 
         reached = since
 
@@ -130,7 +131,7 @@ class _Run:
                 return
             reached = end
             if part.unread:  # what was read before it stays sealed as it is; what comes after begins anew
-                leave_open(self.ledger, connection, self.account, part, "backfill", self.now)
+                leave_open(self.ledger, connection, self.account, part, MadeBy.BACKFILL, self.now)
                 done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
                 shrink(end, connection)
                 return

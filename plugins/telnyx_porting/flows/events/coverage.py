@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, or_, select, update
 from telnyx_porting.errors import FormError, NotScannedError
 from telnyx_porting.flows.events.unread import is_stretch
 from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.ledger.states import MadeBy
 from telnyx_porting.ledger.tables import events, feeds, windows
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _proved(connection: Connection, account: str) -> list[Stretch]:
     feed = get_feed(connection, account, SOURCE)
     query = select(windows.c.since, windows.c.until).where(
         windows.c.account == account,
-        windows.c.made_by == "backfill",
+        windows.c.made_by == MadeBy.BACKFILL,
         # What was read but for a row that cannot be is left open for that alone, and read again by the scan.
         or_(windows.c.sealed_at.is_not(None), is_stretch()),
     )

@@ -25,8 +25,10 @@ from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open, read_again, why_open
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.predicates import not_generated
+from telnyx_porting.ledger.states import MadeBy
 from telnyx_porting.ledger.tables import events, feeds, windows
-from telnyx_porting.ledger.types import exactly, instant
+from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ class _Reading:
         self.started = datetime.now(UTC)
         self.window = (windows.c.account == account, windows.c.id == token)
         self.feed = (feeds.c.account == account, feeds.c.source == SOURCE, feeds.c.token == token)
-        self.row: dict[str, Any] = {"account": account, "id": token, "made_by": "scan", "started_at": now}
+        self.row: dict[str, Any] = {"account": account, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
 
     def open(self, since: datetime, until: datetime) -> None:
         """Record the window as open before the first request: a crash leaves it open, with a reason."""
@@ -190,7 +192,7 @@ class _Reading:
         )
         if moved.rowcount:
             self.sealed_until = end
-            leave_open(self.ledger, connection, self.account, part, "scan", self.now)
+            leave_open(self.ledger, connection, self.account, part, MadeBy.SCAN, self.now)
 
     def close(self, requests: int, reason: str | None) -> None:
         """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
@@ -216,7 +218,7 @@ class _Reading:
     def _clear_up(self, connection: Connection) -> None:
         """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
         earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
-        mine = (windows.c.account == self.account, windows.c.made_by == "scan", windows.c.sealed_at.is_(None))
+        mine = (windows.c.account == self.account, windows.c.made_by == MadeBy.SCAN, windows.c.sealed_at.is_(None))
         connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
 
 
@@ -224,9 +226,7 @@ def _reread(account: Account, client: AccountClient, now: datetime, since: datet
     """Look again at events still without a payload that this scan's window did not cover."""
     waiting = (
         select(events.c.id, events.c.created_at)
-        .where(
-            events.c.account == account.id, events.c.payload_status != exactly("completed"), events.c.created_at < since
-        )
+        .where(events.c.account == account.id, not_generated(events), events.c.created_at < since)
         .where(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
         .order_by(events.c.reread_at.is_not(None), events.c.reread_at, events.c.created_at)
         .limit(REREAD_AT_ONCE)

@@ -18,6 +18,7 @@ from telnyx_porting.flows.events.odd import MOST
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.rowwise import write_rows
+from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import (
     MessagingChangedEvent,
@@ -108,7 +109,7 @@ def _moved(row: Any, event: PortingEvent) -> bool:
         return True
     newer = event.updated_at is not None and event.updated_at > row.updated_at
     filled = row.lacking and event.payload is not None
-    return newer or filled or (_status(event) != row.payload_status and row.payload_status != "completed")
+    return newer or filled or (_status(event) != row.payload_status and row.payload_status != PayloadStatus.COMPLETED)
 
 
 def _write(
@@ -137,7 +138,7 @@ def _odd(moved: Sequence[PortingEvent]) -> tuple[str, ...]:
 
 
 def _status(event: PortingEvent) -> str:
-    return event.payload_status or ("completed" if event.payload else "created")
+    return event.payload_status or (PayloadStatus.COMPLETED if event.payload else PayloadStatus.CREATED)
 
 
 def _row(account: str, event: PortingEvent, now: datetime) -> dict[str, Any]:
@@ -176,8 +177,10 @@ def _value(event: PortingEvent) -> str | None:
 
 def _forwards(ledger: Ledger) -> dict[str, Any]:
     """Return SQL for each column of a row that is already held."""
-    generated = and_(events.c.payload_status != "completed", excluded("payload_status") == "completed")
-    not_back = or_(events.c.payload_status != "completed", excluded("payload_status") == "completed")
+    was = events.c.payload_status == PayloadStatus.COMPLETED
+    comes = excluded("payload_status") == PayloadStatus.COMPLETED
+    generated = and_(~was, comes)
+    not_back = or_(~was, comes)
     newer = excluded("updated_at") >= events.c.updated_at
     takes = or_(generated, and_(newer, not_back), events.c.payload.is_(None))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.ledger.states import MadeBy
 
 log = logging.getLogger(__name__)
 AGAIN = timedelta(hours=6)
@@ -34,7 +35,7 @@ _PREFIX = "unread:"
 
 
 def leave_open(
-    ledger: Ledger, connection: Connection, account: str, part: ProvedWindow, made_by: str, now: datetime
+    ledger: Ledger, connection: Connection, account: str, part: ProvedWindow, made_by: MadeBy, now: datetime
 ) -> None:
     """Write down, in the transaction that stores the rest, in which stretch a row could not be read; once per row."""
     rows = [

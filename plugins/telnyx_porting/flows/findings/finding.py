@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from telnyx_porting.ledger import predicates
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.tables import CLOSED, MESSAGING_OPEN, events, findings, orders
-from telnyx_porting.ledger.types import EPOCH, fixed
+from telnyx_porting.ledger.tables import events, findings, orders
+from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 if TYPE_CHECKING:
@@ -151,11 +152,6 @@ def order_or_event(row: Row) -> str:
 
 
 def order_is_open() -> ColumnElement[bool]:
-    """Return the condition of the index on open orders."""
-    is_open = or_(
-        orders.c.status.is_(None),
-        orders.c.status.not_in(fixed(*CLOSED)),
-        orders.c.messaging_status.in_(fixed(*MESSAGING_OPEN)),
-    )
+    """Return SQL: an order, or its messaging part, is not finished."""
     # always true, and what lets SQLite prefer the index on what is open to one on everything
-    return and_(is_open, orders.c.updated_at > EPOCH)
+    return and_(predicates.order_is_open(orders), orders.c.updated_at > EPOCH)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from telnyx_porting.ledger.states import SeenBy
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -28,7 +30,7 @@ class Change:
     status: str
     at: datetime
     codes: Codes | None = None  # None: not told (the payload was pruned)
-    seen_by: str = "event"
+    seen_by: SeenBy = SeenBy.EVENT
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Standing:
     episode: int  # runs of `exception` so far
     codes: Codes | None
     came_from: str | None
-    seen_by: str
+    seen_by: SeenBy
 
 
 def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | None:
@@ -66,7 +68,7 @@ def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | N
     for change in history:
         if current is not None and current.status == change.status:
             codes = change.codes if change.codes is not None else current.codes
-            seen_by = "event" if "event" in (current.seen_by, change.seen_by) else "order"
+            seen_by = SeenBy.EVENT if SeenBy.EVENT in (current.seen_by, change.seen_by) else SeenBy.ORDER
             current = Standing(current.status, current.since, current.episode, codes, current.came_from, seen_by)
             continue
         episode = (current.episode if current else 0) + (change.status == EXCEPTION)
@@ -78,14 +80,14 @@ def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | N
 def _with_reading(history: list[Change], reading: Reading) -> list[Change]:
     last = history[-1] if history else None
     if last is None:
-        return [Change(reading.status, reading.since, reading.codes, "order")]
+        return [Change(reading.status, reading.since, reading.codes, SeenBy.ORDER)]
     history = _with_first_sight(history, reading)
     if _coarse(reading.updated_at, last.at) < _coarse(last.at, reading.updated_at):
         return history
     if last.status == reading.status:
         return [*history[:-1], Change(last.status, last.at, _described(reading.codes, last.codes))]
     since = reading.since if reading.since > last.at else max(reading.updated_at, last.at)
-    return [*history, Change(reading.status, since, reading.codes, "order")]
+    return [*history, Change(reading.status, since, reading.codes, SeenBy.ORDER)]
 
 
 def _described(codes: Codes, told: Codes | None) -> Codes:
@@ -99,7 +101,7 @@ def _with_first_sight(history: list[Change], reading: Reading) -> list[Change]:
     since = reading.since
     if since >= history[-1].at or any(_coarse(since, one.at) == _coarse(one.at, since) for one in history):
         return history
-    return sorted([*history, Change(reading.status, since, None, "order")], key=lambda change: change.at)
+    return sorted([*history, Change(reading.status, since, None, SeenBy.ORDER)], key=lambda change: change.at)
 
 
 def _coarse(value: datetime, other: datetime) -> datetime:

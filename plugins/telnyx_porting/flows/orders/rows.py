@@ -15,6 +15,7 @@ from sqlalchemy import func, select, update
 from telnyx_porting.flows.orders.history import Change, Codes, Reading, Standing, began, episode_after, standing
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.rowwise import write_rows
+from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
 
@@ -83,7 +84,7 @@ def _histories(connection: Connection, account: str, ids: Sequence[str]) -> dict
         events.c.account == account,
         events.c.order_id.in_(ids),
         events.c.type.in_(TELLING_TYPES),
-        events.c.payload_status == "completed",
+        events.c.payload_status == PayloadStatus.COMPLETED,
     )
     found: dict[str, list[Any]] = {}
     for row in connection.execute(query.order_by(events.c.created_at)):

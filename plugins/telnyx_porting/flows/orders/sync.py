@@ -21,8 +21,10 @@ from telnyx_porting.flows.identity import accept, claim_orders
 from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.tables import CLOSED, events, findings, orders
-from telnyx_porting.ledger.types import EPOCH, exactly
+from telnyx_porting.ledger.predicates import not_generated, to_project
+from telnyx_porting.ledger.states import CLOSED
+from telnyx_porting.ledger.tables import events, findings, orders
+from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.models import SPLIT, is_uuid
 
 if TYPE_CHECKING:
@@ -128,14 +130,14 @@ def _due(account: Account, now: datetime) -> tuple[list[str], int]:
     watched = exists().where(
         findings.c.account == account.id, findings.c.order_id == orders.c.id, findings.c.resolved_at.is_(None)
     )
-    not_generated = exists().where(
+    awaits_payload = exists().where(
         events.c.account == account.id,
         events.c.order_id == orders.c.id,
-        events.c.payload_status != exactly("completed"),
+        not_generated(events),
     )
     foc = func.coalesce(orders.c.foc_actual, orders.c.foc_requested)
     is_open = or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))
-    urgent = or_(watched, and_(is_open, or_(not_generated, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
+    urgent = or_(watched, and_(is_open, or_(awaits_payload, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
     query = select(orders.c.id).where(
         orders.c.account == account.id,
         or_(
@@ -160,10 +162,9 @@ def project_events(account: Account) -> int:
     """
     now = account.clock()
     total = 0
-    fresh = or_(events.c.projected.is_(None), events.c.projected != events.c.payload_status)
     query = (
         select(events.c.id, events.c.order_id, events.c.type, events.c.payload_status, events.c.natural_key)
-        .where(events.c.account == account.id, fresh, events.c.created_at > EPOCH)
+        .where(events.c.account == account.id, to_project(events), events.c.created_at > EPOCH)
         .order_by(events.c.created_at)
         .limit(EVENTS_AT_ONCE)
     )

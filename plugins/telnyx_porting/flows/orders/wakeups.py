@@ -26,9 +26,10 @@ from telnyx_porting.flows.clock import (
 from telnyx_porting.flows.deliveries.receipts import SOURCE
 from telnyx_porting.flows.orders.history import EXCEPTION
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.predicates import is_to_look_at
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
-from telnyx_porting.ledger.types import EPOCH, exactly, fixed
-from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED, is_uuid
+from telnyx_porting.ledger.types import EPOCH
+from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -115,12 +116,7 @@ def _not_looked_at(*columns: ColumnElement[Any]) -> Any:
     return (
         select(*columns)
         .outerjoin_from(deliveries, orders, about)
-        .where(
-            deliveries.c.stored_at > EPOCH,
-            deliveries.c.looked_at.is_(None),
-            deliveries.c.source == exactly(SOURCE),
-            deliveries.c.type.in_(fixed(STATUS_CHANGED, MESSAGING_CHANGED)),
-        )
+        .where(is_to_look_at(deliveries), deliveries.c.stored_at > EPOCH)
     )
 
 

@@ -1,14 +1,8 @@
-r"""The one republish machine: ``advance(plan) -> Wait | Done | Halted``, for every way a plan is run.
+"""The one republish machine: ``advance(plan) -> Wait | Done | Halted``, for every way a plan is run.
 
 Scheduled, manual, resumed and crashed runs are one path.
 
-    planned --claim--> sending --204--> accepted --new evidence--> arrived
-       |                  |--404/4xx--> refused    \--due passed inside coverage--> not_arrived
-       |                  \--time-out, 5xx, crash--> unknown (leaves only by accepted's two exits)
-       |<-- connect failure, 429 (certainly not processed)
-       \--arrived meanwhile, superseded, closed, expired--> dropped
-
-How one event is sent: `republish_send.py`.
+How one event is sent: `send.py`; from which state to which it goes: `ledger/states.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +24,11 @@ from telnyx_porting.flows.deliveries.credit import wants_records
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.republish.claim import forgive, newest_refused, sendable
-from telnyx_porting.flows.republish.gates import allowance, hopeless_end, in_flight, of_plan, refund, unsafe
+from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_plan, refund, unsafe
 from telnyx_porting.flows.republish.plan import POLICY, close_plan
 from telnyx_porting.flows.republish.send import Sender
+from telnyx_porting.ledger.predicates import is_unresolved
+from telnyx_porting.ledger.states import CloseReason, Republish
 from telnyx_porting.ledger.tables import plans, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -131,7 +127,7 @@ def _advance(
         with account.ledger.write() as connection:
             close_plan(connection, account.id, plan_id, account.clock(), "watch", plan["close_reason"])
     elif plan["expires_at"] <= account.clock():
-        _halt(account, plan_id, account.clock(), "expired")
+        _halt(account, plan_id, account.clock(), CloseReason.EXPIRED)
     elif (wait := _go(account, client, plan, go_on)) is not None:
         return wait
     return _what_is_left(account, plan_id, account.clock())
@@ -145,7 +141,7 @@ def progress(account: Account, plan_id: str) -> Progress:
     query = select(
         func.count(),
         func.sum(case((sent, 1), else_=0)),
-        func.sum(case((republishes.c.state == "arrived", 1), else_=0)),
+        func.sum(case((republishes.c.state == Republish.ARRIVED, 1), else_=0)),
         func.sum(case((final, 1), else_=0)),
         func.min(republishes.c.sent_at, type_=Instant()),
     ).where(of_plan(account.id, plan_id))
@@ -244,7 +240,7 @@ def _send(
             break
         if state == "later":
             return Wait(account.clock() + sender.pause, text)
-        refused = newest_refused(account, plan_id, REFUSED_IN_A_ROW) if state == "refused" else []
+        refused = newest_refused(account, plan_id, REFUSED_IN_A_ROW) if state == Republish.REFUSED else []
         if state == "halt" or refused:
             reason = (
                 text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
@@ -260,7 +256,7 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
     with account.ledger.read() as connection:
         waiting = select(
             func.min(republishes.c.due_at, type_=Instant()), func.max(republishes.c.sent_at, type_=Instant())
-        ).where(of_plan(account.id, plan_id), in_flight())
+        ).where(of_plan(account.id, plan_id), is_unresolved(republishes))
         due, newest = connection.execute(waiting).one()
         hopeless = hopeless_end(connection, account.id, plan_id)
     if newest is not None:
@@ -268,7 +264,7 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
         if due is not None and due > now - LOOK_AGAIN[1]:  # what is due for longer waits for events to be read
             until = min(until, max(due, now + LOOK_AGAIN[0]))
         return Wait(until, f"looking whether they arrive: {found}")
-    if found.get("planned"):
+    if found.get(Republish.PLANNED):
         return Wait(now + LOOK_AGAIN[0], "the next wave")
     plan = _plan(account, plan_id)
     if plan["closed_at"] is None:
@@ -277,7 +273,7 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
             _halt_wave(account, plan_id, wave, now, reason)
             return Halted(reason, found)
         with account.ledger.write() as connection:
-            close_plan(connection, account.id, plan_id, now, "watch", "done")
-    elif plan["close_reason"] not in (None, "done"):
+            close_plan(connection, account.id, plan_id, now, "watch", CloseReason.DONE)
+    elif plan["close_reason"] not in (None, CloseReason.DONE):
         return Halted(plan["close_reason"], found)
     return Done(found)

@@ -14,6 +14,8 @@ from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.settle import charge
 from telnyx_porting.flows.republish.gates import Allowance, allowance, of_plan, paced
 from telnyx_porting.flows.republish.selection import superseded
+from telnyx_porting.ledger.predicates import is_unresolved
+from telnyx_porting.ledger.states import UNRESOLVED, Delivery, Republish
 from telnyx_porting.ledger.tables import deliveries, events, plans, republishes
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ RIVAL = "another send of this event awaits its verdict"
 def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
     """Return planned rows whose order has nothing earlier still open, in sending order."""
     earlier, its_event = republishes.alias("earlier"), events.alias("its_event")
-    open_in_plan = and_(earlier.c.plan_id == plan_id, earlier.c.state == "planned")
-    open_anywhere = and_(earlier.c.state.in_(("sending", "accepted", "unknown")), earlier.c.settled_at.is_(None))
+    open_in_plan = and_(earlier.c.plan_id == plan_id, earlier.c.state == Republish.PLANNED)
     blocked = (
         exists()
         .where(
@@ -40,14 +41,14 @@ def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
             its_event.c.order_id == events.c.order_id,
             its_event.c.id != events.c.id,
             its_event.c.created_at < events.c.created_at,
-            or_(open_in_plan, open_anywhere),
+            or_(open_in_plan, is_unresolved(earlier)),
         )
         .correlate(events)
     )
     query = (
         select(republishes)
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(of_plan(account.id, plan_id), republishes.c.state == "planned", ~blocked)
+        .where(of_plan(account.id, plan_id), republishes.c.state == Republish.PLANNED, ~blocked)
         .order_by(republishes.c.position)
         .limit(limit)
     )
@@ -101,15 +102,15 @@ def _write(connection: Connection, row: RowMapping, owner: str, wave: int, offse
     wanted = exists().where(
         events.c.account == account,
         events.c.id == event_id,
-        or_(republishes.c.forced, and_(events.c.delivery == "missed", events.c.arrived_at.is_(None))),
+        or_(republishes.c.forced, and_(events.c.delivery == Delivery.MISSED, events.c.arrived_at.is_(None))),
     )
     sends = select(events.c.sends + 1).where(events.c.account == account, events.c.id == event_id)
     claimed = connection.execute(
         update(republishes)
         .where(of_plan(account, plan_id), republishes.c.event_id == event_id)
-        .where(republishes.c.state == "planned", open_plan, wanted)
+        .where(republishes.c.state == Republish.PLANNED, open_plan, wanted)
         .values(
-            state="sending",
+            state=Republish.SENDING,
             wave=wave,
             owner=owner,
             sent_at=now,
@@ -139,14 +140,12 @@ def _not_needed(connection: Connection, account: str, plan_id: str, event_id: st
         return "superseded meanwhile"
     if delivery is None:
         return None  # being looked at: the conditional update does not take it, the next look decides
-    return None if delivery == "missed" else f"no longer missed: {delivery}"
+    return None if delivery == Delivery.MISSED else f"no longer missed: {delivery}"
 
 
 def _unread_evidence(connection: Connection, account: str, event_id: str, settings: Settings, now: datetime) -> bool:
     """Whether a good delivery to the consumer of record that may be this event's came in since the last look."""
     record = find_record(connection, account, settings, now)
-    if record is None:
-        return False
     may_be_its = unread(record, settings, read_clocks(connection, account))
     query = select(events.c.id).where(events.c.account == account, events.c.id == event_id, may_be_its)
     return connection.execute(query).first() is not None
@@ -155,8 +154,8 @@ def _unread_evidence(connection: Connection, account: str, event_id: str, settin
 def _drop(connection: Connection, account: str, plan_id: str, event_id: str, now: datetime, reason: str) -> None:
     connection.execute(
         update(republishes)
-        .where(of_plan(account, plan_id), republishes.c.event_id == event_id, republishes.c.state == "planned")
-        .values(state="dropped", settled_at=now, detail=reason)
+        .where(of_plan(account, plan_id), republishes.c.event_id == event_id, republishes.c.state == Republish.PLANNED)
+        .values(state=Republish.DROPPED, settled_at=now, detail=reason)
     )
 
 
@@ -177,7 +176,7 @@ def outcome(
         of_plan(row["account"], row["plan_id"]),
         republishes.c.event_id == row["event_id"],
         republishes.c.owner == owner,
-        republishes.c.state == "sending",
+        republishes.c.state == Republish.SENDING,
     )
     with ledger.write() as connection:
         held = connection.execute(select(republishes).where(mine)).mappings().one_or_none()
@@ -185,15 +184,15 @@ def outcome(
             return
         sent_at: datetime = held["sent_at"]
         values: dict[str, Any] = {"state": state, "detail": detail}
-        if state in ("accepted", "unknown"):
+        if state in UNRESOLVED:
             values["due_at"] = sent_at + settings.confirm_within
             values["reply_date"] = reply_date or held["reply_date"]
-        elif state == "planned":
+        elif state == Republish.PLANNED:
             values |= {"sent_at": None, "owner": None, "reply_date": None, "baseline": None, "n": None}
         else:
             values["settled_at"] = sent_at
         written = connection.execute(update(republishes).where(mine).values(**values))
-        if written.rowcount and state in ("accepted", "unknown"):
+        if written.rowcount and state in UNRESOLVED:
             charge(connection, row, sent_at, values["reply_date"])
         failpoint("republish.outcome_written")
 
@@ -204,8 +203,8 @@ def forgive(account: Account, plan_id: str, event_ids: list[str], reason: str) -
         connection.execute(
             update(republishes)
             .where(of_plan(account.id, plan_id), republishes.c.event_id.in_(event_ids))
-            .where(republishes.c.state == "refused")
-            .values(state="dropped", detail=reason)
+            .where(republishes.c.state == Republish.REFUSED)
+            .values(state=Republish.DROPPED, detail=reason)
         )
 
 
@@ -219,4 +218,5 @@ def newest_refused(account: Account, plan_id: str, count: int) -> list[str]:
     )
     with account.ledger.read() as connection:
         rows = connection.execute(query).all()
-    return [row.event_id for row in rows] if len(rows) == count and {row.state for row in rows} == {"refused"} else []
+    refused = all(row.state == Republish.REFUSED for row in rows)
+    return [row.event_id for row in rows] if len(rows) == count and refused else []

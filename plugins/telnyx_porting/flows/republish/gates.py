@@ -16,14 +16,15 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 
 from telnyx_porting.flows.account import get_account
 from telnyx_porting.flows.clock import clock_trouble, last_beat, read_clocks, receiver_differs
-from telnyx_porting.flows.deliveries.arrival import at_record
+from telnyx_porting.flows.deliveries.arrival import at_record, good
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import NOBODY_CAN_TELL
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.plan import FIRST_WAVES
-from telnyx_porting.flows.republish.selection import UNRESOLVED
 from telnyx_porting.flows.subscriptions import SOURCE as SUBSCRIPTIONS
+from telnyx_porting.ledger.predicates import is_unresolved
+from telnyx_porting.ledger.states import Delivery, Republish
 from telnyx_porting.ledger.tables import accounts, deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -53,11 +54,6 @@ class Allowance:
     wave: int
     free: int
     stop: str | None = None
-
-
-def in_flight() -> ColumnElement[bool]:
-    """Return SQL: sent, or perhaps sent, without a verdict."""
-    return and_(republishes.c.state.in_(UNRESOLVED), republishes.c.settled_at.is_(None))
 
 
 def of_plan(account: str, plan_id: str) -> ColumnElement[bool]:
@@ -113,7 +109,7 @@ def shared_user(connection: Connection, account: str) -> str | None:
 def allowance(connection: Connection, account: str, plan_id: str, settings: Settings) -> Allowance:
     """Return how far the plan may go now."""
     waves = _waves(connection, account, plan_id)
-    open_anywhere = select(func.count()).where(republishes.c.account == account, in_flight())
+    open_anywhere = select(func.count()).where(republishes.c.account == account, is_unresolved(republishes))
     free = max(settings.republish_unconfirmed - connection.execute(open_anywhere).scalar_one(), 0)
     for wave, size in enumerate(FIRST_WAVES, start=1):
         done = waves.get(wave, _Wave())
@@ -159,13 +155,13 @@ class _Wave:
 
 
 def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wave]:
-    alive = or_(republishes.c.state == "arrived", republishes.c.detail.in_(NOBODY_CAN_TELL))
-    sent = republishes.c.state.in_(("arrived", "not_arrived", *UNRESOLVED))
+    alive = or_(republishes.c.state == Republish.ARRIVED, republishes.c.detail.in_(NOBODY_CAN_TELL))
+    sent = republishes.c.state.not_in((Republish.PLANNED, Republish.REFUSED, Republish.DROPPED))
     query = (
         select(
             republishes.c.wave,
             func.sum(case((sent, 1), else_=0)),
-            func.sum(case((in_flight(), 1), else_=0)),
+            func.sum(case((is_unresolved(republishes), 1), else_=0)),
             func.sum(case((and_(sent, alive), 1), else_=0)),
         )
         .where(of_plan(account, plan_id))
@@ -176,15 +172,16 @@ def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wav
 
 def _lost_lately(connection: Connection, account: str, plan_id: str) -> int:
     """Return how many of the newest verdicts in a row, at most `NEWEST`, say that it did not arrive."""
+    verdicts = (Republish.ARRIVED, Republish.NOT_ARRIVED, Republish.UNKNOWN)
     query = (
         select(republishes.c.state)
         .where(of_plan(account, plan_id), republishes.c.wave == LAST_WAVE)
-        .where(republishes.c.settled_at.is_not(None), republishes.c.state.in_(("arrived", "not_arrived", "unknown")))
+        .where(republishes.c.settled_at.is_not(None), republishes.c.state.in_(verdicts))
         .order_by(republishes.c.sent_at.desc())
         .limit(NEWEST)
     )
     states = connection.execute(query).scalars()
-    return sum(1 for _ in takewhile(lambda state: state == "not_arrived", states))
+    return sum(1 for _ in takewhile(lambda state: state == Republish.NOT_ARRIVED, states))
 
 
 def refund(connection: Connection, account: str, plan_id: str, wave: int, settings: Settings, now: datetime) -> int:
@@ -198,20 +195,14 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
     feed = get_feed(connection, account, SUBSCRIPTIONS)
     if record is None or feed is None or (feed["known"] or {}).get("mails") != 0:
         return 0
-    lost = and_(of_plan(account, plan_id), republishes.c.wave == wave, republishes.c.state == "not_arrived")
+    lost = and_(of_plan(account, plan_id), republishes.c.wave == wave, republishes.c.state == Republish.NOT_ARRIVED)
     theirs = select(republishes.c.event_id).where(lost)
     tried = (republishes.c.account == account, republishes.c.event_id.in_(theirs))
     first = connection.execute(select(func.min(republishes.c.reply_date, type_=Instant())).where(*tried)).scalar()
     if first is None:
         return 0
     since = first - FUZZ
-    alive = exists().where(
-        deliveries.c.account == account,
-        deliveries.c.source == record.source,
-        deliveries.c.ok,
-        deliveries.c.signed_at >= since,
-        *at_record(record),
-    )
+    alive = exists().where(deliveries.c.account == account, deliveries.c.signed_at >= since, *good(record))
     if connection.execute(select(alive)).scalar():
         return 0
     return connection.execute(
@@ -219,7 +210,7 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
         .where(events.c.account == account, events.c.id.in_(theirs), events.c.sends > 0)
         .values(
             sends=events.c.sends - 1,
-            delivery=case((events.c.delivery == "given_up", None), else_=events.c.delivery),
+            delivery=case((events.c.delivery == Delivery.GIVEN_UP, None), else_=events.c.delivery),
         )
     ).rowcount
 

@@ -20,11 +20,12 @@ from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.deliveries.rivals import ALIKE
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.republish.selection import CONSENTS, UNRESOLVED, missed, named, select_ids, superseded_count
+from telnyx_porting.flows.republish.selection import CONSENTS, missed, named, select_ids, superseded_count
 from telnyx_porting.flows.republish.summary import left_out_words, words
 from telnyx_porting.flows.subscriptions import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.states import CloseReason, Delivery, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.ledger.types import instant
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONSENTS",
     "POLICY",
-    "UNRESOLVED",
     "Destinations",
     "Plan",
     "approve",
@@ -163,8 +163,9 @@ def close_plan(connection: Connection, account: str, plan_id: str, now: datetime
     """
     connection.execute(
         update(republishes)
-        .where(republishes.c.account == account, republishes.c.plan_id == plan_id, republishes.c.state == "planned")
-        .values(state="dropped", settled_at=now, detail=reason)
+        .where(republishes.c.account == account, republishes.c.plan_id == plan_id)
+        .where(republishes.c.state == Republish.PLANNED)
+        .values(state=Republish.DROPPED, settled_at=now, detail=reason)
     )
     closed = connection.execute(
         update(plans)
@@ -179,7 +180,7 @@ def expire_plans(connection: Connection, account: str, now: datetime) -> None:
     """Close the account's plans that nobody finished in time."""
     late = select(plans.c.id).where(plans.c.account == account, plans.c.closed_at.is_(None), plans.c.expires_at <= now)
     for plan_id in connection.execute(late).scalars().all():
-        close_plan(connection, account, plan_id, now, "schedule", "expired")
+        close_plan(connection, account, plan_id, now, "schedule", CloseReason.EXPIRED)
 
 
 def approve(account: Account, plan_id: str, plan_hash: str, by: str) -> None:
@@ -276,7 +277,7 @@ def _causes(connection: Connection, account: str, ids: Sequence[str]) -> dict[st
     """Count what was found missed, by cause; of named events only those."""
     found: dict[str, int] = {}
     for batch in chunks(ids, _AT_ONCE):
-        query = select(func.coalesce(events.c.cause, events.c.delivery, "pending"), func.count())
+        query = select(func.coalesce(events.c.cause, events.c.delivery, Delivery.PENDING), func.count())
         query = query.where(events.c.account == account, events.c.id.in_(batch))
         for cause, number in connection.execute(query.group_by(events.c.cause, events.c.delivery)):
             found[cause] = found.get(cause, 0) + number
@@ -296,7 +297,7 @@ def _rows(account: str, plan_id: str, ids: Sequence[str], *, forced: bool) -> li
     for position, event_id in enumerate(ids):
         wave = 1 if position < FIRST_WAVES[0] else 2 if position < sum(FIRST_WAVES) else 3
         common = {"account": account, "plan_id": plan_id, "event_id": event_id, "forced": forced}
-        result.append(common | {"position": position, "wave": wave, "state": "planned"})
+        result.append(common | {"position": position, "wave": wave, "state": Republish.PLANNED})
     return result
 
 

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, and_, or_, select
+from sqlalchemy import RowMapping, and_, select
 
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE
-from telnyx_porting.flows.republish.selection import REJECTED, UNANSWERED
+from telnyx_porting.ledger.predicates import is_open
+from telnyx_porting.ledger.states import UNRESOLVED, Cause, CloseReason, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 LISTED = 50  # rows shown; the rest is counted
+OTHERWISE, WAITING = "arrived_otherwise", "waiting"  # what `unknown` means, and what has no verdict
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Report:
     @property
     def all_arrived(self) -> bool:
         """Whether every event that was sent is known to have arrived."""
-        return not any(self.counts.get(state) for state in ("not_arrived", "unknown", "refused", "waiting"))
+        unsure = (Republish.NOT_ARRIVED, Republish.UNKNOWN, Republish.REFUSED, WAITING)
+        return not any(self.counts.get(state) for state in unsure)
 
 
 def report(account: Account, plan_id: str) -> Report:
@@ -83,25 +86,24 @@ def report(account: Account, plan_id: str) -> Report:
 
 def still_lost(account: Account) -> bool:
     """Whether an event that some plan sent in vain is still waited for, and not given up."""
-    open_yet = or_(events.c.delivery.is_(None), events.c.delivery.in_(("pending", "missed")))
     query = (
         select(republishes.c.event_id)
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(republishes.c.account == account.id, republishes.c.state == "not_arrived", open_yet)
+        .where(republishes.c.account == account.id, republishes.c.state == Republish.NOT_ARRIVED, is_open(events))
     )
     with account.ledger.read() as connection:
         return connection.execute(query.limit(1)).first() is not None
 
 
-_PLAIN = {
-    "arrived": "arrived",
-    "arrived_otherwise": "arrived otherwise (not credited to this republish)",
-    "not_arrived": "not arrived",
-    "unknown": "unknown",
-    "refused": "refused by Telnyx",
-    "dropped": "dropped, not sent",
-    "waiting": "sent, verdict open",
-    "planned": "not sent yet",
+_PLAIN: dict[str, str] = {
+    Republish.ARRIVED: "arrived",
+    OTHERWISE: "arrived otherwise (not credited to this republish)",
+    Republish.NOT_ARRIVED: "not arrived",
+    Republish.UNKNOWN: "unknown",
+    Republish.REFUSED: "refused by Telnyx",
+    Republish.DROPPED: "dropped, not sent",
+    WAITING: "sent, verdict open",
+    Republish.PLANNED: "not sent yet",
 }
 
 
@@ -109,24 +111,25 @@ def _ending(plan: RowMapping) -> str:
     reason = plan["close_reason"] or ""
     if plan["closed_at"] is None:
         return "open"
-    if reason.startswith(REJECTED):
+    if reason.startswith(CloseReason.REJECTED):
         return "rejected"
-    return {"done": "done", UNANSWERED: "unanswered"}.get(reason, "halted")
+    endings: dict[str, str] = {CloseReason.DONE: "done", CloseReason.UNANSWERED: "unanswered"}
+    return endings.get(reason, "halted")
 
 
 def _confirmed_after(row: RowMapping) -> float | None:
     """Seconds from the reply to the delivery that proved it, both the provider's clock."""
     arrived_at, sent = row["arrived_at"], row["reply_date"]
-    if row["state"] != "arrived" or arrived_at is None or sent is None or arrived_at < sent - FUZZ:
+    if row["state"] != Republish.ARRIVED or arrived_at is None or sent is None or arrived_at < sent - FUZZ:
         return None
     return max(float((arrived_at - sent).total_seconds()), 0.0)
 
 
 def _outcome(row: RowMapping) -> str:
-    if row["state"] == "unknown" and row["detail"] == ARRIVED_OTHERWISE:
-        return "arrived_otherwise"
-    if row["state"] in ("sending", "accepted") or (row["state"] == "unknown" and row["settled_at"] is None):
-        return "waiting"
+    if row["state"] == Republish.UNKNOWN and row["detail"] == ARRIVED_OTHERWISE:
+        return OTHERWISE
+    if row["state"] in UNRESOLVED and row["settled_at"] is None:
+        return WAITING
     return str(row["state"])
 
 
@@ -135,8 +138,10 @@ def _percentile(times: list[float], share: float) -> float | None:
 
 
 def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | None, p95: float | None) -> str:
-    bold = {"not_arrived": "**not arrived**", "unknown": "**unknown**: nothing proves either"}
-    labels = _PLAIN | bold
+    labels = _PLAIN | {
+        Republish.NOT_ARRIVED: "**not arrived**",
+        Republish.UNKNOWN: "**unknown**: nothing proves either",
+    }
     lines = [
         f"### Republish of {plan['size']} events ({plan['account']})",
         "",
@@ -152,9 +157,10 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
         lines.append(f"| superseded, left alone | {left} |")
     if p50 is not None and p95 is not None:
         lines += ["", f"Time from send to confirmed arrival: p50 {_seconds(p50)}, p95 {_seconds(p95)}."]
-    if plan["close_reason"] not in (None, "done"):
+    if plan["close_reason"] not in (None, CloseReason.DONE):
         lines += ["", f"Stopped early: {plan['close_reason']}."]
-    open_rows = [row for row in rows if _outcome(row) in ("not_arrived", "unknown", "refused", "dropped")]
+    listed = (Republish.NOT_ARRIVED, Republish.UNKNOWN, Republish.REFUSED, Republish.DROPPED)
+    open_rows = [row for row in rows if _outcome(row) in listed]
     if open_rows:
         lines += ["", "| event | type | outcome | why |", "|---|---|---|---|"]
         for row in open_rows[:LISTED]:
@@ -166,7 +172,7 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
 
 
 def _found(by_cause: dict[str, int]) -> str:
-    words = {"failed": "missed after failed tries", "no_trace": "missed without a trace"}
+    words: dict[str, str] = {Cause.FAILED: "missed after failed tries", Cause.NO_TRACE: "missed without a trace"}
     return ", ".join(f"{number} {words.get(cause, cause)}" for cause, number in sorted(by_cause.items()))
 
 

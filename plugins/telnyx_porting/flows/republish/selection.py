@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
 
 from telnyx_porting.errors import PlanError
-from telnyx_porting.flows.deliveries.arrival import is_open
 from telnyx_porting.flows.events.coverage import gaps, scanned
 from telnyx_porting.flows.subscriptions import budget
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.predicates import is_open, is_unresolved
+from telnyx_porting.ledger.states import CloseReason, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.models import is_uuid
 
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 LARGEST = 5_000  # ids in one plan; what is left comes with the next one
 REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
 CONSENTS = ("arrived", "pending", "email_only", "given_up", "superseded", "deleted", "undetermined")
-UNRESOLVED = ("sending", "accepted", "unknown")
 NO_PAYLOAD = "no_payload"
 NO_UUID = "no_uuid"  # Telnyx lists it with an id that no request can name
-REJECTED = "rejected"  # how the reason of a plan begins that a person refused
-UNANSWERED = "nobody answered"
 _AT_ONCE = 500
 
 
@@ -67,7 +65,7 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
     columns = (events.c.id, events.c.type, events.c.order_id, events.c.created_at, events.c.arrived_at)
     query = (
         select(*columns, superseded().label("superseded"), tried.label("tries"))
-        .where(events.c.account == account, is_open(), events.c.delivery == "missed")
+        .where(events.c.account == account, is_open(events), events.c.delivery == Delivery.MISSED)
         .where(events.c.sends < most, rested)
         .where(events.c.type != "porting_order.deleted", ~superseded(), ~_spoken_for(now - settings.plan_expires))
         .order_by(events.c.created_at, events.c.id)
@@ -89,7 +87,7 @@ def tries() -> ColumnElement[int]:
 def superseded_count(connection: Connection, account: str) -> int:
     """Return how many missed events are left alone because their order has moved on."""
     query = select(func.count()).where(
-        events.c.account == account, is_open(), events.c.delivery == "missed", superseded()
+        events.c.account == account, is_open(events), events.c.delivery == Delivery.MISSED, superseded()
     )
     return int(connection.execute(query).scalar_one())
 
@@ -135,14 +133,14 @@ def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
     """Return why an event cannot go, most telling first."""
     if not is_uuid(row["id"]):
         return [NO_UUID]
-    empty = row["payload_status"] != "completed" and row["has_webhook"]
+    empty = row["payload_status"] != PayloadStatus.COMPLETED and row["has_webhook"]
     return [NO_PAYLOAD] if empty else [kind for kind in CONSENTS if kind in needs(row) - consents]
 
 
 def needs(row: RowMapping) -> set[str]:
     """Return the consents without which an event is not sent."""
-    found = {row["delivery"] or "pending"} & {"arrived", "pending", "given_up", "undetermined"}
-    if row["delivery"] == "not_expected" or not row["has_webhook"]:
+    found = {row["delivery"] or Delivery.PENDING} & set(CONSENTS)  # some are named like a delivery
+    if row["delivery"] == Delivery.NOT_EXPECTED or not row["has_webhook"]:
         found.add("email_only")
     if row["superseded"]:
         found.add("superseded")
@@ -196,8 +194,7 @@ def _spoken_for(lately: datetime) -> ColumnElement[bool]:
         plans.c.account == republishes.c.account,
         plans.c.id == republishes.c.plan_id,
         plans.c.closed_at > lately,
-        plans.c.close_reason.startswith(REJECTED),
+        plans.c.close_reason.startswith(CloseReason.REJECTED),
     )
-    unresolved = and_(republishes.c.state.in_(UNRESOLVED), republishes.c.settled_at.is_(None))
-    sent = exists().where(mine, or_(unresolved, republishes.c.state == "refused"))
+    sent = exists().where(mine, or_(is_unresolved(republishes), republishes.c.state == Republish.REFUSED))
     return or_(sent.correlate(events), rejected.correlate(events))

@@ -25,6 +25,7 @@ from telnyx_porting.errors import (
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import clock_trouble
 from telnyx_porting.flows.republish.claim import claim, outcome
+from telnyx_porting.ledger.states import Republish
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -72,18 +73,18 @@ class Sender:
         try:
             receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
         except REFUSED_SECRETS as error:
-            self._write(row, "planned", str(error))
+            self._write(row, Republish.PLANNED, str(error))
             return "halt", str(error)
         except (TelnyxError, OSError) as error:
             state = _state_after(error)
             failpoint("republish.posted")
             self._write(row, state, str(error))
             self.pause = _pause(error)
-            return ("later" if state == "planned" else state), str(error)
+            return ("later" if state == Republish.PLANNED else state), str(error)
         failpoint("republish.posted")
-        self._write(row, "accepted", None, receipt.date)
+        self._write(row, Republish.ACCEPTED, None, receipt.date)
         failpoint("republish.written")
-        return "accepted", ""
+        return Republish.ACCEPTED, ""
 
     def _clock_trouble(self, row: RowMapping) -> str | None:
         """Return why the clocks forbid a send: Telnyx is asked before the first one, then each answer tells."""
@@ -119,10 +120,11 @@ class Sender:
         outcome(self._ledger, row, self._owner, self._settings, state, text, date)
 
 
-def _state_after(error: Exception) -> str:
+def _state_after(error: Exception) -> Republish:
     if isinstance(error, TelnyxError) and error.not_processed:
-        return "refused" if isinstance(error, StatusError) and not isinstance(error, RateLimitedError) else "planned"
-    return "unknown"
+        refused = isinstance(error, StatusError) and not isinstance(error, RateLimitedError)
+        return Republish.REFUSED if refused else Republish.PLANNED
+    return Republish.UNKNOWN
 
 
 def _pause(error: Exception) -> timedelta:

@@ -48,10 +48,10 @@ def upgrade() -> None:
     _index("porting_events", "given_up", "created_at", where="delivery = 'given_up'")
     _index("porting_events", "gone", "created_at", where="gone_at IS NOT NULL")
     _index("porting_events", "key", "natural_key")
-    _index("porting_events", "not_generated", "created_at", where="payload_status <> 'completed'")
+    _index("porting_events", "not_generated", "created_at", where="payload_status != 'completed'")
     _index("porting_events", "open", "due_at", where="delivery IS NULL OR delivery IN ('pending', 'missed')")
     _index("porting_events", "order", "order_id", "type", "created_at")
-    _index("porting_events", "to_project", "created_at", where="projected IS NULL OR projected <> payload_status")
+    _index("porting_events", "to_project", "created_at", where="projected IS NULL OR projected != payload_status")
 
     op.create_table(
         "porting_orders",
@@ -93,7 +93,7 @@ def upgrade() -> None:
         "porting_orders",
         "open",
         "updated_at",
-        where="status IS NULL OR status NOT IN ('ported', 'cancelled', 'canceled', 'deleted')"
+        where="status IS NULL OR (status NOT IN ('ported', 'cancelled', 'canceled', 'deleted'))"
         " OR messaging_status IN ('pending', 'activating', 'exception')",
     )
     _index("porting_orders", "read", "api_read_at")
