@@ -1,8 +1,7 @@
 """The one republish machine: ``advance(plan) -> Wait | Done | Halted``, for every way a plan is run.
 
-Scheduled, manual, resumed and crashed runs are one path.
-
-How one event is sent: `send.py`; from which state to which it goes: `ledger/states.py`.
+Scheduled, manual, resumed and crashed runs are one path. How one event is sent: `send.py`; from which state to which it
+goes: `ledger/states.py`.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from sqlalchemy import RowMapping, case, func, select
 
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import CommonClock, clock_offset, common_clock
+from telnyx_porting.flows.clock import clock_offset, common_clock
 from telnyx_porting.flows.deliveries import pull as evidence
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.credit import wants_records
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.flows.republish.claim import forgive, newest_refused, sendable
+from telnyx_porting.flows.republish.claim import NotClaimed, forgive, newest_refused, sendable
 from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_plan, refund, unsafe
 from telnyx_porting.flows.republish.plan import POLICY, close_plan
-from telnyx_porting.flows.republish.send import Sender
+from telnyx_porting.flows.republish.send import Later, Never, Sender, Sent
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Republish
 from telnyx_porting.ledger.tables import plans, republishes
@@ -231,23 +230,24 @@ def _send(
     if granted.stop is not None:
         _halt_wave(account, plan_id, granted.wave, account.clock(), granted.stop)
         return None
-    sender = Sender(account.ledger, client, account.settings, offset, CommonClock.of(account.clock))
+    sender = Sender(account, client, offset)
     for row in sendable(account, plan_id, granted.free) if granted.free else ():
         if not go_on():
             return Wait(account.clock() + LOOK_AGAIN[1], "stopped: what was not sent can be sent later")
-        state, text = sender.send(row)
-        if state == "stop":
-            break
-        if state == "later":
-            return Wait(account.clock() + sender.pause, text)
-        refused = newest_refused(account, plan_id, REFUSED_IN_A_ROW) if state == Republish.REFUSED else []
-        if state == "halt" or refused:
-            reason = (
-                text if state == "halt" else f"Telnyx refused {len(refused)} events in a row, the last with: {text}"
-            )
-            forgive(account, plan_id, refused, reason)
-            _halt(account, plan_id, account.clock(), reason)
-            return None
+        match sender.send(row):
+            case NotClaimed.NO_ROOM:
+                return None
+            case Later(pause, why):
+                return Wait(account.clock() + pause, why)
+            case Never(why):
+                _halt(account, plan_id, account.clock(), why)
+                return None
+            case Sent(Republish.REFUSED, why):
+                if refused := newest_refused(account, plan_id, REFUSED_IN_A_ROW):
+                    reason = f"Telnyx refused {len(refused)} events in a row, the last with: {why}"
+                    forgive(account, plan_id, refused, reason)
+                    _halt(account, plan_id, account.clock(), reason)
+                    return None
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_, select, update
@@ -12,7 +14,7 @@ from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.deliveries.arrival import unread
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.settle import charge
-from telnyx_porting.flows.republish.gates import Allowance, allowance, of_plan, paced
+from telnyx_porting.flows.republish.gates import allowance, of_plan, paced
 from telnyx_porting.flows.republish.selection import superseded
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import UNRESOLVED, Delivery, Republish
@@ -22,10 +24,23 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 RIVAL = "another send of this event awaits its verdict"
+
+
+class NotClaimed(Enum):
+    """Why no send of an event begins now."""
+
+    NOT_NEEDED = auto()  # it needs none now, or somebody else sends it
+    NO_ROOM = auto()  # the plan may not go on now
+
+
+@dataclass(frozen=True)
+class TooSoon:
+    """The next send may begin after `wait`."""
+
+    wait: timedelta
 
 
 def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
@@ -57,34 +72,33 @@ def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
 
 
 def claim(
-    ledger: Ledger, row: RowMapping, owner: str, settings: Settings, offset: timedelta, now: datetime
-) -> bool | timedelta | Allowance:
+    account: Account, row: RowMapping, owner: str, offset: timedelta, now: datetime
+) -> NotClaimed | TooSoon | None:
     """Write the intent to send one event, if that is still right.
 
     :param owner: random, one per process: never a task's key.
     :param offset: the provider's clock minus ours.
-    :return: True: claimed. False: it needs no send now, or somebody else sends it. A duration: come back after it.
-        An allowance: the plan may not go on now.
+    :return: why it was not written, or None.
     """
-    account, plan_id, event_id = row["account"], row["plan_id"], row["event_id"]
+    plan_id, event_id = row["plan_id"], row["event_id"]
     try:
-        with ledger.write() as connection:
-            ledger.lock(connection, f"claim:{account}")  # two processes see each other's sends
-            granted = allowance(connection, account, plan_id, settings)
+        with account.ledger.write() as connection:
+            account.ledger.lock(connection, f"claim:{account.id}")  # two processes see each other's sends
+            granted = allowance(connection, account.id, plan_id, account.settings)
             if granted.stop is not None or not granted.free:
-                return granted
-            if wait := paced(connection, account, settings, now):
-                return wait
-            if (reason := _not_needed(connection, account, plan_id, event_id)) is not None:
-                _drop(connection, account, plan_id, event_id, now, reason)
-                return False
-            if _unread_evidence(connection, account, event_id, settings, now):
-                return False  # it stays planned; the next look decides
-            return _write(connection, row, owner, granted.wave, offset, now)
+                return NotClaimed.NO_ROOM
+            if wait := paced(connection, account.id, account.settings, now):
+                return TooSoon(wait)
+            if (reason := _not_needed(connection, account.id, plan_id, event_id)) is not None:
+                _drop(connection, account.id, plan_id, event_id, now, reason)
+                return NotClaimed.NOT_NEEDED
+            if _unread_evidence(connection, account.id, event_id, account.settings, now):
+                return NotClaimed.NOT_NEEDED  # it stays planned; the next look decides
+            return None if _write(connection, row, owner, granted.wave, offset, now) else NotClaimed.NOT_NEEDED
     except IntegrityError:  # another plan's send of this event is unresolved
-        with ledger.write() as connection:
-            _drop(connection, account, plan_id, event_id, now, RIVAL)
-        return False
+        with account.ledger.write() as connection:
+            _drop(connection, account.id, plan_id, event_id, now, RIVAL)
+        return NotClaimed.NOT_NEEDED
 
 
 def _write(connection: Connection, row: RowMapping, owner: str, wave: int, offset: timedelta, now: datetime) -> bool:
@@ -160,11 +174,10 @@ def _drop(connection: Connection, account: str, plan_id: str, event_id: str, now
 
 
 def outcome(
-    ledger: Ledger,
+    account: Account,
     row: RowMapping,
     owner: str,
-    settings: Settings,
-    state: str,
+    state: Republish,
     detail: str | None,
     reply_date: datetime | None = None,
 ) -> None:
@@ -178,14 +191,14 @@ def outcome(
         republishes.c.owner == owner,
         republishes.c.state == Republish.SENDING,
     )
-    with ledger.write() as connection:
+    with account.ledger.write() as connection:
         held = connection.execute(select(republishes).where(mine)).mappings().one_or_none()
         if held is None:  # we were frozen so long that somebody declared us dead and counted the send
             return
         sent_at: datetime = held["sent_at"]
         values: dict[str, Any] = {"state": state, "detail": detail}
         if state in UNRESOLVED:
-            values["due_at"] = sent_at + settings.confirm_within
+            values["due_at"] = sent_at + account.settings.confirm_within
             values["reply_date"] = reply_date or held["reply_date"]
         elif state == Republish.PLANNED:
             values |= {"sent_at": None, "owner": None, "reply_date": None, "baseline": None, "n": None}

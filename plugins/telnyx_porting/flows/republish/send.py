@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,68 +23,81 @@ from telnyx_porting.errors import (
     TelnyxError,
 )
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import clock_trouble
-from telnyx_porting.flows.republish.claim import claim, outcome
+from telnyx_porting.flows.clock import CommonClock, clock_trouble
+from telnyx_porting.flows.republish.claim import NotClaimed, claim, outcome
 from telnyx_porting.ledger.states import Republish
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
     from telnyx_porting.client.sync import SyncSlot
-    from telnyx_porting.flows.clock import CommonClock
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 SEND_BY = timedelta(seconds=10)
 NO_CONNECTION = timedelta(seconds=30)
-Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The request was made, and what came of it is written: accepted, unknown or refused."""
+
+    state: Republish
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Later:
+    """Nothing can be sent for some time."""
+
+    pause: timedelta
+    why: str
+
+
+@dataclass(frozen=True)
+class Never:
+    """Nothing can be sent at all until somebody changes something."""
+
+    why: str
 
 
 class Sender:
     """Claims and sends single events, each with an outcome that is written before the next."""
 
-    def __init__(
-        self, ledger: Ledger, client: AccountClient, settings: Settings, offset: timedelta, clock: CommonClock
-    ) -> None:
-        self._ledger, self._client, self._settings, self._offset = ledger, client, settings, offset
-        self._clock = clock
+    def __init__(self, account: Account, client: AccountClient, offset: timedelta) -> None:
+        self._account, self._client, self._offset = account, client, offset
+        self._clock = CommonClock.of(account.clock)
         self._owner = uuid.uuid4().hex
         self._told = False  # the time
-        self.pause = NO_CONNECTION
 
-    def send(self, row: RowMapping) -> tuple[str, str]:
-        """Send one event.
-
-        :return: accepted, unknown or refused as written; skipped (nothing was sent); stop (the plan may not go on now);
-            later (nothing can be sent for `pause`); halt (nothing can be sent at all). And why.
-        """
+    def send(self, row: RowMapping) -> Sent | NotClaimed | Later | Never:
+        """Send one event, if that is still right, and write what came of it."""
         try:
             if (trouble := self._clock_trouble(row)) is not None:
-                return "halt", trouble
+                return Never(trouble)
             claimed = self._claim(row)
+        except REFUSED_SECRETS as error:
+            return Never(str(error))
         except TelnyxError as error:
-            self.pause = _pause(error)
-            return ("halt" if isinstance(error, REFUSED_SECRETS) else "later"), str(error)
-        if isinstance(claimed, str):
-            return claimed, ""
+            return Later(_pause(error), str(error))
+        if isinstance(claimed, NotClaimed):
+            return claimed
         slot, send_by = claimed
         failpoint("republish.claimed")
         try:
             receipt = self._client.republish_porting_event(row["event_id"], slot=slot, send_by=send_by)
         except REFUSED_SECRETS as error:
             self._write(row, Republish.PLANNED, str(error))
-            return "halt", str(error)
+            return Never(str(error))
         except (TelnyxError, OSError) as error:
             state = _state_after(error)
             failpoint("republish.posted")
             self._write(row, state, str(error))
-            self.pause = _pause(error)
-            return ("later" if state == Republish.PLANNED else state), str(error)
+            return Later(_pause(error), str(error)) if state == Republish.PLANNED else Sent(state, str(error))
         failpoint("republish.posted")
         self._write(row, Republish.ACCEPTED, None, receipt.date)
         failpoint("republish.written")
-        return Republish.ACCEPTED, ""
+        return Sent(Republish.ACCEPTED)
 
     def _clock_trouble(self, row: RowMapping) -> str | None:
         """Return why the clocks forbid a send: Telnyx is asked before the first one, then each answer tells."""
@@ -96,7 +109,7 @@ class Sender:
                 self._offset = offset - self._clock.ahead
         return clock_trouble(self._client.clock_offset)
 
-    def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | str:
+    def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | NotClaimed:
         """Return the slot and, counted from the claim, until when the POST may be written; or why there is none."""
         while True:
             failpoint("republish.before_slot")
@@ -104,20 +117,19 @@ class Sender:
             failpoint("republish.before_claim")
             now = self._clock()
             try:
-                claimed = claim(self._ledger, row, self._owner, self._settings, self._offset, now)
+                obstacle = claim(self._account, row, self._owner, self._offset, now)
             except BaseException:
                 slot.release()
                 raise
-            if claimed is True:
+            if obstacle is None:
                 return slot, self._clock.to_own(now) + SEND_BY
             slot.release()
-            if isinstance(claimed, timedelta):
-                time.sleep(claimed.total_seconds())
-            else:
-                return "skipped" if claimed is False else "stop"
+            if isinstance(obstacle, NotClaimed):
+                return obstacle
+            time.sleep(obstacle.wait.total_seconds())
 
-    def _write(self, row: RowMapping, state: str, text: str | None, date: datetime | None = None) -> None:
-        outcome(self._ledger, row, self._owner, self._settings, state, text, date)
+    def _write(self, row: RowMapping, state: Republish, text: str | None, date: datetime | None = None) -> None:
+        outcome(self._account, row, self._owner, state, text, date)
 
 
 def _state_after(error: Exception) -> Republish:
