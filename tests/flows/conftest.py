@@ -8,6 +8,7 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from tests.support.ledgers import ledger, postgres_server, postgres_url
+from tests.support.moves import watched_moves
 from tests.support.provider import Provider
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
 
 __all__ = ["ledger", "postgres_server", "postgres_url"]
+
+
+@pytest.fixture(autouse=True)
+def moves(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test does: no event and no republish goes from a state to one that `states.py` does not name."""
+    if "ledger" not in request.fixturenames:
+        yield
+        return
+    with watched_moves(request.getfixturevalue("ledger")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -213,10 +213,11 @@ def test_a_closed_plan_is_not_continued(world: Loop) -> None:
 def test_a_refusal_that_comes_back_to_a_closed_plan_ends_it(world: Loop) -> None:
     """A send was under way when the plan was closed; then Telnyx answered 429."""
     lost, plan = ready(world, 2)
+    second = republishes.update().where(republishes.c.event_id == lost[1])
     with world.ledger.write() as connection:
+        connection.execute(second.values(state="sending"))
         close_plan(connection, ACCOUNT, plan, world.clock.now(), "ann", "closed by ann")
-        back = republishes.update().where(republishes.c.event_id == lost[1])
-        connection.execute(back.values(state="planned", settled_at=None, detail="429"))
+        connection.execute(second.values(state="planned", detail="429"))
     assert isinstance(world.resume(plan, most=3), Halted)
     assert world.verdicts() == {"dropped": 2}
     assert not world.asked()

@@ -24,6 +24,7 @@ from telnyx_porting.ledger.tables import events, findings, republishes
 from telnyx_porting.settings import Settings
 from tests.scenarios.clock import Shifted
 from tests.scenarios.ear import Ear
+from tests.support.moves import watched_moves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,7 +245,8 @@ def loop(sandbox: RunningSandbox, folder: Path, url: str | None = None, **knobs:
     ledger.upgrade()
     running = Loop(sandbox, ledger, folder, **knobs)
     try:
-        yield running
+        with watched_moves(ledger):
+            yield running
     finally:
         running.close()
         ledger.close()
