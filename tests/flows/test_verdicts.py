@@ -150,6 +150,20 @@ def test_an_unclear_delivery_makes_the_verdict_unclear(ledger: Ledger) -> None:
     assert verdict(ledger, event) == ("unknown", UNCLEAR)
 
 
+def test_a_rounded_time_that_may_be_this_events_makes_the_verdict_unclear(ledger: Ledger) -> None:
+    """The second in its key is not the event's: the webhook says when it happened in whole seconds."""
+    created = NOW - timedelta(hours=1) + timedelta(milliseconds=700)
+    event = sent(ledger, event={"order_id": "o", "created_at": created})
+    add_event(
+        ledger, order_id="o", created_at=created, payload_status="created", payload=None,
+        natural_key=None, natural_at=None,
+    )  # fmt: skip
+    told = created + timedelta(milliseconds=300)
+    key = f"status_changed:o:submitted:{told:%Y-%m-%dT%H:%M:%S}"
+    heard(ledger, event, 2.0, webhook_id="w", order_id="o", natural_key=key, natural_at=f"{told:%Y-%m-%dT%H:%M:%SZ}")
+    assert verdict(ledger, event) == ("unknown", UNCLEAR)
+
+
 def test_a_dead_claim_counts_once_and_is_looked_at(ledger: Ledger) -> None:
     event = sent(ledger, "sending", event={"delivery": "missed"}, due_at=None)
     for _ in range(3):

@@ -75,6 +75,16 @@ def unclear(good: Conditions, near: timedelta) -> ColumnElement[bool]:
     return exists().where(may_be(), ambiguous, *good).correlate(events)
 
 
+def unclear_since(good: Conditions, since: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Return SQL: a success that may be this event's or another's was signed since, or nobody knows when.
+
+    :param since: a time on the provider's clock, of `porting_republishes`.
+    """
+    then = or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= since)
+    ambiguous = deliveries.c.matched.in_((Match.FAR, Match.AMBIGUOUS))
+    return exists().where(may_be(), ambiguous, then, *good).correlate(events, republishes)
+
+
 def arrived(good: Conditions, settled_by: datetime, *, doubled: bool) -> ColumnElement[bool]:
     """Return SQL: as many distinct webhooks as promised came of one sending, and never more.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, func, literal, or_, select, update
 
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import read_clocks
@@ -22,11 +22,12 @@ from telnyx_porting.flows.deliveries.arrival import decide, good, unread
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
 from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.deliveries.proofs import FUZZ
+from telnyx_porting.flows.deliveries.proofs import FUZZ, unclear_since
 from telnyx_porting.flows.events.odd import keep_odd
-from telnyx_porting.ledger.predicates import is_unmatched, is_unresolved
+from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Delivery, Republish
 from telnyx_porting.ledger.tables import deliveries, events, republishes
+from telnyx_porting.ledger.types import Instant, microseconds
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
@@ -147,16 +148,18 @@ def _settle(connection: Connection, row: RowMapping, verdict: Verdict, now: date
 def _waiting(connection: Connection, account: str, settings: Settings, record: Record | None) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
     clocks = read_clocks(connection, account)
+    sent = func.coalesce(republishes.c.reply_date, republishes.c.sent_at, type_=Instant()) - microseconds(FUZZ)
+    unclear = unclear_since(good(record), sent) if record else literal(False)
     query = (
         select(
             republishes,
             events.c.delivery,
             events.c.copies,
             events.c.arrived_at,
-            events.c.natural_key,
             events.c.first_seen_at,
             events.c.completed_seen_at,
             unread(record, settings, clocks).label("unread"),
+            unclear.label("unclear"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account)
@@ -191,7 +194,7 @@ def _verdict(
         return None
     if row["delivery"] == Delivery.NOT_EXPECTED:
         return Verdict(Republish.UNKNOWN, MAILS_ONLY)
-    if (fresh and row["delivery"] == Delivery.UNDETERMINED) or _unclear_evidence(connection, row, record):
+    if row["unclear"] or (fresh and row["delivery"] == Delivery.UNDETERMINED):
         return Verdict(Republish.UNKNOWN, UNCLEAR)
     if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
         return Verdict(Republish.NOT_ARRIVED, "no new delivery of this repeat was seen")
@@ -212,15 +215,3 @@ def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> li
     )
     known = set(row["baseline"] or ())
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]
-
-
-def _unclear_evidence(connection: Connection, row: RowMapping, record: Record) -> bool:
-    """Tell whether a good delivery of this event's key came after the send, and nobody knows whose it is."""
-    query = select(deliveries.c.source_id).where(
-        deliveries.c.account == row["account"],
-        deliveries.c.natural_key == row["natural_key"],
-        is_unmatched(deliveries),
-        *good(record),
-        or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= (row["reply_date"] or row["sent_at"]) - FUZZ),
-    )
-    return connection.execute(query.limit(1)).first() is not None
