@@ -152,6 +152,22 @@ def test_list_is_read_once_a_day_and_open_orders_every_hour(
     assert sync() == (True, 3)
 
 
+def test_an_order_whose_messaging_part_is_open_is_read_every_hour(
+    ledger: Ledger, sandbox: RunningSandbox, client: TelnyxClient
+) -> None:
+    order = sandbox.order()
+    sandbox.act(order, "status", value="ported", force=True)
+    sandbox.act(order, "messaging", value="pending", force=True)
+    watched = Watched(ledger, quick())
+    sync_orders(Account(ledger, watched.account, watched.settings, lambda: watched.now), client)
+    sandbox.act(order, "messaging", value="exception", force=True)
+    watched.later(hours=1)
+    sync_orders(Account(ledger, watched.account, watched.settings, lambda: watched.now), client)
+    with ledger.read() as connection:
+        row = connection.execute(select(orders)).mappings().one()
+    assert (row["status"], row["messaging_status"]) == ("ported", "exception")
+
+
 def test_order_says_what_no_event_says(ledger: Ledger, sandbox: RunningSandbox, client: TelnyxClient) -> None:
     order = sandbox.order(customer_reference="north-branch-17")
     sandbox.act(order, "status", value="foc-date-confirmed", foc="2026-10-02T15:00:00Z", force=True)

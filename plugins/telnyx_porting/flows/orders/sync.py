@@ -21,8 +21,7 @@ from telnyx_porting.flows.identity import accept, claim_orders
 from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.predicates import not_generated, to_project
-from telnyx_porting.ledger.states import CLOSED
+from telnyx_porting.ledger.predicates import not_generated, order_is_open, to_project
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.models import SPLIT, is_uuid
@@ -136,7 +135,7 @@ def _due(account: Account, now: datetime) -> tuple[list[str], int]:
         not_generated(events),
     )
     foc = func.coalesce(orders.c.foc_actual, orders.c.foc_requested)
-    is_open = or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))
+    is_open = order_is_open(orders)
     urgent = or_(watched, and_(is_open, or_(awaits_payload, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
     query = select(orders.c.id).where(
         orders.c.account == account.id,
