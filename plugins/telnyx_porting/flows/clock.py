@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from telnyx_porting.client.clock import GOOD_TO
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.types import EPOCH, LATEST, microseconds
 from telnyx_porting.webhooks import TOLERANCE
 
@@ -69,12 +70,12 @@ class Clocks:
 
     def to_source(self, source: str, at: datetime) -> datetime:
         """Move a time of ours to the clock of who stored a source's deliveries."""
-        return self.to_receiver(at) if source == "receiver" else at
+        return self.to_receiver(at) if source == Feed.RECEIVER else at
 
 
 def read_clocks(connection: Connection, account: str) -> Clocks:
     """Return what is known of the clocks of this account."""
-    return clocks_of(get_feed(connection, account, "events"), get_feed(connection, account, "receiver"))
+    return clocks_of(get_feed(connection, account, Feed.EVENTS), get_feed(connection, account, Feed.RECEIVER))
 
 
 def clocks_of(events: Mapping[Any, Any] | None, receiver: Mapping[Any, Any] | None) -> Clocks:
@@ -95,13 +96,13 @@ def keep_receiver(ledger: Ledger, connection: Connection, account: str) -> None:
     The two are measured at different times: where Telnyx's clock, or the host of both of us, is set in between, only
     what was known together tells how far we are from each other.
     """
-    events, receiver = get_feed(connection, account, "events"), get_feed(connection, account, "receiver")
+    events, receiver = get_feed(connection, account, Feed.EVENTS), get_feed(connection, account, Feed.RECEIVER)
     if events is None or receiver is None or (theirs := receiver["clock_offset"]) is None:
         return
     known = receiver["known"]
     if known is None or abs(known[_THEIRS_THEN] - theirs) * _MILLISECOND > GOOD_TO:
         now = {_OURS_THEN: events["clock_offset"] or 0, _THEIRS_THEN: theirs}
-        touch_feed(ledger, connection, account, "receiver", known=now)
+        touch_feed(ledger, connection, account, Feed.RECEIVER, known=now)
 
 
 def last_beat(receiver: Mapping[Any, Any] | None, clocks: Clocks, now: datetime) -> datetime | None:
@@ -151,7 +152,7 @@ def common_clock(account: Account, client: AccountClient) -> CommonClock:
         with suppress(TelnyxError):  # who does not answer now is asked again before the first send
             client.count_porting_events(created_at_gte=own())
     with account.ledger.read() as connection:
-        kept = kept_offset(get_feed(connection, account.id, "events"))
+        kept = kept_offset(get_feed(connection, account.id, Feed.EVENTS))
     mine = client.clock_offset
     if mine is None or kept is None or abs(mine - kept) <= GOOD_TO or clock_trouble(mine):
         return CommonClock(own)
@@ -160,7 +161,7 @@ def common_clock(account: Account, client: AccountClient) -> CommonClock:
 
 def clock_offset(connection: Connection, account: str) -> timedelta:
     """Return the provider's clock minus ours, as last measured; zero while it is not known."""
-    return kept_offset(get_feed(connection, account, "events")) or timedelta(0)
+    return kept_offset(get_feed(connection, account, Feed.EVENTS)) or timedelta(0)
 
 
 def kept_offset(feed: Mapping[Any, Any] | None) -> timedelta | None:
@@ -171,10 +172,10 @@ def kept_offset(feed: Mapping[Any, Any] | None) -> timedelta | None:
 def keep_offset(account: Account, offset: timedelta) -> None:
     """Keep the provider's clock minus ours."""
     with account.ledger.write() as connection:
-        known = kept_offset(get_feed(connection, account.id, "events"))
+        known = kept_offset(get_feed(connection, account.id, Feed.EVENTS))
         if known is None or abs(known - offset) > GOOD_TO:
             touch_feed(
-                account.ledger, connection, account.id, "events", clock_offset=offset // timedelta(milliseconds=1)
+                account.ledger, connection, account.id, Feed.EVENTS, clock_offset=offset // timedelta(milliseconds=1)
             )
 
 

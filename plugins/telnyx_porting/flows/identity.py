@@ -17,6 +17,7 @@ from sqlalchemy import delete, select, update
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import PermissionDeniedError, WrongAccountError
 from telnyx_porting.flows.account import get_account, touch_account, watched_since
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import accounts, deliveries, events, feeds, orders, windows
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
 
-PULLED = ("events", "orders", "deliveries", "subscriptions", "exception_types")  # what is read with the account's key
+PULLED = (
+    Feed.EVENTS,
+    Feed.ORDERS,
+    Feed.DELIVERIES,
+    Feed.SUBSCRIPTIONS,
+    Feed.EXCEPTION_TYPES,
+)  # what is read with the account's key
 _OR_ELSE = "or use another connection id (another account), or another ledger"
 
 AccountClient = NewType("AccountClient", TelnyxClient)
@@ -167,7 +174,7 @@ def _pinned(connection: Connection, account: str) -> Identity:
 
 def _holds_anything(connection: Connection, account: str) -> bool:
     """Whether anything that was read with the account's key is held."""
-    pulled = (deliveries.c.account == account, deliveries.c.source == "deliveries")
+    pulled = (deliveries.c.account == account, deliveries.c.source == Feed.DELIVERIES)
     queries = [select(table.c.id).where(table.c.account == account) for table in (events, orders)]
     queries.append(select(deliveries.c.source_id).where(*pulled))
     return any(connection.execute(query.limit(1)).first() for query in queries)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, func
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.states import Feed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
-SOURCE = "subscriptions"
 _ENDS = ("", "/", "?")  # what may follow a URL that stands for all below it
 
 
@@ -65,6 +65,6 @@ def ends_with(column: ColumnElement[str], end: ColumnElement[str]) -> ColumnElem
 
 def budget(connection: Connection, account: str, settings: Settings) -> int:
     """Return how often one event may be sent: once when people are mailed each time, or when that is not known."""
-    feed = get_feed(connection, account, SOURCE)
+    feed = get_feed(connection, account, Feed.SUBSCRIPTIONS)
     mails = feed["known"]["mails"] if feed and feed["known"] else None
     return settings.republish_budget if mails == 0 else min(settings.republish_budget, 1)

@@ -16,6 +16,7 @@ from telnyx_porting.ledger.states import (
     UNRESOLVED,
     AlertStatus,
     Delivery,
+    Feed,
     Match,
     PayloadStatus,
 )
@@ -67,7 +68,7 @@ def is_to_look_at(deliveries: FromClause) -> Condition:
     """A receipt says something about the status of an order that was not looked at since."""
     return and_(
         deliveries.c.looked_at.is_(None),
-        deliveries.c.source == exactly("receiver"),
+        deliveries.c.source == exactly(Feed.RECEIVER),
         deliveries.c.type.in_(fixed(STATUS_CHANGED, MESSAGING_CHANGED)),
     )
 

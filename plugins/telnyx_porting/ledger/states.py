@@ -26,6 +26,17 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class Feed(StrEnum):
+    """What is read, and known to be complete up to a time. Tables of yours are `table:<connection>`."""
+
+    EVENTS = "events"
+    ORDERS = "orders"
+    DELIVERIES = "deliveries"
+    RECEIVER = "receiver"
+    SUBSCRIPTIONS = "subscriptions"
+    EXCEPTION_TYPES = "exception_types"
+
+
 class PayloadStatus(StrEnum):
     """Of an event, in Telnyx's words: whether its webhook's payload has been generated."""
 
@@ -96,6 +107,16 @@ class AlertStatus(StrEnum):
     RESOLVED = "resolved"
     DROPPED = "dropped"
     BASELINE = "baseline"
+
+
+class AlertAction(StrEnum):
+    """What a message says of its findings."""
+
+    FIRING = "firing"
+    CHANGED = "changed"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+    DIGEST = "digest"
 
 
 class MadeBy(StrEnum):

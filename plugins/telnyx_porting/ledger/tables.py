@@ -17,7 +17,6 @@ from telnyx_porting.ledger.predicates import (
     order_is_open,
     to_project,
 )
-from telnyx_porting.ledger.states import CLOSED as CLOSED
 from telnyx_porting.ledger.types import Instant, Json, Lossless, Word
 
 metadata = MetaData()

@@ -11,10 +11,11 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
-from telnyx_porting.flows.deliveries.pull import SOURCE, read_deliveries
+from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
 from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
             try:
                 result = read_deliveries(account, client)
             except (PermissionDeniedError, NotFoundError) as error:
-                if account.settings.consumer_of_record.startswith(SOURCE):
+                if account.settings.consumer_of_record.startswith(Feed.DELIVERIES):
                     raise
                 raise AirflowSkipException(f"the delivery records may not be read: {error}") from error
         return asdict(result)

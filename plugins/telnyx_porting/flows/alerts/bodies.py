@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import for_header, for_html, for_slack
+from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW, SEVERITIES, rank
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
     finding = message.findings[0]
     event: dict[str, Any] = {
         "routing_key": routing_key,
-        "event_action": "resolve" if message.action == "resolved" else "trigger",
+        "event_action": "resolve" if message.action == AlertAction.RESOLVED else "trigger",
         "dedup_key": finding["dedup_key"][:255],
     }
-    if message.action != "resolved":
+    if message.action != AlertAction.RESOLVED:
         event["payload"] = {
             "summary": finding["text"][:1024],
             "source": message.account,
@@ -71,7 +72,7 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
 def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
     """Return one incident for what was wrong when the watch began, instead of one each; and its end."""
     incident = {"routing_key": routing_key, "dedup_key": message.dedup_key[:255]}
-    if message.action == "resolved":
+    if message.action == AlertAction.RESOLVED:
         return incident | {"event_action": "resolve"}
     worst = min(message.findings, key=lambda finding: rank(finding["severity"]))
     return incident | {
@@ -91,8 +92,8 @@ def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
     """Fire under the severity of now; under any other it is over, for the label is part of an alert's identity."""
     alerts = []
     for severity in SEVERITIES:
-        fires = message.action != "resolved" and severity == finding["severity"]
-        if not fires and message.action in ("firing", "reminder"):
+        fires = message.action != AlertAction.RESOLVED and severity == finding["severity"]
+        if not fires and message.action in (AlertAction.FIRING, AlertAction.REMINDER):
             continue
         labels = {
             "alertname": "TelnyxPorting",

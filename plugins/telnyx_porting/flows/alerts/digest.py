@@ -12,7 +12,7 @@ from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, 
 from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark
 from telnyx_porting.flows.alerts.facts import Facts, gather
 from telnyx_porting.flows.alerts.outbox import open_rows
-from telnyx_porting.flows.alerts.policy import DIGEST, Pace
+from telnyx_porting.flows.alerts.policy import DIGEST, Policy
 from telnyx_porting.flows.alerts.routing import has_digest, takes, takes_everything
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.alerts.text import bare, entry
@@ -20,6 +20,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.states import AlertAction, Feed
 from telnyx_porting.ledger.tables import alerts, events, findings, orders, republishes, windows
 from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
 from telnyx_porting.settings.values import SEVERITIES, rank
@@ -52,17 +53,17 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
     """
     if not has_digest(account.settings, channel):
         return None
-    pace = Pace.of(account.settings, now)
+    policy = Policy.of(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
         met = get_channel(connection, account.id, channel.name)
         if met is None or met["digest_at"] is None:  # the first one comes at its time, not at first contact
             touch_channel(account.ledger, connection, account.id, channel.name, digest_at=now)
             return None
-        slot = pace.digest_after(met["digest_at"])
+        slot = policy.digest_after(met["digest_at"])
         if now < slot or (met["digest_paused_until"] is not None and now < met["digest_paused_until"]):
             return None
-        while (later := pace.digest_after(slot)) <= now:
+        while (later := policy.digest_after(slot)) <= now:
             slot = later  # after a long pause one digest is enough
         touch_channel(account.ledger, connection, account.id, channel.name, digest_paused_until=now + LEASE)
         query = select(alerts).where(
@@ -73,7 +74,7 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         )
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with account.ledger.read() as connection:
-        over = [row for row in rows if row["action"] == "resolved"]
+        over = [row for row in rows if row["action"] == AlertAction.RESOLVED]
         told = digest(connection, account.id, account.settings, channel, now, met["digest_at"], over)
         revisions = _revisions(connection, account.id, rows)
     for row in rows:
@@ -123,10 +124,10 @@ def digest(
     loa = _loa_expired(connection, account, settings, since) if everything else []
     drafts = _drafts(connection, account, settings, now) if everything else []
     missed, sent, recovered = _notifications(connection, account, since) if everything else (0, 0, 0)
-    feed = get_feed(connection, account, "events")
+    feed = get_feed(connection, account, Feed.EVENTS)
     covered = feed["covered_until"] if feed else None
     text = render(
-        "digest",
+        AlertAction.DIGEST,
         settings.alert_templates,
         account=account,
         today=words.day(now, now, settings.business_zone),
@@ -142,11 +143,15 @@ def digest(
         recovered=recovered,
         lines=[_line(row, facts) for row in active[:SHOWN]],
         more=max(len(active) - SHOWN, 0),
-        over=[bare(facts.findings[row["key"]], "resolved", facts) for row in over if row["key"] in facts.findings],
+        over=[
+            bare(facts.findings[row["key"]], AlertAction.RESOLVED, facts)
+            for row in over
+            if row["key"] in facts.findings
+        ],
         loa=loa,
         drafts=drafts,
     )
-    entries = [entry(row, row["occurrence"], "digest", facts) for row in active[:SHOWN]]
+    entries = [entry(row, row["occurrence"], AlertAction.DIGEST, facts) for row in active[:SHOWN]]
     return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or sent))
 
 

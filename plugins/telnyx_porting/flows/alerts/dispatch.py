@@ -15,7 +15,8 @@ from sqlalchemy import Connection, RowMapping, and_, or_, select
 
 from telnyx_porting.flows.alerts.channels import get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
-from telnyx_porting.flows.alerts.policy import DIGEST, Pace
+from telnyx_porting.flows.alerts.policy import DIGEST, Policy
+from telnyx_porting.ledger.states import AlertAction, AlertStatus
 from telnyx_porting.ledger.tables import alerts, findings
 from telnyx_porting.settings.values import LOW
 
@@ -44,7 +45,7 @@ class Batch:
     @property
     def is_first_look(self) -> bool:
         """Whether this is what was wrong when the watch began."""
-        return self.action == "firing" and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
+        return self.action == AlertAction.FIRING and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
 
 
 def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
@@ -96,7 +97,7 @@ def claim_end_of_first_look(account: Account, channel: Channel, now: datetime) -
         )
         if connection.execute(still.limit(1)).first() is not None:
             return None
-    return Batch(met["incident"], "resolved")
+    return Batch(met["incident"], AlertAction.RESOLVED)
 
 
 def _is_paused(met: RowMapping | None, now: datetime) -> bool:
@@ -124,18 +125,19 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
 
     :return: whether the channel had failed before.
     """
-    pace = Pace.of(account.settings, now)
+    policy = Policy.of(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
         severities = _severities(connection, account.id, [row["key"] for row in batch.rows])
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in batch.rows:
-            over = row["action"] == "resolved"
-            reminder = None if over else pace.reminder(channel, severities.get(row["key"], LOW))
+            over = row["action"] == AlertAction.RESOLVED
+            reminder = None if over else policy.reminder(channel, severities.get(row["key"], LOW))
             alike.setdefault((row["revision"], over, reminder), []).append(row)
         for (revision, over, reminder), rows in alike.items():
             said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
-            after = {"status": "resolved" if over else "sent", "action": "reminder", "next_at": reminder}
+            status = AlertStatus.RESOLVED if over else AlertStatus.SENT
+            after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder}
             flight = alerts.c.batch.is_(None) if batch.id is None else alerts.c.batch == batch.id
             same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
             update_rows(connection, account.id, channel.name, rows, flight, ~same, **said)

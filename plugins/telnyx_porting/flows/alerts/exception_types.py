@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from telnyx_porting.errors import TelnyxError
-from telnyx_porting.flows.alerts.facts import TYPES_SOURCE
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.states import Feed
 
 if TYPE_CHECKING:
     from telnyx_porting.client import TelnyxClient
@@ -26,7 +26,7 @@ def keep_exception_types(account: Account, client: TelnyxClient) -> None:
     """
     now = account.clock()
     with account.ledger.read() as connection:
-        feed = get_feed(connection, account.id, TYPES_SOURCE)
+        feed = get_feed(connection, account.id, Feed.EXCEPTION_TYPES)
     if feed is not None and feed["checked_at"] is not None and now - feed["checked_at"] < EVERY:
         return
     try:
@@ -35,4 +35,4 @@ def keep_exception_types(account: Account, client: TelnyxClient) -> None:
         log.info("exception types of %s could not be read: %s", account.id, error)
         return
     with account.ledger.write() as connection:
-        touch_feed(account.ledger, connection, account.id, TYPES_SOURCE, known=known, checked_at=now)
+        touch_feed(account.ledger, connection, account.id, Feed.EXCEPTION_TYPES, known=known, checked_at=now)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import wording as words
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.models import NEW_COMMENT
 from telnyx_porting.settings.calendar import Calendar, calendar_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.settings import Settings
 
-TYPES_SOURCE = "exception_types"
 COMMENTS = 3  # newest comments shown with an order
 
 
@@ -52,7 +52,7 @@ def gather(connection: Connection, account: str, settings: Settings, now: dateti
     ids = sorted({row["order_id"] for row in found.values() if row["order_id"]})
     about = select(orders).where(orders.c.account == account, orders.c.id.in_(ids))
     known = {row["id"]: dict(row) for row in connection.execute(about).mappings()}
-    types = get_feed(connection, account, TYPES_SOURCE)
+    types = get_feed(connection, account, Feed.EXCEPTION_TYPES)
     return Facts(
         account,
         settings,

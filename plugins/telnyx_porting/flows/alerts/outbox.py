@@ -14,14 +14,15 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tu
 
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_channel, touch_channel
-from telnyx_porting.flows.alerts.policy import DIGEST, Pace
+from telnyx_porting.flows.alerts.policy import DIGEST, Policy
 from telnyx_porting.flows.alerts.routing import has_digest, takes
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.finding import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.predicates import alert_is_live
+from telnyx_porting.ledger.states import AlertAction, AlertStatus, Feed
 from telnyx_porting.ledger.tables import alerts, findings, orders
-from telnyx_porting.ledger.types import fixed
 from telnyx_porting.settings.values import HIGH, LOW, SEVERITIES
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class _Outbox:
     connection: Connection
     account: str
     channel: Channel
-    pace: Pace
+    policy: Policy
     open: dict[str, Row]  # the account's open findings, by key
     baseline_before: datetime | None
     ready: bool  # the first scan is done: what is wrong now is known
@@ -53,7 +54,7 @@ class _Outbox:
 
     @property
     def now(self) -> datetime:
-        return self.pace.now
+        return self.policy.now
 
     def inhibited(self, finding: Mapping[Any, Any]) -> bool:
         return kind_of(finding["kind"], finding["subject"]).inhibited(finding, self.severities)
@@ -64,7 +65,7 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
 
     :return: how many rows wait to be sent.
     """
-    feed = get_feed(connection, account, "events")
+    feed = get_feed(connection, account, Feed.EVENTS)
     watch_from = watched_since(connection, account)
     covered = feed["covered_until"] if feed else None
     read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
@@ -72,10 +73,10 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
     is_open = open_rows(connection, account)
     severities = {key: row["severity"] for key, row in is_open.items()}
-    pace = Pace.of(settings, now)
+    policy = Policy.of(settings, now)
     for channel in channels_of(settings):
         last = _last_sent(connection, account, channel, now - settings.group_interval)
-        box = _Outbox(ledger, connection, account, channel, pace, is_open, baseline_before, ready, last, severities)
+        box = _Outbox(ledger, connection, account, channel, policy, is_open, baseline_before, ready, last, severities)
         _follow(box)
         _add(box)
     waiting = select(func.count()).where(alerts.c.account == account, alerts.c.next_at.is_not(None))
@@ -128,19 +129,25 @@ def _may_add(box: _Outbox, finding: Row) -> bool:
         return False
     if finding["muted_until"] is not None and finding["muted_until"] > box.now:
         return False
-    return takes(box.pace.settings, box.channel, box.account, finding) and not box.inhibited(finding)
+    return takes(box.policy.settings, box.channel, box.account, finding) and not box.inhibited(finding)
 
 
 def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
     key, severity, name = finding["key"], finding["severity"], box.channel.name
-    row = {"account": box.account, "key": key, "occurrence": finding["occurrence"], "channel": name, "action": "firing"}
+    row = {
+        "account": box.account,
+        "key": key,
+        "occurrence": finding["occurrence"],
+        "channel": name,
+        "action": AlertAction.FIRING,
+    }
     if box.baseline_before is not None and finding["since"] < box.baseline_before:
-        return row | {"status": "baseline", "group_key": FIRST_LOOK, "next_at": None}
+        return row | {"status": AlertStatus.BASELINE, "group_key": FIRST_LOOK, "next_at": None}
     if box.ready and not known:
-        return row | {"status": "queued", "group_key": FIRST_LOOK, "next_at": box.now}
-    group = box.pace.group(box.channel, finding["kind"], severity)
-    next_at = box.pace.first(box.channel, group, severity, key, box.last, waited=key in box.came_back)
-    return row | {"status": "queued", "group_key": group, "next_at": next_at}
+        return row | {"status": AlertStatus.QUEUED, "group_key": FIRST_LOOK, "next_at": box.now}
+    group = box.policy.group(box.channel, finding["kind"], severity)
+    next_at = box.policy.first(box.channel, group, severity, key, box.last, waited=key in box.came_back)
+    return row | {"status": AlertStatus.QUEUED, "group_key": group, "next_at": next_at}
 
 
 # -- what it was told, or is about to be -------------------------------------------------------------------------------
@@ -151,7 +158,7 @@ def _follow(box: _Outbox) -> None:
     query = select(alerts).where(
         alerts.c.account == box.account,
         alerts.c.channel == box.channel.name,
-        alerts.c.status.in_(fixed("queued", "sent", "resolving")),
+        alert_is_live(alerts),
     )
     alike: dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]] = {}
     quiet = []
@@ -159,7 +166,7 @@ def _follow(box: _Outbox) -> None:
         finding = box.open.get(row["key"])
         if finding is None or finding["occurrence"] > row["occurrence"]:
             values = _over(box, row, finding)
-        elif row["status"] == "queued" and row["batch"] is None and box.inhibited(finding):
+        elif row["status"] == AlertStatus.QUEUED and row["batch"] is None and box.inhibited(finding):
             quiet.append(row)  # never told: it is queued anew when its parent is over and it is still true
             continue
         else:
@@ -174,20 +181,20 @@ def _follow(box: _Outbox) -> None:
 
 def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     """Take back what was told, and only that."""
-    digest_ended = row["group_key"] == DIGEST and not has_digest(box.pace.settings, box.channel)
-    if row["status"] == "resolving" and not digest_ended:
+    digest_ended = row["group_key"] == DIGEST and not has_digest(box.policy.settings, box.channel)
+    if row["status"] == AlertStatus.RESOLVING and not digest_ended:
         return {}
-    if row["status"] == "queued" and row["batch"] is None:
+    if row["status"] == AlertStatus.QUEUED and row["batch"] is None:
         if newer is not None:  # what flaps faster than the wait would never be told
             box.came_back.add(row["key"])
-        return {"status": "dropped", "next_at": None}
+        return {"status": AlertStatus.DROPPED, "next_at": None}
     kind = row["key"].partition(":")[0]
     severity = newer["severity"] if newer else _severity_of(row["group_key"])
-    group = box.pace.group(box.channel, kind, severity)
-    next_at = box.pace.first(box.channel, group, severity, row["key"], box.last)
+    group = box.policy.group(box.channel, kind, severity)
+    next_at = box.policy.first(box.channel, group, severity, row["key"], box.last)
     if row["batch"] is not None:  # in flight, or a crash left it so: wait until that is known
         next_at = max(next_at, row["next_at"] or box.now)
-    return {"status": "resolving", "action": "resolved", "group_key": group, "next_at": next_at}
+    return {"status": AlertStatus.RESOLVING, "action": AlertAction.RESOLVED, "group_key": group, "next_at": next_at}
 
 
 def _severity_of(group: str) -> str:
@@ -197,22 +204,26 @@ def _severity_of(group: str) -> str:
 
 def _pending(box: _Outbox, row: Mapping[Any, Any], finding: Row) -> Row:
     """Say what changed, or wait for a better moment."""
-    if row["batch"] is not None or row["status"] == "resolving":
+    if row["batch"] is not None or row["status"] == AlertStatus.RESOLVING:
         return {}
     muted, acked = finding["muted_until"], finding["acked_until"]
     if muted is not None and muted > box.now:
         return {"next_at": muted} if row["next_at"] is not None and row["next_at"] < muted else {}
-    group = box.pace.group(box.channel, finding["kind"], finding["severity"])
-    changed = row["status"] == "sent" and row["told"] < finding["revision"]
-    moved = row["status"] == "queued" and row["group_key"] not in (group, FIRST_LOOK)
-    if moved or (changed and (row["action"] != "changed" or row["group_key"] != group)):
-        next_at = box.pace.first(box.channel, group, finding["severity"], row["key"], box.last)
-        return {"action": "changed" if changed else "firing", "group_key": group, "next_at": next_at}
-    if row["action"] == "reminder" and row["next_at"] is not None:
-        again = box.pace.reminder(box.channel, finding["severity"])
+    group = box.policy.group(box.channel, finding["kind"], finding["severity"])
+    changed = row["status"] == AlertStatus.SENT and row["told"] < finding["revision"]
+    moved = row["status"] == AlertStatus.QUEUED and row["group_key"] not in (group, FIRST_LOOK)
+    if moved or (changed and (row["action"] != AlertAction.CHANGED or row["group_key"] != group)):
+        next_at = box.policy.first(box.channel, group, finding["severity"], row["key"], box.last)
+        return {
+            "action": AlertAction.CHANGED if changed else AlertAction.FIRING,
+            "group_key": group,
+            "next_at": next_at,
+        }
+    if row["action"] == AlertAction.REMINDER and row["next_at"] is not None:
+        again = box.policy.reminder(box.channel, finding["severity"])
         if again is None or (row["next_at"] <= box.now and box.inhibited(finding)):
             return {"next_at": again}
-    waits = row["action"] in ("reminder", "firing") and acked is not None and acked > box.now
+    waits = row["action"] in (AlertAction.REMINDER, AlertAction.FIRING) and acked is not None and acked > box.now
     if waits and row["next_at"] is not None and row["next_at"] < acked:
         return {"next_at": acked}
     return {}

@@ -20,8 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The pace of one account's alerts.
+class Policy:
+    """The policy of one account's alerts.
 
     What is critical goes out at once, day and night; what is high in working hours; what is low in the daily digest.
     Machines (PagerDuty, Alertmanager) get everything at once: grouping and reminders are theirs.
@@ -32,8 +32,8 @@ class Pace:
     calendar: Calendar
 
     @classmethod
-    def of(cls, settings: Settings, now: datetime) -> Pace:
-        """Return the pace of an account at this moment."""
+    def of(cls, settings: Settings, now: datetime) -> Policy:
+        """Return the policy of an account at this moment."""
         return cls(settings, now, calendar_of(settings))
 
     def group(self, channel: Channel, kind: str, severity: str) -> str:

@@ -27,6 +27,7 @@ from telnyx_porting.flows.alerts.text import entry, headline
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.findings.kinds import KINDS
 from telnyx_porting.flows.findings.reconcile import reconcile
+from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.ledger.tables import alerts, findings, orders
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _look_again(account: Account, now: datetime, read_orders: ReadOrders) -> Non
         .where(
             findings.c.account == account.id,
             alerts.c.next_at <= now,
-            alerts.c.action != "resolved",
+            alerts.c.action != AlertAction.RESOLVED,
             findings.c.kind.not_in([kind.name for kind in KINDS if not kind.order_decides]),
             or_(orders.c.api_read_at.is_(None), orders.c.api_read_at < now - JUST_READ),
         )
@@ -172,7 +173,7 @@ def _render(
 ) -> Message | None:
     with account.ledger.read() as connection:
         facts = gather(connection, account.id, account.settings, now, [row["key"] for row in batch.rows])
-    waits = [] if batch.action == "resolved" else [row for row in batch.rows if _moved_on(facts, row)]
+    waits = [] if batch.action == AlertAction.RESOLVED else [row for row in batch.rows if _moved_on(facts, row)]
     if waits:
         again = now + max(account.settings.resolve_hold, LOOK_AGAIN)
         release(account, channel, batch, waits, again)

@@ -10,6 +10,7 @@ from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kind import Told
 from telnyx_porting.flows.findings.kinds import kind_of
+from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.settings.values import rank
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.alerts.facts import Facts
 
 log = logging.getLogger(__name__)
-LEADS = {"firing": "ACT", "changed": "CHANGED", "reminder": "STILL OPEN", "resolved": "RESOLVED", "digest": "DIGEST"}
+LEADS: dict[str, str] = {
+    AlertAction.FIRING: "ACT",
+    AlertAction.CHANGED: "CHANGED",
+    AlertAction.REMINDER: "STILL OPEN",
+    AlertAction.RESOLVED: "RESOLVED",
+    AlertAction.DIGEST: "DIGEST",
+}
 SHOWN = 10  # findings spelt out in the text of a grouped message
 _BLANK = dict.fromkeys(
     "after_date away before date entered event_type limit messaging moved only_on_order ordinal passed reason says"
@@ -59,7 +66,7 @@ def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: 
     """Return what to tell a person about one finding; where its words fail, that there is one: it is never silent."""
     try:
         view = _view(finding, action, facts, current)
-        name = "over" if action == "resolved" or not current else finding["kind"]
+        name = "over" if action == AlertAction.RESOLVED or not current else finding["kind"]
         return " ".join(render(name, facts.settings.alert_templates, **view).split())
     except Exception as error:  # one odd row must not keep the others of a message from being told
         log.exception("the words of finding %r of %s", finding["key"], facts.account)
@@ -104,7 +111,7 @@ def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
 def _view(finding: Mapping[str, Any], action: str, facts: Facts, current: bool) -> dict[str, Any]:
     """Gather everything a template may say, as cleaned text."""
     order, detail, mode = facts.order_of(finding), finding["detail"] if current else {}, facts.settings.alert_details
-    over = action == "resolved"
+    over = action == AlertAction.RESOLVED
     told = Told(finding, detail, order, over, facts.settings, facts.now, facts.calendar, facts.exception_types)
     kind = kind_of(finding["kind"], finding["subject"])
     who, step = kind.next_step(told)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError, SettingsError
 from telnyx_porting.ledger.predicates import is_unresolved
-from telnyx_porting.ledger.states import Delivery
+from telnyx_porting.ledger.states import Delivery, Feed
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant, microseconds
 
@@ -95,4 +95,4 @@ def _last_read() -> ColumnElement[datetime]:
 
 
 def _failed() -> ColumnElement[bool]:
-    return and_(deliveries.c.source == "deliveries", ~deliveries.c.ok, deliveries.c.record_id.is_not(None))
+    return and_(deliveries.c.source == Feed.DELIVERIES, ~deliveries.c.ok, deliveries.c.record_id.is_not(None))

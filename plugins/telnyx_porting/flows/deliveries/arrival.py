@@ -38,7 +38,7 @@ from telnyx_porting.flows.deliveries import proofs
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
 from telnyx_porting.ledger.predicates import is_open
-from telnyx_porting.ledger.states import Cause, Delivery, PayloadStatus
+from telnyx_porting.ledger.states import Cause, Delivery, Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, instant, microseconds
 from telnyx_porting.models import WEBHOOK_TYPES
@@ -218,7 +218,7 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
     and nothing of this order ever came. Whether such an order is told to the account's channels too is undocumented.
     """
     ours = below(orders.c.webhook_url, record.prefix) if record.prefix else literal(False)
-    if record.source == "receiver":
+    if record.source == Feed.RECEIVER:
         ours = ends_with(orders.c.webhook_url, "/webhooks/telnyx/" + events.c.account)
     own_url = exists().where(
         orders.c.account == events.c.account,
@@ -236,7 +236,7 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
     tried = and_(
         deliveries.c.account == events.c.account,
         deliveries.c.event_id == events.c.id,
-        deliveries.c.source == "deliveries",
+        deliveries.c.source == Feed.DELIVERIES,
     )
     others = exists().where(tried, deliveries.c.destination.not_in(record.urls)).correlate(events)
     ours_tried = exists().where(tried, deliveries.c.destination.in_(record.urls)).correlate(events)

@@ -14,7 +14,7 @@ from telnyx_porting.flows.deliveries import outages
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
 from telnyx_porting.ledger.predicates import is_open
-from telnyx_porting.ledger.states import Delivery
+from telnyx_porting.ledger.states import Delivery, Feed
 from telnyx_porting.ledger.tables import deliveries, events
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
     when what was sent before its first webhook is judged.
     """
     source, prefix = _chosen(settings)
-    for name in [source] if source else ["receiver", "deliveries"]:
+    for name in [source] if source else [Feed.RECEIVER, Feed.DELIVERIES]:
         found = _record(connection, account, name, prefix, now)
         if found is not None:
             return (None if source else _finishing(connection, account, found, settings, now)) or found
@@ -70,15 +70,15 @@ def _record(connection: Connection, account: str, name: str, prefix: str, now: d
     feed = get_feed(connection, account, name)
     if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
         return None
-    if name == "deliveries" and not prefix and len(destinations_seen(feed, now)) > 1:
+    if name == Feed.DELIVERIES and not prefix and len(destinations_seen(feed, now)) > 1:
         return None
-    until = now - COMMIT_LAG if name == "receiver" else feed["covered_until"]
+    until = now - COMMIT_LAG if name == Feed.RECEIVER else feed["covered_until"]
     if until is None:
         return None
     clocks = read_clocks(connection, account)
-    down = _outages(feed, clocks, now) if name == "receiver" else ()
+    down = _outages(feed, clocks, now) if name == Feed.RECEIVER else ()
     begin = feed["covers_from"]
-    if name == "receiver":  # a signed time
+    if name == Feed.RECEIVER:  # a signed time
         begin = clocks.from_provider(begin)
     urls = _urls(connection, account, name, prefix, now)
     doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
@@ -109,7 +109,7 @@ def keep_record(ledger: Ledger, connection: Connection, account: str, record: Re
     kept = kept_record(connection, account)
     if record is None:
         return
-    prefix = record.prefix or (record.urls[0] if record.source == "deliveries" and len(record.urls) == 1 else "")
+    prefix = record.prefix or (record.urls[0] if record.source == Feed.DELIVERIES and len(record.urls) == 1 else "")
     same = kept is not None and kept["source"] == record.source
     if kept is not None and same and prefix in ("", kept["prefix"]):
         return
@@ -124,8 +124,8 @@ def why_no_record(connection: Connection, account: str, settings: Settings, now:
     if find_record(connection, account, settings, now) is not None:
         return None
     source, prefix = _chosen(settings)
-    feed = get_feed(connection, account, "deliveries")
-    if source in ("", "deliveries") and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
+    feed = get_feed(connection, account, Feed.DELIVERIES)
+    if source in ("", Feed.DELIVERIES) and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
         return (
             f"notifications go to {len(seen)} destinations and none was chosen to decide whether one arrived:"
             f" set consumer_of_record, for example to deliveries:{min(seen)}"
@@ -174,9 +174,9 @@ def _chosen(settings: Settings) -> tuple[str, str]:
 
 def _urls(connection: Connection, account: str, source: str, prefix: str, now: datetime) -> tuple[str, ...]:
     """Which of the destinations in the provider's records are the consumer of record."""
-    feed = get_feed(connection, account, "deliveries")
+    feed = get_feed(connection, account, Feed.DELIVERIES)
     found = sorted(destinations_seen(feed, now)) if feed is not None else []
-    if source == "deliveries":
+    if source == Feed.DELIVERIES:
         return tuple(url for url in found if not prefix or is_below(url, prefix))
     mine = select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == source)
     return tuple(

@@ -16,7 +16,7 @@ from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.ledger.predicates import is_unresolved
-from telnyx_porting.ledger.states import Republish
+from telnyx_porting.ledger.states import Feed, Republish
 from telnyx_porting.ledger.tables import deliveries, republishes
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.settings import Settings
 
-RECORDS = "deliveries"
 SAME_TRY = timedelta(seconds=2)  # a record's start and the signed second
 
 
@@ -50,7 +49,7 @@ class Credit:
 
     def may_be_explained(self, fresh: Iterable[RowMapping], now: datetime) -> bool:
         """Whether the provider's records, which say with what a retry began, are still to be read; not for ever."""
-        feed = get_feed(self._connection, self._row["account"], RECORDS)
+        feed = get_feed(self._connection, self._row["account"], Feed.DELIVERIES)
         if feed is None or feed["proved_at"] is None or feed["covered_until"] is None:
             return False
         unexplained = [d["signed_at"] for d in fresh if self._after(d) and self._is_ours(d) is None]
@@ -83,7 +82,7 @@ class Credit:
             ).where(
                 deliveries.c.account == self._row["account"],
                 deliveries.c.event_id == self._row["event_id"],
-                deliveries.c.source == RECORDS,
+                deliveries.c.source == Feed.DELIVERIES,
                 deliveries.c.signed_at.is_not(None),
             )
             self._tries = sorted(self._connection.execute(query), key=lambda t: t.signed_at)
@@ -123,7 +122,7 @@ class Credit:
 
 def wants_records(connection: Connection, account: str) -> bool:
     """Whether something arrived of which only the provider's records may tell what caused it."""
-    feed = get_feed(connection, account, RECORDS)
+    feed = get_feed(connection, account, Feed.DELIVERIES)
     if feed is None or feed["proved_at"] is None:
         return False
     query = (
@@ -134,7 +133,7 @@ def wants_records(connection: Connection, account: str) -> bool:
         )
         .where(republishes.c.account == account, is_unresolved(republishes))
         .where(republishes.c.state != Republish.SENDING, deliveries.c.signed_at >= republishes.c.reply_date)
-        .where(deliveries.c.source != RECORDS, deliveries.c.ok)
+        .where(deliveries.c.source != Feed.DELIVERIES, deliveries.c.ok)
         .where(or_(deliveries.c.attempt.is_(None), deliveries.c.attempt > 1))
     )
     return connection.execute(query.limit(1)).first() is not None

@@ -20,7 +20,7 @@ from telnyx_porting.flows.deliveries.rivals import Reading, assign
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unmatched
-from telnyx_porting.ledger.states import Match, Republish
+from telnyx_porting.ledger.states import Feed, Match, Republish
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant
 from telnyx_porting.models import NEW_COMMENT, WEBHOOK_TYPES
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CHUNK = 500
 _UNCLEAR = (Match.AMBIGUOUS, Match.FAR)
-_TOLD = ("receiver", "deliveries")
+_TOLD = (Feed.RECEIVER, Feed.DELIVERIES)
 Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
 
 
@@ -164,7 +164,7 @@ def _subject(key: str) -> str:
 
 def _decisions(connection: Connection, account: str, settings: Settings, subjects: Subjects) -> Iterator[Decided]:
     """Decide all deliveries of these subjects as if none was; yield what is new."""
-    feed = get_feed(connection, account, "events")
+    feed = get_feed(connection, account, Feed.EVENTS)
     reading = Reading.of(settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
     doubled = _was_doubled(connection, account, reading.until)
     candidates = _candidates(connection, account, subjects)

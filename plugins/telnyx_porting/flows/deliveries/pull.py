@@ -29,6 +29,7 @@ from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.rowwise import write_rows
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
-SOURCE = "deliveries"
 HOLE = timedelta(days=1)  # after a longer silence, older records may be gone: coverage begins anew
 
 
@@ -67,7 +67,7 @@ def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
     now = account.clock()
     client = accept(account, client)
     with account.ledger.read() as connection:
-        feed = get_feed(connection, account.id, SOURCE)
+        feed = get_feed(connection, account.id, Feed.DELIVERIES)
         asked_by = Clocks(client.clock_offset or clock_offset(connection, account.id))
     since, anew = _since(feed, account.settings, now)
     seen = _Seen(account.ledger, account.id, now)
@@ -85,16 +85,16 @@ def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
         seen.take(evidence_again.read(account, client, now))
     except TelnyxError as error:
         with account.ledger.write() as connection:
-            touch_feed(account.ledger, connection, account.id, SOURCE, checked_at=now, error=str(error))
+            touch_feed(account.ledger, connection, account.id, Feed.DELIVERIES, checked_at=now, error=str(error))
         raise
-    keep_odd(account, SOURCE, seen.odd, now)
+    keep_odd(account, Feed.DELIVERIES, seen.odd, now)
     measured = client.clock_offset
     if measured is not None:
         keep_offset(account, measured)
     clocks = Clocks(measured or timedelta(0))
     covered = min(now, clocks.from_provider(until)) - account.settings.settle
     with account.ledger.write() as connection:
-        feed = get_feed(connection, account.id, SOURCE)
+        feed = get_feed(connection, account.id, Feed.DELIVERIES)
         covered = evidence_again.covered(connection, account.id, account.settings, covered)
         proved = feed["proved_at"] if feed else None
         proved = proved or (now if _holds_any(connection, account.id) else None)
@@ -105,7 +105,7 @@ def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
             account.ledger,
             connection,
             account.id,
-            SOURCE,
+            Feed.DELIVERIES,
             covers_from=begin,
             covered_until=max(covered, feed["covered_until"]) if feed and feed["covered_until"] else covered,
             checked_at=now,
@@ -114,7 +114,7 @@ def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
             error=None,
         )
     log.info("deliveries of %s: %d records, %d attempts not seen before", account.id, seen.records, seen.new)
-    return EvidenceResult(account.id, SOURCE, seen.records, seen.new, proved is not None, covered)
+    return EvidenceResult(account.id, Feed.DELIVERIES, seen.records, seen.new, proved is not None, covered)
 
 
 def reach_back(settings: Settings) -> timedelta:
@@ -150,7 +150,7 @@ class _Seen:
         begun = [row["signed_at"] for row in rows if row["signed_at"]]
         self.oldest = min([*begun, self.oldest] if self.oldest else begun, default=None)
         self.destinations.update(row["destination"] for row in rows if row["destination"])
-        self.new += store_deliveries(Account(self._ledger, self._account), SOURCE, rows)
+        self.new += store_deliveries(Account(self._ledger, self._account), Feed.DELIVERIES, rows)
 
 
 def store_deliveries(account: Account, source: str, rows: Iterable[dict[str, Any]]) -> int:
@@ -176,7 +176,7 @@ def store_deliveries(account: Account, source: str, rows: Iterable[dict[str, Any
 
 
 def _holds_any(connection: Any, account: str) -> bool:
-    mine = (deliveries.c.account == account, deliveries.c.source == SOURCE)
+    mine = (deliveries.c.account == account, deliveries.c.source == Feed.DELIVERIES)
     return connection.execute(select(deliveries.c.source_id).where(*mine).limit(1)).first() is not None
 
 
@@ -193,7 +193,7 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
     key = webhook.natural_key
     common = {
         "account": account,
-        "source": SOURCE,
+        "source": Feed.DELIVERIES,
         "record_id": record.id,
         "webhook_id": webhook.id,
         "type": webhook.event_type,

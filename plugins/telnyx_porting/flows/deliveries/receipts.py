@@ -22,6 +22,7 @@ from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.clock import kept_offset
 from telnyx_porting.flows.deliveries import outages
 from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds
 from telnyx_porting.models import WEBHOOK_TYPES
 from telnyx_porting.webhooks import parse_webhook
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-SOURCE = "receiver"
 ON_ITS_WAY = timedelta(seconds=5)  # nothing signed later than that ago is worth looking up
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
 
@@ -57,7 +57,7 @@ def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now:
     """
     row: dict[str, Any] = {
         "account": account,
-        "source": SOURCE,
+        "source": Feed.RECEIVER,
         "source_id": f"{int(signed_at.timestamp())}:{hashlib.sha256(body).hexdigest()}",
         "ok": True,
         "signed_at": signed_at,
@@ -136,7 +136,7 @@ def store_receipts(
         beats = [
             {
                 "account": account,
-                "source": SOURCE,
+                "source": Feed.RECEIVER,
                 "heartbeat": now,
                 "covers_from": first.get(account),
                 "proved_at": proved.get(account),
@@ -155,7 +155,7 @@ def _offsets(connection: Connection, receipts: Sequence[Mapping[str, Any]]) -> d
     held: set[tuple[str, str]] = set()
     if late:
         query = select(deliveries.c.account, deliveries.c.source_id)
-        query = query.where(deliveries.c.source == SOURCE, deliveries.c.source_id.in_(late))
+        query = query.where(deliveries.c.source == Feed.RECEIVER, deliveries.c.source_id.in_(late))
         held = {(row.account, row.source_id) for row in connection.execute(query)}
     found: dict[str, timedelta] = {}
     for row in receipts:
@@ -171,13 +171,13 @@ def reading_ages(ledger: Ledger, accounts: Iterable[str], now: datetime) -> dict
     :param now: the receiver's clock.
     :raises LedgerError: the ledger cannot be read.
     """
-    query = select(feeds).where(feeds.c.source.in_(("events", SOURCE)))
+    query = select(feeds).where(feeds.c.source.in_((Feed.EVENTS, Feed.RECEIVER)))
     with ledger.read() as connection:
         known = {(feed["account"], feed["source"]): feed for feed in connection.execute(query).mappings()}
     ages: dict[str, float | None] = {}
     for account in accounts:
-        events = known.get((account, "events"))
+        events = known.get((account, Feed.EVENTS))
         end = events["covered_until"] if events else None
-        telnyx_now = now + (kept_offset(known.get((account, SOURCE))) or timedelta(0))
+        telnyx_now = now + (kept_offset(known.get((account, Feed.RECEIVER))) or timedelta(0))
         ages[account] = None if end is None else (telnyx_now - end).total_seconds()
     return ages

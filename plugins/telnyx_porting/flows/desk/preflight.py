@@ -26,6 +26,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kinds.consumer import NOT_ALIVE
 from telnyx_porting.flows.findings.kinds.signatures import ENOUGH
 from telnyx_porting.flows.identity import verify
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _own_urls(connection: Connection, account: str) -> list[Line]:
 
 
 def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]:
-    feed = get_feed(connection, account, "receiver")
+    feed = get_feed(connection, account, Feed.RECEIVER)
     if feed is None or feed["heartbeat"] is None:
         return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
     lines = []

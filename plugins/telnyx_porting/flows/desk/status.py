@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
-from telnyx_porting.ledger.states import MadeBy, Method
+from telnyx_porting.ledger.states import Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import accounts, channels, events, feeds, findings, plans, windows
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def status(ledger: Ledger, now: datetime) -> str:
 
 def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     lines = [f"account {account}"]
-    query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != "events", feeds.c.source)
+    query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != Feed.EVENTS, feeds.c.source)
     clocks = read_clocks(connection, account)
     for feed in connection.execute(query).mappings():
         lines += _feed(feed, clocks, now)
@@ -56,7 +56,7 @@ def _account(connection: Connection, account: str, now: datetime) -> list[str]:
 
 
 def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
-    if feed["source"] == "events":
+    if feed["source"] == Feed.EVENTS:
         lines = [f"  events: complete up to {_age(feed['covered_until'], now)}"]
         if feed["covers_from"]:
             lines[0] += f", from {feed['covers_from']:%Y-%m-%d %H:%M}"
@@ -67,7 +67,7 @@ def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
         if feed["lateness"]:
             lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
     else:
-        until = last_beat(feed, clocks, now) if feed["source"] == "receiver" else feed["covered_until"]
+        until = last_beat(feed, clocks, now) if feed["source"] == Feed.RECEIVER else feed["covered_until"]
         lines = [f"  {feed['source']}: evidence up to {_age(until, now)}"]
     if feed["error"]:
         lines.append(f"    last problem: {feed['error']}")

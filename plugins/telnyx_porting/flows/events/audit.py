@@ -23,14 +23,14 @@ from sqlalchemy import delete, select, update
 
 from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, held, scanned
+from telnyx_porting.flows.events.coverage import check_stretch, held, scanned
 from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.events.store import CHUNK, Stored, store
 from telnyx_porting.flows.events.unread import why_open
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.states import MadeBy, Method
+from telnyx_porting.ledger.states import Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
 from telnyx_porting.models import is_uuid
 
@@ -231,7 +231,7 @@ class _Audit:
         self.gone += alive
         self.horizon = oldest
         with self.ledger.write() as connection:
-            touch_feed(self.ledger, connection, self.account, SOURCE, horizon=oldest)
+            touch_feed(self.ledger, connection, self.account, Feed.EVENTS, horizon=oldest)
         log.warning("Telnyx no longer has events before %s; they are kept here", oldest.isoformat())
         return begin
 

@@ -17,12 +17,12 @@ from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.events.coverage import SOURCE, check_stretch, extend, gaps, scanned, sealable
+from telnyx_porting.flows.events.coverage import check_stretch, extend, gaps, scanned, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.ledger.states import MadeBy, Method
+from telnyx_porting.ledger.states import Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import windows
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Run:
                     Account(self.ledger, self.account), part.events, self.now, finish=partial(seal, part)
                 )
                 self.read += len(part.events)
-                keep_odd(Account(self.ledger, self.account), SOURCE, [*part.unread, *self.stored.odd], self.now)
+                keep_odd(Account(self.ledger, self.account), Feed.EVENTS, [*part.unread, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):

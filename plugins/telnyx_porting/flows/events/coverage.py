@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select, update
 from telnyx_porting.errors import FormError, NotScannedError
 from telnyx_porting.flows.events.unread import is_stretch
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.ledger.states import MadeBy
+from telnyx_porting.ledger.states import Feed, MadeBy
 from telnyx_porting.ledger.tables import events, feeds, windows
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 Stretch = tuple["datetime", "datetime"]
-SOURCE = "events"
 
 
 def sealable(part: ProvedWindow, settings: Settings, now: datetime) -> datetime:
@@ -34,9 +33,9 @@ def scanned(connection: Connection, account: str) -> RowMapping:
 
     :raises NotScannedError: when there is none, naming those that there are.
     """
-    feed = get_feed(connection, account, SOURCE)
+    feed = get_feed(connection, account, Feed.EVENTS)
     if feed is None or feed["covered_until"] is None:
-        query = select(feeds.c.account).where(feeds.c.source == SOURCE, feeds.c.covered_until.is_not(None))
+        query = select(feeds.c.account).where(feeds.c.source == Feed.EVENTS, feeds.c.covered_until.is_not(None))
         known = ", ".join(connection.execute(query.order_by(feeds.c.account)).scalars()) or "none yet"
         raise NotScannedError(
             f"account {account!r} has not been scanned into this ledger; scanned accounts: {known}."
@@ -80,7 +79,7 @@ def extend(connection: Connection, account: str) -> None:
     for start, end in sorted(_proved(connection, account), key=lambda stretch: stretch[1], reverse=True):
         if start < begin <= end:
             begin = start
-    mine = (feeds.c.account == account, feeds.c.source == SOURCE)
+    mine = (feeds.c.account == account, feeds.c.source == Feed.EVENTS)
     connection.execute(update(feeds).where(*mine, feeds.c.covers_from > begin).values(covers_from=begin))
 
 
@@ -93,7 +92,7 @@ def held(connection: Connection, account: str, since: datetime, until: datetime)
 
 
 def _proved(connection: Connection, account: str) -> list[Stretch]:
-    feed = get_feed(connection, account, SOURCE)
+    feed = get_feed(connection, account, Feed.EVENTS)
     query = select(windows.c.since, windows.c.until).where(
         windows.c.account == account,
         windows.c.made_by == MadeBy.BACKFILL,

@@ -19,14 +19,14 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.events.coverage import SOURCE, sealable
+from telnyx_porting.flows.events.coverage import sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open, read_again, why_open
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.predicates import not_generated
-from telnyx_porting.ledger.states import MadeBy
+from telnyx_porting.ledger.states import Feed, MadeBy
 from telnyx_porting.ledger.tables import events, feeds, windows
 from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
@@ -80,9 +80,15 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
     client = accept(account, client)
     token = uuid.uuid4().hex
     with account.ledger.write() as connection:
-        feed: Mapping[Any, Any] = get_feed(connection, account.id, SOURCE) or _NEVER_READ
+        feed: Mapping[Any, Any] = get_feed(connection, account.id, Feed.EVENTS) or _NEVER_READ
         touch_feed(
-            account.ledger, connection, account.id, SOURCE, token=token, checked_at=now, lateness=_lateness(feed, now)
+            account.ledger,
+            connection,
+            account.id,
+            Feed.EVENTS,
+            token=token,
+            checked_at=now,
+            lateness=_lateness(feed, now),
         )
     since, until = _window(feed, account.settings, now)
     reading = _Reading(account.ledger, account.id, account.settings, now, token, behind=feed["covered_until"])
@@ -97,7 +103,7 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
         reading.close(client.requests_made - asked_before, reason=str(error))
         raise
     reading.close(client.requests_made - asked_before, reason=None)
-    keep_odd(account, SOURCE, [*reading.unread, *reading.stored.odd], now)
+    keep_odd(account, Feed.EVENTS, [*reading.unread, *reading.stored.odd], now)
     _remember_rate_limit(account, client)
     return ScanResult(
         account=account.id,
@@ -146,7 +152,7 @@ class _Reading:
         self.as_of: datetime | None = None
         self.started = datetime.now(UTC)
         self.window = (windows.c.account == account, windows.c.id == token)
-        self.feed = (feeds.c.account == account, feeds.c.source == SOURCE, feeds.c.token == token)
+        self.feed = (feeds.c.account == account, feeds.c.source == Feed.EVENTS, feeds.c.token == token)
         self.row: dict[str, Any] = {"account": account, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
 
     def open(self, since: datetime, until: datetime) -> None:
@@ -271,4 +277,4 @@ def _remember_rate_limit(account: Account, client: AccountClient) -> None:
         return
     with account.ledger.write() as connection:
         value = {"limit": limit.limit, "remaining": limit.remaining}
-        touch_feed(account.ledger, connection, account.id, SOURCE, rate_limit=value)
+        touch_feed(account.ledger, connection, account.id, Feed.EVENTS, rate_limit=value)

@@ -19,6 +19,7 @@ from telnyx_porting.flows.clock import (
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.finding import HEALTH
 from telnyx_porting.ledger.engine import excluded
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import CRITICAL, HIGH
 
@@ -98,7 +99,7 @@ def watch_clock(account: Account, offset: timedelta | None) -> None:
     if offset is not None:
         keep_offset(account, offset)
     with account.ledger.read() as connection:
-        receiver = get_feed(connection, account.id, "receiver")
+        receiver = get_feed(connection, account.id, Feed.RECEIVER)
         clocks = read_clocks(connection, account.id)
     theirs = clock_trouble(kept_offset(receiver), RECEIVERS) if receiver and receiver["refused"] else None
     if grave := [text for text in (clock_trouble(offset), theirs) if text]:

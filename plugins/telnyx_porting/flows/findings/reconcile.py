@@ -24,6 +24,7 @@ from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.see import is_held, see
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import rank
 
@@ -118,7 +119,7 @@ def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[st
 
 def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
     """Return as of when the events are known."""
-    feed = get_feed(connection, account, "events")
+    feed = get_feed(connection, account, Feed.EVENTS)
     if feed is None or feed["covered_until"] is None:
         return None
     read_until: datetime = read_clocks(connection, account).from_provider(feed["covered_until"])

@@ -22,6 +22,7 @@ from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import not_generated, order_is_open, to_project
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.models import SPLIT, is_uuid
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
 EVENTS_AT_ONCE = 1_000
-SOURCE = "orders"
 ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
 OPEN_EVERY = timedelta(hours=1)
 URGENT_EVERY = timedelta(minutes=15)
@@ -93,10 +93,10 @@ def _read(account: Account, client: AccountClient, ids: Sequence[str] | None, no
         odd += [f"order {order.id}: {'; '.join(order.odd)}" for order in batch if order.odd][:MOST]
         odd += keep_readings(account, batch)
         read += len(batch)
-    keep_odd(account, SOURCE, odd, now)
+    keep_odd(account, Feed.ORDERS, odd, now)
     if ids is None:
         with account.ledger.write() as connection:
-            touch_feed(account.ledger, connection, account.id, SOURCE, checked_at=now)
+            touch_feed(account.ledger, connection, account.id, Feed.ORDERS, checked_at=now)
     return read
 
 
@@ -120,7 +120,7 @@ def _one_by_one(
 
 def _list_is_old(account: Account, now: datetime) -> bool:
     with account.ledger.read() as connection:
-        feed = get_feed(connection, account.id, SOURCE)
+        feed = get_feed(connection, account.id, Feed.ORDERS)
     return feed is None or feed["checked_at"] is None or now - feed["checked_at"] >= ALL_EVERY
 
 
@@ -181,7 +181,7 @@ def project_events(account: Account) -> int:
             _mark(account.ledger, connection, account.id, rows)
         total += len(rows)
         if len(rows) < EVENTS_AT_ONCE:
-            keep_odd(account, SOURCE, odd, now)
+            keep_odd(account, Feed.ORDERS, odd, now)
             return total
 
 

@@ -23,10 +23,10 @@ from telnyx_porting.flows.clock import (
     read_clocks,
     receiver_differs,
 )
-from telnyx_porting.flows.deliveries.receipts import SOURCE
 from telnyx_porting.flows.orders.history import EXCEPTION
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_to_look_at
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
 from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.models import is_uuid
@@ -61,11 +61,11 @@ def clocks_wrong(
     connection: Connection, accounts: Sequence[str], now: datetime, seen: Collection[str] = ()
 ) -> set[Receipt]:
     """Return the accounts whose receiver shows that a clock is wrong, or who were `seen` so; no finding says so yet."""
-    query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source.in_((SOURCE, "events")))
+    query = select(feeds).where(feeds.c.account.in_(accounts), feeds.c.source.in_((Feed.RECEIVER, Feed.EVENTS)))
     known = {(feed["account"], feed["source"]): feed for feed in connection.execute(query).mappings()}
     wrong = set(seen)
     for account in accounts:
-        feed, events = known.get((account, SOURCE)), known.get((account, "events"))
+        feed, events = known.get((account, Feed.RECEIVER)), known.get((account, Feed.EVENTS))
         refused = feed is not None and feed["refused"] and clock_trouble(kept_offset(feed), RECEIVERS)
         if refused or receiver_differs(feed, clocks_of(events, feed), now):
             wrong.add(account)
@@ -95,7 +95,7 @@ def looked_at(account: Account, receipts: Sequence[str]) -> None:
     for batch in chunks(receipts, _BATCH):
         these = (
             deliveries.c.account == account.id,
-            deliveries.c.source == SOURCE,
+            deliveries.c.source == Feed.RECEIVER,
             account.ledger.among(deliveries.c.source_id, batch),
         )
         with account.ledger.write() as connection:

@@ -27,7 +27,7 @@ from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_pla
 from telnyx_porting.flows.republish.plan import POLICY, close_plan
 from telnyx_porting.flows.republish.send import Later, Never, Sender, Sent
 from telnyx_porting.ledger.predicates import is_unresolved
-from telnyx_porting.ledger.states import CloseReason, Republish
+from telnyx_porting.ledger.states import CloseReason, Feed, Republish
 from telnyx_porting.ledger.tables import plans, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -185,8 +185,8 @@ def _pulls(account: Account, now: datetime) -> bool:
     with account.ledger.read() as connection:
         record = find_record(connection, account.id, account.settings, now)
     if record is None:
-        return account.settings.consumer_of_record.startswith(evidence.SOURCE)
-    return record.source == evidence.SOURCE
+        return account.settings.consumer_of_record.startswith(Feed.DELIVERIES)
+    return record.source == Feed.DELIVERIES
 
 
 def _explains(account: Account) -> bool:

@@ -22,9 +22,8 @@ from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import NOBODY_CAN_TELL
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.plan import FIRST_WAVES
-from telnyx_porting.flows.subscriptions import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.ledger.predicates import is_unresolved
-from telnyx_porting.ledger.states import Delivery, Republish
+from telnyx_porting.ledger.states import Delivery, Feed, Republish
 from telnyx_porting.ledger.tables import accounts, deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant
 
@@ -75,8 +74,8 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
         return None
     if record.refused:
         return Stop(record.refused)
-    if record.source == "receiver":
-        feed = get_feed(connection, account, "receiver")
+    if record.source == Feed.RECEIVER:
+        feed = get_feed(connection, account, Feed.RECEIVER)
         beat = last_beat(feed, clocks, now)
         if beat is None or beat < now - HEARTBEAT_FRESH:
             since = beat.isoformat(timespec="seconds") if beat else "its start"
@@ -192,7 +191,7 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
     :return: how many sends were given back.
     """
     record = find_record(connection, account, settings, now)
-    feed = get_feed(connection, account, SUBSCRIPTIONS)
+    feed = get_feed(connection, account, Feed.SUBSCRIPTIONS)
     if record is None or feed is None or (feed["known"] or {}).get("mails") != 0:
         return 0
     lost = and_(of_plan(account, plan_id), republishes.c.wave == wave, republishes.c.state == Republish.NOT_ARRIVED)

@@ -22,10 +22,9 @@ from telnyx_porting.flows.deliveries.rivals import ALIKE
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.republish.selection import CONSENTS, missed, named, select_ids, superseded_count
 from telnyx_porting.flows.republish.summary import left_out_words, words
-from telnyx_porting.flows.subscriptions import SOURCE as SUBSCRIPTIONS
 from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.states import CloseReason, Delivery, Republish
+from telnyx_porting.ledger.states import CloseReason, Delivery, Feed, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.ledger.types import instant
 
@@ -105,10 +104,10 @@ def make_plan(
             return _plan(open_plan, already_open=True)
         mails = None if destinations.mails is None else len(destinations.mails)
         if (
-            mails is not None or get_feed(connection, account.id, SUBSCRIPTIONS) is None
+            mails is not None or get_feed(connection, account.id, Feed.SUBSCRIPTIONS) is None
         ):  # else what was last known holds
             known = {"webhooks": list(destinations.webhooks), "mails": mails}
-            touch_feed(account.ledger, connection, account.id, SUBSCRIPTIONS, known=known, checked_at=now)
+            touch_feed(account.ledger, connection, account.id, Feed.SUBSCRIPTIONS, known=known, checked_at=now)
         agreed = frozenset(consents)
         left_out: dict[str, int] = {}
         if event_ids is None:

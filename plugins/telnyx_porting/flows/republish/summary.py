@@ -11,6 +11,7 @@ from telnyx_porting.flows.deliveries.consumer import Record, find_record, why_no
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, orders
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _destination(
         got += connection.execute(query).scalar_one()
     if got:
         return f"{place(url)} (will get {'it' if got == len(chosen) else got} twice)"
-    feed = get_feed(connection, account, "deliveries")
+    feed = get_feed(connection, account, Feed.DELIVERIES)
     seen = (feed is not None and feed["proved_at"] is not None) or _decides(connection, account, record, url)
     return f"{place(url)} ({'missed it' if seen else 'may get it twice'})"
 
@@ -99,7 +100,7 @@ def _decides(connection: Connection, account: str, record: Record | None, url: s
     if record.prefix:
         return is_below(url, record.prefix)
     if url.endswith(f"/webhooks/telnyx/{account}"):
-        return record.source == "receiver"
+        return record.source == Feed.RECEIVER
     query = select(deliveries.c.source_id).where(
         deliveries.c.account == account, deliveries.c.source == record.source, deliveries.c.destination == url
     )

@@ -13,6 +13,7 @@ from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.health_kind import by, health_kind, seen
 from telnyx_porting.flows.findings.kind import PLATFORM, RECEIVERS, Step
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings.values import CRITICAL
 
@@ -39,10 +40,10 @@ def _look(look: Look) -> Iterator[Seen]:
         func.count().label("all"), failed.label("failed"), func.min(deliveries.c.stored_at).label("since")
     ).where(
         deliveries.c.account == look.account,
-        deliveries.c.source == "deliveries",
+        deliveries.c.source == Feed.DELIVERIES,
         deliveries.c.signed_at >= read_clocks(look.connection, look.account).to_provider(look.now - FAILING_FOR),
     )
-    if record is not None and record.source == "deliveries":
+    if record is not None and record.source == Feed.DELIVERIES:
         query = query.where(*at_record(record))
     row = look.connection.execute(query).one()
     if row.failed is not None and row.all == row.failed and row.all >= ENOUGH:
@@ -52,9 +53,9 @@ def _look(look: Look) -> Iterator[Seen]:
 
 def _silent(look: Look, record: Record | None) -> Iterator[Seen]:
     """Yield a receiver that is the consumer of record and has no heartbeat."""
-    feed = get_feed(look.connection, look.account, "receiver")
+    feed = get_feed(look.connection, look.account, Feed.RECEIVER)
     beat = last_beat(feed, read_clocks(look.connection, look.account), look.now)
-    if record is None or record.source != "receiver" or beat is None or clock_trouble(kept_offset(feed)):
+    if record is None or record.source != Feed.RECEIVER or beat is None or clock_trouble(kept_offset(feed)):
         return
     if look.now - beat >= NOT_ALIVE:
         text = "the receiver is not running: webhooks are lost, and will have to be republished"

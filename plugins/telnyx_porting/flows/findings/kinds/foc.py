@@ -9,7 +9,7 @@ from telnyx_porting.flows.findings.exception_codes import Code, reasons, solutio
 from telnyx_porting.flows.findings.finding import Look, Row, Seen
 from telnyx_porting.flows.findings.kind import COMMENT, TELNYX, US, Kind, Step, Told
 from telnyx_porting.flows.findings.wording import in_working_days, moment
-from telnyx_porting.ledger.tables import CLOSED
+from telnyx_porting.ledger.states import CLOSED
 from telnyx_porting.settings.values import CRITICAL, HIGH
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from telnyx_porting.flows.findings.finding import Look, Row, Seen, order_or_event
 from telnyx_porting.flows.findings.kind import RECEIVERS, Kind, Step, Told
 from telnyx_porting.flows.findings.wording import event_type
+from telnyx_porting.ledger.predicates import is_given_up
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.ledger.types import EPOCH, exactly
+from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.settings.values import HIGH
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class _Detail(TypedDict, total=False):
 
 
 def _look(look: Look) -> Iterator[Seen]:
-    rows = look.events_where(events.c.delivery == exactly("given_up"), events.c.created_at > EPOCH)
+    rows = look.events_where(is_given_up(events), events.c.created_at > EPOCH)
     yield from look.each("given_up", rows, lambda row: _of_event(look, row), order_or_event)
 
 

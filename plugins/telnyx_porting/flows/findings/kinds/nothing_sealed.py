@@ -10,6 +10,7 @@ from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.health_kind import KEY_REFUSED, SETTINGS, by, health_kind, seen
 from telnyx_porting.flows.findings.kind import PLATFORM
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.settings.values import CRITICAL
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _STEP = (PLATFORM, "look at the last runs of porting_scan, and at `python -m tel
 
 
 def _look(look: Look) -> Iterator[Seen]:
-    feed = get_feed(look.connection, look.account, "events")
+    feed = get_feed(look.connection, look.account, Feed.EVENTS)
     last = watched_since(look.connection, look.account)
     if feed is not None and feed["covered_until"] is not None:
         last = read_clocks(look.connection, look.account).from_provider(feed["covered_until"])

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from telnyx_porting.flows.events.odd import odd_of
 from telnyx_porting.flows.findings.health_kind import health_kind, seen
 from telnyx_porting.flows.findings.kind import PLATFORM
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import feeds
 from telnyx_porting.settings.values import HIGH, LOW
 
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 _STEP = (PLATFORM, "ask whose rows they are (Telnyx support; of a table of yours who fills it); nothing waits for it")
 _HOLDS = {
-    "events": "Telnyx's list of events holds",
-    "orders": "Telnyx's list of orders holds",
-    "deliveries": "Telnyx's delivery records hold",
-    "receiver": "the receiver's webhooks hold",
+    Feed.EVENTS: "Telnyx's list of events holds",
+    Feed.ORDERS: "Telnyx's list of orders holds",
+    Feed.DELIVERIES: "Telnyx's delivery records hold",
+    Feed.RECEIVER: "the receiver's webhooks hold",
 }
 
 
@@ -37,7 +38,7 @@ def _look(look: Look) -> Iterator[Seen]:
             text = (
                 f"{holds} what cannot be read as it is meant, for example {what}; everything else is stored and judged"
             )
-            yield seen(f"odd:{source}", HIGH if source == "events" else LOW, since, text, len(odd))
+            yield seen(f"odd:{source}", HIGH if source == Feed.EVENTS else LOW, since, text, len(odd))
 
 
 KIND = health_kind({"odd": _STEP}, _look)

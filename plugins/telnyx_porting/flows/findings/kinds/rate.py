@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.health_kind import health_kind, seen
 from telnyx_porting.flows.findings.kind import PLATFORM
+from telnyx_porting.ledger.states import Feed
 from telnyx_porting.settings.values import LOW
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _STEP = (PLATFORM, "find the other software that uses this account, or ask Telny
 
 
 def _look(look: Look) -> Iterator[Seen]:
-    feed = get_feed(look.connection, look.account, "events")
+    feed = get_feed(look.connection, look.account, Feed.EVENTS)
     if feed is None:
         return
     limit = feed["rate_limit"] or {}

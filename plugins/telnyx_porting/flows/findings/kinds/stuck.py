@@ -9,8 +9,8 @@ from sqlalchemy import Text, and_, or_, type_coerce
 from telnyx_porting.flows.findings.finding import Look, Row, Seen, order_or_event
 from telnyx_porting.flows.findings.kind import TELNYX, Kind, Step, Told
 from telnyx_porting.flows.findings.wording import event_type
+from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.ledger.types import exactly
 from telnyx_porting.models import WEBHOOK_TYPES
 from telnyx_porting.settings.values import HIGH, LOW
 
@@ -35,7 +35,7 @@ def _look(look: Look) -> Iterator[Seen]:
         and_(events.c.methods == [], events.c.type.in_(sorted(WEBHOOK_TYPES))),
     )
     rows = look.events_where(
-        events.c.payload_status != exactly("completed"),
+        not_generated(events),
         events.c.created_at <= look.now - look.settings.stuck_after,
         can_have_webhook,
     )
