@@ -56,7 +56,6 @@ def accept(account: Account, client: TelnyxClient) -> AccountClient:
 
     One GET for a client with a new key, or as long as no order has shown the user; else none.
 
-    :param account: Airflow connection id of the Telnyx account.
     :raises WrongAccountError: it reaches somebody else, or nobody knows whom; nothing was written.
     :raises TelnyxError: a new key could not be looked at.
     """

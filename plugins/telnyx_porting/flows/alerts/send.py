@@ -60,7 +60,6 @@ def send_due(
 ) -> AlertsResult:
     """Send every message that is due.
 
-    :param account: Airflow connection id of the Telnyx account.
     :param send: delivers one message to one channel, or raises; a channel that raised waits and stops no other.
     :param read_orders: reads orders again before anything is said about them; without it, what is known is said.
     """

@@ -60,10 +60,7 @@ class Line:
 
 
 def preflight(account: Account, client: TelnyxClient) -> list[Line]:
-    """Look at one account: whose key, endpoints, subscriptions, receiver, clock, ledger, settings, channels.
-
-    :param account: Airflow connection id of the Telnyx account.
-    """
+    """Look at one account: whose key, endpoints, subscriptions, receiver, clock, ledger, settings, channels."""
     now = account.clock()
     lines = [_settings(account.settings), _ledger(account.ledger)]
     try:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import check_stretch, held, scanned
 from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.events.store import CHUNK, Stored, store
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
 
 log = logging.getLogger(__name__)
 OVERLAP = timedelta(seconds=1)  # of each of two neighbours
@@ -101,7 +100,7 @@ def audit(
     if (asked := since or until) is not None and begin >= end:
         covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
         raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
-    work = _Audit(account.ledger, account.id, client, now, Method.IDS if by_ids else Method.COUNT)
+    work = _Audit(account, client, now, Method.IDS if by_ids else Method.COUNT)
     try:
         return work.run(begin, max(begin, end))
     except TelnyxError as error:
@@ -134,8 +133,8 @@ def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
 
 
 class _Audit:
-    def __init__(self, ledger: Ledger, account: str, client: AccountClient, now: datetime, method: Method) -> None:
-        self.ledger, self.account, self.client, self.now, self.method = ledger, account, client, now, method
+    def __init__(self, account: Account, client: AccountClient, now: datetime, method: Method) -> None:
+        self.account, self.client, self.now, self.method = account, client, now, method
         self.stored = Stored()
         self.gone = 0
         self.horizon: datetime | None = None
@@ -152,15 +151,15 @@ class _Audit:
         except EnvelopeError as error:
             self.reasons.append(str(error))
         as_of += self.client.clock_offset or timedelta(0)
-        with self.ledger.read() as connection:
-            total = held(connection, self.account, since, until)
+        with self.account.ledger.read() as connection:
+            total = held(connection, self.account.id, since, until)
         result = self.result(since, until, total, as_of)
         self.certify(result)
         return result
 
     def result(self, since: datetime, until: datetime, total: int, as_of: datetime) -> AuditResult:
         return AuditResult(
-            account=self.account,
+            account=self.account.id,
             method=self.method,
             since=since,
             until=until,
@@ -177,10 +176,10 @@ class _Audit:
 
     def prove_all(self, since: datetime, until: datetime) -> tuple[datetime, datetime]:
         """Prove from the oldest event the provider still has; return the stretch that was looked at."""
-        with self.ledger.read() as connection:
-            since = quiet(connection, self.account, since, until) or since
-            until = quiet(connection, self.account, until, since) or until
-            oldest = nth(connection, self.account, since, until, 0)
+        with self.account.ledger.read() as connection:
+            since = quiet(connection, self.account.id, since, until) or since
+            until = quiet(connection, self.account.id, until, since) or until
+            oldest = nth(connection, self.account.id, since, until, 0)
         if oldest is not None and not self.is_there(oldest.id):
             since = self.move_horizon(since, until)
         if since < until and not self.reasons:
@@ -191,12 +190,12 @@ class _Audit:
         """Prove a stretch by its count, or find out what is different."""
         if counted is None:
             counted = self.client.count_porting_events(since, until)
-        with self.ledger.read() as connection:
-            here = held(connection, self.account, since, until)
+        with self.account.ledger.read() as connection:
+            here = held(connection, self.account.id, since, until)
             may_be_a_cap = counted >= ROUND and counted % ROUND == 0
             if counted == here and not may_be_a_cap:
                 return
-            cut = middle(connection, self.account, since, until, here)
+            cut = middle(connection, self.account.id, since, until, here)
         if cut is None or (counted <= PAGE and here <= 4 * PAGE):
             self.compare(since, until)
             return
@@ -211,27 +210,27 @@ class _Audit:
 
     def move_horizon(self, since: datetime, until: datetime) -> datetime:
         """Find the oldest event the provider still has, by bisection; nothing here is deleted."""
-        with self.ledger.read() as connection:
-            dead, alive = 0, held(connection, self.account, since, until) - 1
-            newest = nth(connection, self.account, since, until, alive)
+        with self.account.ledger.read() as connection:
+            dead, alive = 0, held(connection, self.account.id, since, until) - 1
+            newest = nth(connection, self.account.id, since, until, alive)
         if newest is None or not self.is_there(newest.id):
             self.reasons.append("Telnyx has neither the oldest nor the newest event held: this is no retention")
             return since
         while alive - dead > 1:
-            with self.ledger.read() as connection:
-                row = nth(connection, self.account, since, until, (dead + alive) // 2)
+            with self.account.ledger.read() as connection:
+                row = nth(connection, self.account.id, since, until, (dead + alive) // 2)
             if row is None or self.is_there(row.id):
                 alive = (dead + alive) // 2
             else:
                 dead = (dead + alive) // 2
-        with self.ledger.read() as connection:
-            first = nth(connection, self.account, since, until, alive)
+        with self.account.ledger.read() as connection:
+            first = nth(connection, self.account.id, since, until, alive)
             oldest = first.created_at if first is not None else until
-            begin = quiet(connection, self.account, oldest - QUIET, until) or oldest
+            begin = quiet(connection, self.account.id, oldest - QUIET, until) or oldest
         self.gone += alive
         self.horizon = oldest
-        with self.ledger.write() as connection:
-            touch_feed(self.ledger, connection, self.account, Feed.EVENTS, horizon=oldest)
+        with self.account.ledger.write() as connection:
+            touch_feed(self.account.ledger, connection, self.account.id, Feed.EVENTS, horizon=oldest)
         log.warning("Telnyx no longer has events before %s; they are kept here", oldest.isoformat())
         return begin
 
@@ -251,7 +250,7 @@ class _Audit:
         """Read a stretch, store what is missing, and see what the provider no longer has."""
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(Account(self.ledger, self.account), part.events, self.now, behind=part.until)
+                self.stored += store(self.account, part.events, self.now, behind=part.until)
                 self._look_for_gone(part, part.until >= until)
                 if part.unread:
                     self.reasons.append(why_open(part.unread))
@@ -264,8 +263,8 @@ class _Audit:
         within = [events.c.created_at >= begin, events.c.created_at <= part.until]
         if not last:
             within[1] = events.c.created_at < part.until
-        query = select(events.c.id, events.c.gone_at).where(events.c.account == self.account, *within)
-        with self.ledger.read() as connection:
+        query = select(events.c.id, events.c.gone_at).where(events.c.account == self.account.id, *within)
+        with self.account.ledger.read() as connection:
             rows = connection.execute(query.where(events.c.first_seen_at <= self.now)).all()
         back = [row.id for row in rows if row.gone_at is not None and row.id in there]
         away = [row.id for row in rows if row.gone_at is None and row.id not in there]
@@ -280,27 +279,27 @@ class _Audit:
 
     def _mark(self, ids: list[str], gone_at: datetime | None) -> None:
         for some in chunks(ids, CHUNK):
-            with self.ledger.write() as connection:
-                these = (events.c.account == self.account, events.c.id.in_(some))
+            with self.account.ledger.write() as connection:
+                these = (events.c.account == self.account.id, events.c.id.in_(some))
                 connection.execute(update(events).where(*these).values(gone_at=gone_at))
-            self.ledger.breathe()
+            self.account.ledger.breathe()
 
     # -- the certificate -----------------------------------------------------------------------------------------------
 
     def certify(self, result: AuditResult) -> None:
         """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
-        row: dict[str, Any] = {"account": self.account, "id": uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
+        row: dict[str, Any] = {"account": self.account.id, "id": uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
         row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
         row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
         row |= {"as_of": result.as_of, "open_reason": result.open_reason}
         if not result.open_reason:
             row |= {"counted": result.held, "sealed_at": self.now}
-        with self.ledger.write() as connection:
-            mine = (windows.c.account == self.account, windows.c.made_by == MadeBy.AUDIT)
+        with self.account.ledger.write() as connection:
+            mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.AUDIT)
             inside = (windows.c.since >= result.since - QUIET, windows.c.until <= result.until + QUIET)
             unproved = (windows.c.method == self.method, windows.c.sealed_at.is_(None))
             connection.execute(delete(windows).where(*mine, *inside, *unproved))
-            self.ledger.upsert(connection, windows, [row])
+            self.account.ledger.upsert(connection, windows, [row])
 
     def leave_open(self, since: datetime, until: datetime, reason: str) -> None:
         """Remember that and why nothing was proved."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, update
 
 from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import check_stretch, extend, gaps, scanned, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +73,7 @@ def backfill(
         scanned(connection, account.id)
         todo = gaps(connection, account.id, since, until)
     before = client.requests_made
-    run = _Run(account.ledger, account.id, client, account.settings, now)
+    run = _Run(account, client, now)
     run.expect(todo)
     for stretch in todo:
         run.fill(*stretch)
@@ -87,8 +85,8 @@ def backfill(
 
 
 class _Run:
-    def __init__(self, ledger: Ledger, account: str, client: AccountClient, settings: Settings, now: datetime) -> None:
-        self.ledger, self.account, self.client, self.settings, self.now = ledger, account, client, settings, now
+    def __init__(self, account: Account, client: AccountClient, now: datetime) -> None:
+        self.account, self.client, self.now = account, client, now
         self.stored = Stored()
         self.read = 0
         self.expected: int | None = None
@@ -104,55 +102,52 @@ class _Run:
     def fill(self, since: datetime, until: datetime) -> None:
         """Read one gap, oldest first; a row for what is done grows while a row for what is left shrinks."""
         run = uuid.uuid4().hex
-        left: dict[str, Any] = {"account": self.account, "id": f"{run}:left", "since": since, "until": until}
+        left: dict[str, Any] = {"account": self.account.id, "id": f"{run}:left", "since": since, "until": until}
         left |= {"made_by": MadeBy.BACKFILL, "started_at": self.now, "open_reason": "not finished"}
-        with self.ledger.write() as connection:
+        with self.account.ledger.write() as connection:
+            mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.BACKFILL)
             inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None), ~is_stretch())
-            connection.execute(
-                delete(windows).where(windows.c.account == self.account, windows.c.made_by == MadeBy.BACKFILL, *inside)
-            )
-            self.ledger.upsert(connection, windows, [left])
+            connection.execute(delete(windows).where(*mine, *inside))
+            self.account.ledger.upsert(connection, windows, [left])
         done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": Method.IDS, "open_reason": None}
 
         reached = since
 
         def shrink(end: datetime, connection: Connection) -> None:
-            mine = (windows.c.account == self.account, windows.c.id == left["id"])
+            mine = (windows.c.account == self.account.id, windows.c.id == left["id"])
             if end >= until:
                 connection.execute(delete(windows).where(*mine))
             else:
                 connection.execute(update(windows).where(*mine).values(since=end))
-            extend(connection, self.account)
+            extend(connection, self.account.id)
 
         def seal(part: ProvedWindow, connection: Connection) -> None:
             nonlocal reached
-            end = sealable(part, self.settings, self.now)
+            end = sealable(part, self.account.settings, self.now)
             if end <= reached or (part.since or since) > reached:
                 return
             reached = end
             if part.unread:  # what was read before it stays sealed as it is; what comes after begins anew
-                leave_open(self.ledger, connection, self.account, part, MadeBy.BACKFILL, self.now)
+                leave_open(self.account.ledger, connection, self.account.id, part, MadeBy.BACKFILL, self.now)
                 done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
                 shrink(end, connection)
                 return
             done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
             done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
             change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
-            self.ledger.upsert(connection, windows, [done], change=change)
+            self.account.ledger.upsert(connection, windows, [done], change=change)
             shrink(end, connection)
 
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(
-                    Account(self.ledger, self.account), part.events, self.now, finish=partial(seal, part)
-                )
+                self.stored += store(self.account, part.events, self.now, finish=partial(seal, part))
                 self.read += len(part.events)
-                keep_odd(Account(self.ledger, self.account), Feed.EVENTS, [*part.unread, *self.stored.odd], self.now)
+                keep_odd(self.account, Feed.EVENTS, [*part.unread, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):
-                with self.ledger.write() as connection:
-                    mine = (windows.c.account == self.account, windows.c.id == left["id"])
+                with self.account.ledger.write() as connection:
+                    mine = (windows.c.account == self.account.id, windows.c.id == left["id"])
                     connection.execute(update(windows).where(*mine).values(open_reason=str(error)))
             raise
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError, TelnyxPortingError
-from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.coverage import sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,8 +70,6 @@ class ScanResult:
 def scan(account: Account, client: TelnyxClient) -> ScanResult:
     """Bring the ledger up to date with the provider's events.
 
-    :param account: Airflow connection id of the Telnyx account.
-    :param now: our clock; the provider's `Date` is respected too when sealing.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the provider could not be read; the window stays open with that reason.
     """
@@ -91,30 +88,30 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
             lateness=_lateness(feed, now),
         )
     since, until = _window(feed, account.settings, now)
-    reading = _Reading(account.ledger, account.id, account.settings, now, token, behind=feed["covered_until"])
-    reading.open(since, until)
+    work = _Scan(account, now, token, behind=feed["covered_until"])
+    work.open(since, until)
     asked_before = client.requests_made
     try:
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
-            reading.take(part)
-        reading.stored += _reread(account, client, now, since)
-        reading.stored += read_again(account, client, now)
+            work.take(part)
+        work.stored += _reread(account, client, now, since)
+        work.stored += read_again(account, client, now)
     except TelnyxPortingError as error:
-        reading.close(client.requests_made - asked_before, reason=str(error))
+        work.close(client.requests_made - asked_before, reason=str(error))
         raise
-    reading.close(client.requests_made - asked_before, reason=None)
-    keep_odd(account, Feed.EVENTS, [*reading.unread, *reading.stored.odd], now)
+    work.close(client.requests_made - asked_before, reason=None)
+    keep_odd(account, Feed.EVENTS, [*work.unread, *work.stored.odd], now)
     _remember_rate_limit(account, client)
     return ScanResult(
         account=account.id,
         since=since,
         until=until,
-        new=reading.stored.new,
-        changed=reading.stored.changed,
-        late=reading.stored.late,
-        held=reading.held,
+        new=work.stored.new,
+        changed=work.stored.changed,
+        late=work.stored.late,
+        held=work.held,
         requests=client.requests_made - asked_before,
-        sealed_until=reading.sealed_until,
+        sealed_until=work.sealed_until,
         first_contact=feed["checked_at"] is None,
     )
 
@@ -137,35 +134,30 @@ def _window(feed: Mapping[Any, Any], settings: Settings, now: datetime) -> tuple
     return watermark - min(MAX_OVERLAP, max(settings.overlap, learned)), until
 
 
-class _Reading:
+class _Scan:
     """One scan's progress: what was stored, and how far it is sealed."""
 
-    def __init__(
-        self, ledger: Ledger, account: str, settings: Settings, now: datetime, token: str, behind: datetime | None
-    ) -> None:
-        self.ledger, self.account, self.settings, self.now = ledger, account, settings, now
-        self.behind = behind
+    def __init__(self, account: Account, now: datetime, token: str, behind: datetime | None) -> None:
+        self.account, self.now, self.behind = account, now, behind
         self.stored = Stored()
         self.held = 0
         self.unread: tuple[str, ...] = ()
         self.sealed_until: datetime | None = None
         self.as_of: datetime | None = None
         self.started = datetime.now(UTC)
-        self.window = (windows.c.account == account, windows.c.id == token)
-        self.feed = (feeds.c.account == account, feeds.c.source == Feed.EVENTS, feeds.c.token == token)
-        self.row: dict[str, Any] = {"account": account, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
+        self.window = (windows.c.account == account.id, windows.c.id == token)
+        self.feed = (feeds.c.account == account.id, feeds.c.source == Feed.EVENTS, feeds.c.token == token)
+        self.row: dict[str, Any] = {"account": account.id, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
 
     def open(self, since: datetime, until: datetime) -> None:
         """Record the window as open before the first request: a crash leaves it open, with a reason."""
         self.row |= {"since": since, "until": until, "open_reason": "not finished"}
-        with self.ledger.write() as connection:
-            self.ledger.upsert(connection, windows, [self.row])
+        with self.account.ledger.write() as connection:
+            self.account.ledger.upsert(connection, windows, [self.row])
 
     def take(self, part: ProvedWindow) -> None:
         """Store one proved part in short transactions; the last one seals it."""
-        self.stored += store(
-            Account(self.ledger, self.account), part.events, self.now, self.behind, finish=lambda c: self._seal(c, part)
-        )
+        self.stored += store(self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part))
         self.held += len(part.events)
         self.unread += part.unread
         self.as_of = self.as_of or part.as_of
@@ -181,16 +173,17 @@ class _Reading:
         )
 
     def _seal(self, connection: Connection, part: ProvedWindow) -> None:
-        end = sealable(part, self.settings, self.now)
+        end = sealable(part, self.account.settings, self.now)
         since = part.since or end
         if end < since:
             return
+        greatest = self.account.ledger.greatest
         connected = feeds.c.covered_until.is_(None) | (feeds.c.covered_until >= since)
         moved = connection.execute(
             update(feeds)
             .where(*self.feed, connected)
             .values(
-                covered_until=self.ledger.greatest(func.coalesce(feeds.c.covered_until, instant(end)), instant(end)),
+                covered_until=greatest(func.coalesce(feeds.c.covered_until, instant(end)), instant(end)),
                 covers_from=func.coalesce(feeds.c.covers_from, instant(since)),
                 proved_at=func.coalesce(feeds.c.proved_at, instant(self.now)),
                 error=None,
@@ -198,7 +191,7 @@ class _Reading:
         )
         if moved.rowcount:
             self.sealed_until = end
-            leave_open(self.ledger, connection, self.account, part, MadeBy.SCAN, self.now)
+            leave_open(self.account.ledger, connection, self.account.id, part, MadeBy.SCAN, self.now)
 
     def close(self, requests: int, reason: str | None) -> None:
         """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
@@ -210,12 +203,12 @@ class _Reading:
             values |= {"counted": self.held + len(self.unread), "open_reason": why_open(self.unread)}
         elif reason is None:
             values |= {"counted": self.held, "until": self.sealed_until, "sealed_at": self.now}
-        with self.ledger.write() as connection:
+        with self.account.ledger.write() as connection:
             connection.execute(update(windows).where(*self.window).values(**values))
             feed: dict[str, Any] = {"error": reason} if reason else {}
             if self.stored.oldest_late and self.behind:
                 delay = int((self.behind - self.stored.oldest_late).total_seconds()) + 1
-                feed["lateness"] = self.ledger.greatest(func.coalesce(feeds.c.lateness, 0), delay)
+                feed["lateness"] = self.account.ledger.greatest(func.coalesce(feeds.c.lateness, 0), delay)
             if feed:
                 connection.execute(update(feeds).where(*self.feed).values(**feed))
             if reason is None:
@@ -224,7 +217,7 @@ class _Reading:
     def _clear_up(self, connection: Connection) -> None:
         """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
         earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
-        mine = (windows.c.account == self.account, windows.c.made_by == MadeBy.SCAN, windows.c.sealed_at.is_(None))
+        mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.SCAN, windows.c.sealed_at.is_(None))
         connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
 
 

@@ -56,8 +56,6 @@ class FindingsResult:
 def reconcile(account: Account, queue: Queue) -> FindingsResult:
     """Make the findings what the ledger says is true now, and queue their alerts in the same transaction.
 
-    :param account: Airflow connection id of the Telnyx account.
-    :param now: our clock.
     :param queue: queues their alerts; returns how many wait to be sent.
     """
     now = account.clock()

@@ -58,7 +58,6 @@ class OrdersResult:
 def sync_orders(account: Account, client: TelnyxClient, full: bool = False) -> OrdersResult:
     """Bring the orders rows up to date, and look at what webhooks told since the last time.
 
-    :param account: Airflow connection id of the Telnyx account.
     :param full: read the whole list, not only the orders that are due.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
     :raises TelnyxError: the orders could not be read; what the events say is kept by then.
