@@ -10,7 +10,7 @@ from telnyx_porting import settings
 from telnyx_porting.operators.porting import TelnyxBackfillPortingEventsOperator
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 
 with DAG(
     dag_id="porting_backfill",
@@ -19,7 +19,7 @@ with DAG(
     tags=["telnyx", "porting"],
     default_args=watch_task_defaults(execution_timeout=timedelta(hours=12)),
     params={
-        "account": Param(knobs.accounts[0], enum=list(knobs.accounts), title="Account"),
+        "account": Param(configured.accounts[0], enum=list(configured.accounts), title="Account"),
         "from": Param(None, type=["null", "string"], format="date-time", title="From", description="Earliest event."),
         "to": Param(None, type=["null", "string"], format="date-time", title="To", description="Latest event."),
     },

@@ -11,11 +11,11 @@ from telnyx_porting.operators.alerts import TelnyxAlertPortingOrdersOperator
 from telnyx_porting.operators.assets import EVENTS, WEBHOOKS
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 
 with DAG(
     dag_id="porting_exception_alerts",
-    schedule=AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(knobs.look_every), assets=WEBHOOKS | EVENTS),
+    schedule=AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(configured.look_every), assets=WEBHOOKS | EVENTS),
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
@@ -33,5 +33,5 @@ Channels: `TELNYX_PORTING_ALERT_CHANNELS`. None configured: findings are kept, n
 """,
 ) as dag:
     TelnyxAlertPortingOrdersOperator.partial(task_id="look", map_index_template="{{ task.telnyx_conn_id }}").expand(
-        telnyx_conn_id=list(knobs.accounts)
+        telnyx_conn_id=list(configured.accounts)
     )

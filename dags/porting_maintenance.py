@@ -15,7 +15,7 @@ from telnyx_porting.operators.porting import (
 )
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 
 with DAG(
     dag_id="porting_maintenance",
@@ -41,7 +41,7 @@ its log; what is to do becomes a finding.
 """,
 ) as dag:
     TelnyxPreflightPortingOperator.partial(task_id="preflight", map_index_template="{{ task.telnyx_conn_id }}").expand(
-        telnyx_conn_id=list(knobs.accounts)
+        telnyx_conn_id=list(configured.accounts)
     )
     audit = TelnyxAuditPortingLedgerOperator.partial(
         task_id="audit",
@@ -49,9 +49,9 @@ its log; what is to do becomes a finding.
         until=dag.param("to"),
         by_ids=dag.param("by_ids"),
         map_index_template="{{ task.telnyx_conn_id }}",
-    ).expand(telnyx_conn_id=list(knobs.accounts))
+    ).expand(telnyx_conn_id=list(configured.accounts))
     maintain = TelnyxMaintainPortingLedgerOperator.partial(
         task_id="maintain", trigger_rule="all_done", map_index_template="{{ task.telnyx_conn_id }}"
-    ).expand(telnyx_conn_id=list(knobs.accounts))
+    ).expand(telnyx_conn_id=list(configured.accounts))
     audit >> maintain
     [audit, maintain] >> TelnyxFailRunOperator(task_id="any_failed")

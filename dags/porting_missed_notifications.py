@@ -17,12 +17,12 @@ from telnyx_porting.operators.porting import (
 )
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 PLAN = "ti.xcom_pull(task_ids='look.plan', map_indexes=ti.map_index)"
 
 with DAG(
     dag_id="porting_missed_notifications",
-    schedule=knobs.look_every,
+    schedule=configured.look_every,
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
@@ -55,4 +55,4 @@ to go by itself.
         [evidence, table] >> decide >> plan >> hand_over
         [evidence, table, decide, plan, hand_over] >> TelnyxFailRunOperator(task_id="any_failed")
 
-    look.expand(telnyx_conn_id=list(knobs.accounts))
+    look.expand(telnyx_conn_id=list(configured.accounts))

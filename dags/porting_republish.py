@@ -17,7 +17,7 @@ from telnyx_porting.operators.porting import (
 )
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"
 NO_PLAN = "{{ ti.xcom_pull(task_ids='plan', key='outcome') | tojson }}"
 
@@ -27,7 +27,7 @@ with DAG(
     max_active_runs=16,
     tags=["telnyx", "porting"],
     default_args=watch_task_defaults(),
-    params=republish_form(knobs),
+    params=republish_form(configured),
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive
 Leave everything empty to send what the watch found missed. Try a dry run first: it says in words what would go where.

@@ -11,11 +11,11 @@ from telnyx_porting.operators.assets import SCANNED
 from telnyx_porting.operators.porting import TelnyxScanPortingEventsOperator
 from telnyx_porting.operators.retries import watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 
 with DAG(
     dag_id="porting_scan",
-    schedule=knobs.scan_every,
+    schedule=configured.scan_every,
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
@@ -29,4 +29,4 @@ open with its reason. When rows changed, the asset `telnyx_porting_events` wakes
 ) as dag:
     TelnyxScanPortingEventsOperator.partial(
         task_id="scan", outlets=[SCANNED], map_index_template="{{ task.telnyx_conn_id }}"
-    ).expand(telnyx_conn_id=list(knobs.accounts))
+    ).expand(telnyx_conn_id=list(configured.accounts))

@@ -13,11 +13,11 @@ from telnyx_porting.operators.alerts import (
 )
 from telnyx_porting.operators.retries import POOL, watch_task_defaults
 
-knobs = settings.load()
+configured = settings.load()
 
 with DAG(
     dag_id="porting_stuck_events",
-    schedule=knobs.look_every,
+    schedule=configured.look_every,
     catchup=False,
     max_active_runs=1,
     tags=["telnyx", "porting"],
@@ -40,4 +40,4 @@ Nothing to do here. When an alert names an event for hours, ask Telnyx support a
         tell = TelnyxSendPortingAlertsOperator(task_id="tell", telnyx_conn_id=telnyx_conn_id, pool=POOL)
         find >> tell
 
-    look.expand(telnyx_conn_id=list(knobs.accounts))
+    look.expand(telnyx_conn_id=list(configured.accounts))

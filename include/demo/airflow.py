@@ -45,7 +45,9 @@ class Databases:
         return cls(f"sqlite:///{home / 'airflow.db'}", f"sqlite:///{home / 'porting_ledger.db'}")
 
 
-def environment(home: Path, ports: Ports, knobs: dict[str, str], password: str, databases: Databases) -> dict[str, str]:
+def environment(
+    home: Path, ports: Ports, configured: dict[str, str], password: str, databases: Databases
+) -> dict[str, str]:
     """Return the environment of Airflow and of the receiver: nothing is written outside `home`."""
     api = f"http://localhost:{ports.airflow}"
     sandbox = f"http://127.0.0.1:{ports.sandbox}"
@@ -87,7 +89,7 @@ def environment(home: Path, ports: Ports, knobs: dict[str, str], password: str, 
         "AIRFLOW_CONN_TELNYX_DEFAULT": json.dumps(telnyx),
         "AIRFLOW_CONN_PORTING_ALERTS": json.dumps(inbox),
         "TELNYX_PORTING_LEDGER_URL": databases.ledger,
-        **{f"TELNYX_PORTING_{name.upper()}": value for name, value in knobs.items()},
+        **{f"TELNYX_PORTING_{name.upper()}": value for name, value in configured.items()},
     }
 
 

@@ -121,8 +121,10 @@ class Demo:
         """Whether the last event is so old that the watch may seal it, match it, and call it missed or stuck."""
         state = self.sandbox("GET", "/state")
         quiet = datetime.fromisoformat(state["wall"]) - datetime.fromisoformat(state["now"])
-        knobs = settings.load(ACCOUNT, self.env)
-        return quiet >= max(knobs.settle + 2 * knobs.grace, knobs.grace + COMMIT_LAG, knobs.stuck_after)
+        configured = settings.load(ACCOUNT, self.env)
+        return quiet >= max(
+            configured.settle + 2 * configured.grace, configured.grace + COMMIT_LAG, configured.stuck_after
+        )
 
     def cycle(self) -> None:
         """Run every DAG once, scan first; then wait for the plan that was handed over."""

@@ -134,11 +134,11 @@ def _lay_hands(ledger: Ledger, options: argparse.Namespace) -> str:
 
 
 def _settings() -> int:
-    knobs = settings.load()
-    print(settings.table(knobs))
-    for problem in knobs.problems:
+    own = settings.load()
+    print(settings.table(own))
+    for problem in own.problems:
         print(problem, file=sys.stderr)
-    return 1 if knobs.problems else 0
+    return 1 if own.problems else 0
 
 
 def _preflight(account: str | None) -> int:
@@ -167,10 +167,10 @@ def _audit(ledger: Ledger, options: argparse.Namespace) -> int:
     _as_airflow()
     from telnyx_porting.hooks.telnyx import TelnyxHook
 
-    knobs = settings.load(options.account).require_valid()
+    own = settings.load(options.account).require_valid()
     hook = TelnyxHook(options.account)
-    with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
-        result = audit(Account(ledger, options.account, knobs), client, options.since, options.until, options.ids)
+    with hook.get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free) as client:
+        result = audit(Account(ledger, options.account, own), client, options.since, options.until, options.ids)
     print(result.certificate)
     print(f"{result.found} were missing and are held now, {result.gone} are gone at Telnyx; {result.requests} requests")
     return 2 if result.open_reason else 0

@@ -79,8 +79,8 @@ class PortingLedgerOperator(BaseOperator):
 
         :raises WrongAccountError: the connection leads to somebody else.
         """
-        knobs, hook = account.settings, TelnyxHook(account.id)
-        with hook.get_client(requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free) as client:
+        own, hook = account.settings, TelnyxHook(account.id)
+        with hook.get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free) as client:
             ours = True
             try:
                 yield accept(account, client)

@@ -79,11 +79,11 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Read one account's rows."""
-        knobs = account.settings
-        conn_id = self.evidence_conn_id or knobs.evidence_connection
+        settings = account.settings
+        conn_id = self.evidence_conn_id or settings.evidence_connection
         if not conn_id:
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
-        rows = table_rows(conn_id, self.query or knobs.evidence_query, self.columns or knobs.evidence_columns)
+        rows = table_rows(conn_id, self.query or settings.evidence_query, self.columns or settings.evidence_columns)
         result = read_table(account, f"table:{conn_id}", rows)
         return asdict(result)
 

@@ -73,10 +73,11 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
 
     def _pull(self, account: Account) -> Callable[[datetime], object] | None:
         """Return what reads your table, when it is the consumer of record."""
-        knobs, source = account.settings, account.settings.consumer_of_record
+        settings = account.settings
+        source = settings.consumer_of_record
         if not source.startswith("table:"):
             return None
-        rows = table_rows(source.removeprefix("table:"), knobs.evidence_query, knobs.evidence_columns)
+        rows = table_rows(source.removeprefix("table:"), settings.evidence_query, settings.evidence_columns)
         return lambda now: read_table(replace(account, clock=lambda: now), source, rows)
 
     def on_kill(self) -> None:

@@ -32,13 +32,13 @@ CONSENT_WORDS = {
 _WHOLE_UUID = f"^{UUID}$"
 
 
-def republish_form(knobs: Settings) -> dict[str, Param]:
+def republish_form(settings: Settings) -> dict[str, Param]:
     """Return the params of a DAG that republishes by hand.
 
-    :param knobs: settings; the accounts to choose from.
+    :param settings: settings; the accounts to choose from.
     """
     return {
-        "account": Param(knobs.accounts[0], enum=list(knobs.accounts), title="Account", section="Which account"),
+        "account": Param(settings.accounts[0], enum=list(settings.accounts), title="Account", section="Which account"),
         "event_ids": Param(
             [],
             type="array",

@@ -33,11 +33,9 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
 
     :param ledger: open already; None: that of the connection.
     """
-    knobs = settings.load(account)
+    own = settings.load(account)
     try:
-        client = TelnyxHook(account).get_client(
-            requests_per_second=knobs.requests_per_second, keep_free=knobs.keep_free
-        )
+        client = TelnyxHook(account).get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free)
     except AirflowNotFoundException:
         return [Line(False, f"connection {account!r}", "create it: type telnyx, the API key as password")]
     except SettingsError as error:
@@ -48,8 +46,8 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
             held = ledger or stack.enter_context(TelnyxLedgerHook().get_ledger())
         except TelnyxPortingError as error:
             return [*lines, Line(False, "ledger", str(error))]
-        lines += preflight(Account(held, account, knobs), stack.enter_context(client))
-    return [*lines, *_connections(knobs)]
+        lines += preflight(Account(held, account, own), stack.enter_context(client))
+    return [*lines, *_connections(own)]
 
 
 def pool() -> Line:
@@ -65,9 +63,9 @@ def pool() -> Line:
     return Line(True, f"pool {POOL} has {slots.slots} slots")
 
 
-def _connections(knobs: settings.Settings) -> list[Line]:
+def _connections(own: settings.Settings) -> list[Line]:
     lines = []
-    for name in sorted({channel.connection for channel in channels_of(knobs)}):
+    for name in sorted({channel.connection for channel in channels_of(own)}):
         try:
             BaseHook.get_connection(name)
         except AirflowNotFoundException:
