@@ -45,9 +45,7 @@ class Databases:
         return cls(f"sqlite:///{home / 'airflow.db'}", f"sqlite:///{home / 'porting_ledger.db'}")
 
 
-def environment(
-    home: Path, ports: Ports, configured: dict[str, str], password: str, databases: Databases
-) -> dict[str, str]:
+def environment(home: Path, ports: Ports, given: dict[str, str], password: str, databases: Databases) -> dict[str, str]:
     """Return the environment of Airflow and of the receiver: nothing is written outside `home`."""
     api = f"http://localhost:{ports.airflow}"
     sandbox = f"http://127.0.0.1:{ports.sandbox}"
@@ -89,7 +87,7 @@ def environment(
         "AIRFLOW_CONN_TELNYX_DEFAULT": json.dumps(telnyx),
         "AIRFLOW_CONN_PORTING_ALERTS": json.dumps(inbox),
         "TELNYX_PORTING_LEDGER_URL": databases.ledger,
-        **{f"TELNYX_PORTING_{name.upper()}": value for name, value in configured.items()},
+        **{f"TELNYX_PORTING_{name.upper()}": value for name, value in given.items()},
     }
 
 

@@ -121,10 +121,8 @@ class Demo:
         """Whether the last event is so old that the watch may seal it, match it, and call it missed or stuck."""
         state = self.sandbox("GET", "/state")
         quiet = datetime.fromisoformat(state["wall"]) - datetime.fromisoformat(state["now"])
-        configured = settings.load(ACCOUNT, self.env)
-        return quiet >= max(
-            configured.settle + 2 * configured.grace, configured.grace + COMMIT_LAG, configured.stuck_after
-        )
+        own = settings.load(ACCOUNT, self.env)
+        return quiet >= max(own.settle + 2 * own.grace, own.grace + COMMIT_LAG, own.stuck_after)
 
     def cycle(self) -> None:
         """Run every DAG once, scan first; then wait for the plan that was handed over."""

@@ -22,7 +22,7 @@ from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import LEDGER_URL, normalise
 
-HANDS = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding
+TRIAGE = ("acknowledge", "mute", "unmute", "own", "note")  # what people do with a finding
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     prove.add_argument("--ids", action="store_true", help="compare every id instead of counting")
     found = commands.add_parser("findings", help="what is open now, with the keys that the next five commands take")
     found.add_argument("--account", help="Airflow connection id of the Telnyx account (default: all that are watched)")
-    _add_hands(commands)
+    _add_triage(commands)
     options = parser.parse_args(arguments)
     try:
         return _run(options)
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _add_hands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_triage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     helps = {
         "acknowledge": "somebody knows: no reminder until then; a question or a changed date is over by it",
         "mute": "say nothing about it until then, whatever becomes of it",
@@ -66,12 +66,12 @@ def _add_hands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "own": "say whose it is",
         "note": "write something down; alerts show it",
     }
-    for name in HANDS:
-        hand = commands.add_parser(name, help=helps[name])
-        hand.add_argument("finding", help="its key, or its order's reference, support key or id")
-        hand.add_argument("--account", default="telnyx_default", help="Airflow connection id of the Telnyx account")
+    for name in TRIAGE:
+        command = commands.add_parser(name, help=helps[name])
+        command.add_argument("finding", help="its key, or its order's reference, support key or id")
+        command.add_argument("--account", default="telnyx_default", help="Airflow connection id of the Telnyx account")
         if name in ("acknowledge", "mute"):
-            hand.add_argument(
+            command.add_argument(
                 "--until",
                 type=_time,
                 required=name == "mute",
@@ -79,11 +79,11 @@ def _add_hands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                 help="such as 2026-10-01T09:00:00Z; "
                 + ("at most 14 days ahead" if name == "mute" else "default: the next working day's opening"),
             )
-            hand.add_argument("--by", default="", help="who says so (default: the user of this command)")
+            command.add_argument("--by", default="", help="who says so (default: the user of this command)")
         if name == "mute":
-            hand.add_argument("--reason", required=True, help="why nobody needs to hear of it")
+            command.add_argument("--reason", required=True, help="why nobody needs to hear of it")
         if name in ("own", "note"):
-            hand.add_argument("text", help="empty: nobody's" if name == "own" else "empty: no note")
+            command.add_argument("text", help="empty: nobody's" if name == "own" else "empty: no note")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -104,14 +104,14 @@ def _with_ledger(ledger: Ledger, options: argparse.Namespace) -> int:
     elif options.command == "findings":
         for account in [options.account] if options.account else settings.load().accounts:
             print(listing(Account(ledger.ready(), account, settings.load(account))))
-    elif options.command in HANDS:
-        print(_lay_hands(ledger.ready(), options))
+    elif options.command in TRIAGE:
+        print(_triage(ledger.ready(), options))
     else:
         return _audit(ledger.ready(), options)
     return 0
 
 
-def _lay_hands(ledger: Ledger, options: argparse.Namespace) -> str:
+def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
     """Do what a person wants done with a finding; return what was done."""
     account = Account(ledger, options.account, settings.load(options.account))
     key = pick(account, options.finding)
