@@ -6,17 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Integer, MetaData, Table, Text, text
 
-from telnyx_porting.ledger.predicates import (
-    alert_is_live,
-    is_given_up,
-    is_open,
-    is_to_look_at,
-    is_unmatched,
-    is_unresolved,
-    not_generated,
-    order_is_open,
-    to_project,
-)
+from telnyx_porting.ledger import predicates
 from telnyx_porting.ledger.types import Instant, Json, Lossless, Word
 
 metadata = MetaData()
@@ -65,10 +55,10 @@ events = Table(
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
     Index("porting_events_key", "account", "natural_key"),
 )
-Index("porting_events_open", events.c.account, events.c.due_at, **_where(is_open(events)))
-Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where(not_generated(events)))
-Index("porting_events_to_project", events.c.account, events.c.created_at, **_where(to_project(events)))
-Index("porting_events_given_up", events.c.account, events.c.created_at, **_where(is_given_up(events)))
+Index("porting_events_open", events.c.account, events.c.due_at, **_where(predicates.is_open(events)))
+Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where(predicates.not_generated(events)))
+Index("porting_events_to_project", events.c.account, events.c.created_at, **_where(predicates.to_project(events)))
+Index("porting_events_given_up", events.c.account, events.c.created_at, **_where(predicates.is_given_up(events)))
 Index("porting_events_gone", events.c.account, events.c.created_at, **_where(events.c.gone_at.is_not(None)))
 
 orders = Table(
@@ -112,7 +102,7 @@ orders = Table(
 )
 Index("porting_orders_split", orders.c.account, orders.c.split_from, **_where(orders.c.split_from.is_not(None)))
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
-Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_where(order_is_open(orders)))
+Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_where(predicates.order_is_open(orders)))
 
 accounts = Table(
     "porting_accounts",
@@ -181,9 +171,7 @@ deliveries = Table(
     Column("source_id", Word, primary_key=True),
     Column("record_id", Word),  # on `deliveries`: the provider's record this attempt belongs to
     Column("event_id", Word),  # the one event this proves, once matched
-    Column(
-        "matched", Text
-    ),  # null = not looked at, or waits | id | key | none | ambiguous | far: see flows/deliveries/rivals.py
+    Column("matched", Text),  # null = not looked at, or waits; see states.py
     Column("webhook_id", Word),
     Column("type", Lossless),
     Column("order_id", Word),
@@ -203,14 +191,19 @@ deliveries = Table(
     Index("porting_deliveries_order", "account", "order_id"),
     Index("porting_deliveries_signed", "account", "source", "signed_at"),
 )
-Index("porting_deliveries_unmatched", deliveries.c.account, deliveries.c.webhook_id, **_where(is_unmatched(deliveries)))
+Index(
+    "porting_deliveries_unmatched",
+    deliveries.c.account,
+    deliveries.c.webhook_id,
+    **_where(predicates.is_unmatched(deliveries)),
+)
 Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where(deliveries.c.matched.is_(None)))
 Index(
     "porting_deliveries_to_look_at",
     deliveries.c.account,
     deliveries.c.source,  # else SQLite prefers the primary key, of which a query can use as many columns
     deliveries.c.stored_at,
-    **_where(is_to_look_at(deliveries)),
+    **_where(predicates.is_to_look_at(deliveries)),
 )
 
 plans = Table(
@@ -232,12 +225,7 @@ plans = Table(
     Column("close_reason", Lossless),
     Column("expires_at", Instant, nullable=False),
 )
-Index(
-    "porting_plans_one_open",  # one open plan per account
-    plans.c.account,
-    unique=True,
-    **_where(plans.c.closed_at.is_(None)),
-)
+Index("porting_plans_one_open", plans.c.account, unique=True, **_where(plans.c.closed_at.is_(None)))
 
 republishes = Table(
     "porting_republishes",
@@ -265,7 +253,7 @@ Index(
     republishes.c.account,
     republishes.c.event_id,
     unique=True,
-    **_where(is_unresolved(republishes)),
+    **_where(predicates.is_unresolved(republishes)),
 )
 
 findings = Table(
@@ -313,7 +301,7 @@ alerts = Table(
     Column("error", Lossless),
 )
 Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
-Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where(alert_is_live(alerts)))
+Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where(predicates.alert_is_live(alerts)))
 Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where(alerts.c.next_at.is_not(None)))
 
 channels = Table(
