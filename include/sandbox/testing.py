@@ -32,7 +32,7 @@ class RunningSandbox:
         self.api_key = api_key
         self.headers = {"Authorization": f"Bearer {api_key}"}
         self.inbox_url = f"{origin}/sandbox/inbox"
-        self._http = httpx.Client(base_url=f"{origin}/sandbox", timeout=60.0, trust_env=False)
+        self._http = httpx.Client(base_url=f"{origin}/sandbox", timeout=60.0, trust_env=False, verify=False)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Send a control request and give the decoded answer.

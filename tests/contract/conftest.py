@@ -31,7 +31,7 @@ def sandbox(_server: RunningSandbox) -> RunningSandbox:
 @pytest.fixture
 def api(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     """Give a plain HTTP client with the right key."""
-    with httpx.Client(base_url=sandbox.base_url, headers=sandbox.headers, timeout=10.0) as client:
+    with httpx.Client(base_url=sandbox.base_url, headers=sandbox.headers, timeout=10.0, verify=False) as client:
         yield client
 
 

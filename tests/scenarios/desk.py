@@ -46,7 +46,7 @@ def tell(ledger: Ledger, client: TelnyxClient, settings: Settings, clock: Shifte
     """What a run of porting_exception_alerts does; each message is an HTTP request."""
 
     def send(channel: Channel, message: Message) -> None:
-        httpx.post(inbox, json=body(channel, message), timeout=30.0).raise_for_status()
+        httpx.post(inbox, json=body(channel, message), timeout=30.0, verify=False).raise_for_status()
 
     def again(ids: Sequence[str]) -> None:
         read_orders(Account(ledger, ACCOUNT, clock=lambda: clock.now()), client, ids)

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import httpx
@@ -24,6 +25,12 @@ _TIMED_OUT, _NO_NAME, _NO_CONNECTION, _BAD_CERTIFICATE = 75000, 75001, 75002, 75
 _BODY_KEPT = 10_000
 #: Webhooks POSTed at the same time.
 _AT_ONCE = 100
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read the certificates that are trusted, once: it takes longer than a new world."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 @dataclass(slots=True)
@@ -66,6 +73,7 @@ class Postman:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: dict[tuple[str, int, int], str] = {}
         self._client = httpx.AsyncClient(
+            verify=_certificates(),
             trust_env=False,
             timeout=None,
             follow_redirects=False,
