@@ -18,8 +18,8 @@ Json = dict[str, Any]
 
 
 def run(sandbox: RunningSandbox, seconds: float) -> Json:
-    """Play the live phase; gives the truth at its end."""
-    sandbox.delivery_rules(retry_delays=[0.05, 0.1])
+    """Play the live phase; gives the truth at its end, in which a destination is never slow but by its fate."""
+    sandbox.delivery_rules(deadline_seconds=60, retry_delays=[0.05, 0.1])
     sandbox.control("POST", "/live", {"webhook_url": sandbox.sink_url(), "seconds": seconds})
     while sandbox.state()["phase"] != "frozen":
         time.sleep(0.02)
