@@ -12,18 +12,19 @@ import tempfile
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.places import BUILD, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telnyx_porting.ledger.engine import Ledger
+    from tests.support.ledgers import OpenLedger
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
 _TMP = BUILD / "tmp"
 _TMP.mkdir(parents=True, exist_ok=True)
 # pytest reads this when it makes the first tmp_path: no file outside the clone.
@@ -48,32 +49,28 @@ os.environ.update(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--sample", metavar="SEED", help="of the tests that run on both databases, repeat every fourth on PostgreSQL"
+        "--sample",
+        metavar="SEED",
+        help="of the tests on PostgreSQL, and of those that are `sampled`, take every fourth",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what `make test` has no time for; `make test-slow` runs all of it on PostgreSQL."""
+    """Leave out what `make test` has no time for; `make test-slow` and `make chaos` have."""
     if (seed := config.getoption("--sample")) is None:
         return
-    left_out = [
-        item
-        for item in items
-        if item.get_closest_marker("postgres") and zlib.crc32(f"{seed} {item.nodeid}".encode()) % 4
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+
+    def chosen(item: pytest.Item) -> bool:
+        one_of_many = item.get_closest_marker("postgres") or item.get_closest_marker("sampled")
+        return not one_of_many or zlib.crc32(f"{seed} {item.nodeid}".encode()) % 4 == 0
+
+    config.hook.pytest_deselected(items=[item for item in items if not chosen(item)])
+    items[:] = filter(chosen, items)
 
 
 # Examples are many and machines differ: a slow one is no failure, and the seed is printed by `make test`.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
-
-
-class OpenLedger(Protocol):
-    """Opens the ledger in a file, as it is."""
-
-    def __call__(self, path: Path, *, durable: bool = False) -> Ledger: ...
 
 
 @pytest.fixture

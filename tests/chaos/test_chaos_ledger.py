@@ -16,15 +16,12 @@ from sqlalchemy import delete, insert, select, update
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.ledger.tables import events, feeds, metadata, orders
-from tests.support.ledgers import ledger, postgres_server, postgres_url
 from tests.support.provider import ACCOUNT, DAY, HOUR, MINUTE, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telnyx_porting.ledger.engine import Ledger
-
-__all__ = ["ledger", "postgres_server", "postgres_url"]
 
 FLOWS = ("scan", "orders", "backfill", "audit", "maintain")
 KNOBS: dict[str, Any] = {"first_look_days": 2, "retention_days": 3, "audit_nights": 3, "requests_per_second": 1000}

@@ -45,6 +45,7 @@ class Ear:
         self.reachable = True  # 503 with a beating heart otherwise: a proxy in front is down
         self.skew = timedelta(0)
         self.got: Counter[str] = Counter()  # webhook id -> deliveries accepted
+        self._closed = False
         self._lock = threading.Lock()
         self._server = Server(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -69,6 +70,8 @@ class Ear:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        with self._lock:  # what is still being answered is not stored: the ledger may be another test's by then
+            self._closed = True
 
     def take(self, body: bytes, headers: Any) -> int:
         """Answer one request with a status."""
@@ -93,6 +96,8 @@ class Ear:
         self, rows: list[dict[str, Any]], refused: dict[str, int], stale: Mapping[str, timedelta] = MappingProxyType({})
     ) -> None:
         with self._lock:
+            if self._closed:
+                return
             store_receipts(self.ledger, [self.account], rows, refused, self.clock() + self.skew, stale)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

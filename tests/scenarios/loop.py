@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from telnyx_porting.ledger.tables import events, findings, republishes
 from telnyx_porting.settings import Settings
 from tests.scenarios.clock import Shifted
 from tests.scenarios.ear import Ear
+from tests.support.ledgers import new_file
 from tests.support.moves import watched_moves
 
 if TYPE_CHECKING:
@@ -241,12 +242,16 @@ class Loop:
 @contextmanager
 def loop(sandbox: RunningSandbox, folder: Path, url: str | None = None, **knobs: Any) -> Iterator[Loop]:
     """A fresh loop, on a SQLite ledger unless told otherwise."""
-    ledger = Ledger(url or f"sqlite:///{folder / 'ledger.db'}")
-    ledger.upgrade()
-    running = Loop(sandbox, ledger, folder, **knobs)
-    try:
-        with watched_moves(ledger):
-            yield running
-    finally:
-        running.close()
-        ledger.close()
+    with (
+        _upgraded(url) if url else new_file() as ledger,
+        closing(Loop(sandbox, ledger, folder, **knobs)) as running,
+        watched_moves(ledger),
+    ):
+        yield running
+
+
+@contextmanager
+def _upgraded(url: str) -> Iterator[Ledger]:
+    with Ledger(url) as ledger:
+        ledger.upgrade()
+        yield ledger

@@ -1,4 +1,8 @@
-"""Ledgers for tests: the same test on a SQLite file and on a real PostgreSQL server carried by a wheel."""
+"""Ledgers for tests: the same test on a SQLite file and on a real PostgreSQL server carried by a wheel.
+
+A ledger is upgraded once per test process; each test gets a copy. The handle is used again by the next test, since its
+engine keeps the statements it has compiled, and compiling them costs more than most tests do.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,10 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from include.demo.homes import home
 from include.demo.ports import reserve
@@ -20,10 +24,70 @@ from include.demo.postgres import Server, start
 from include.demo.processes import Processes
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import normalise
-from tests.conftest import BUILD
+from tests.support.places import BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+
+class OpenLedger(Protocol):
+    """Opens the ledger in a file, as it is."""
+
+    def __call__(self, path: Path, *, durable: bool = False) -> Ledger: ...
+
+
+# -- SQLite ------------------------------------------------------------------------------------------------------------
+
+_files: list[Ledger] = []  # handles on files that are gone
+
+
+@contextmanager
+def new_file() -> Iterator[Ledger]:
+    """An empty, upgraded ledger in a file of its own."""
+    handle = _files.pop() if _files else _forgetful(f"sqlite:///{_folder() / uuid.uuid4().hex}.db")
+    path = Path(str(handle.url.database))
+    shutil.copy(upgraded_file(), path)
+    try:
+        yield handle
+    finally:
+        handle.engine.dispose()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _files.append(handle)
+
+
+def _forgetful(url: str) -> Ledger:
+    """A handle that does not wait for the disk: no test survives a power cut."""
+    handle = Ledger(url)
+    event.listen(handle.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    return handle
+
+
+@cache
+def _folder() -> Path:
+    (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=BUILD / "tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def upgraded_file() -> Path:
+    """An empty, upgraded ledger to be copied."""
+    path = _folder() / "upgraded.db"
+    _upgrade(f"sqlite:///{path}")
+    return path
+
+
+def _upgrade(url: str) -> None:
+    handle = Ledger(url)
+    handle.upgrade()
+    handle.close()
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -45,61 +109,83 @@ def postgres_server() -> str:
     return server.url()
 
 
-@contextmanager
-def _database(server: str, template: str = "template1") -> Iterator[str]:
-    name = f"porting_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(normalise(server), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield normalise(server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
-
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A fresh database on that server."""
-    with _database(postgres_server) as url:
-        yield url
+    name = f"porting_{uuid.uuid4().hex[:12]}"
+    with _database(postgres_server, name, "template1"):
+        yield _url(postgres_server, name)
 
 
-# Upgraded once per test process; each test gets a copy.
+_databases: list[Ledger] = []  # handles on databases that are gone
 
 
-@cache
-def _upgraded_file() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=BUILD / "tmp"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _upgrade(f"sqlite:///{folder / 'ledger.db'}")
-    return folder / "ledger.db"
+@contextmanager
+def new_database(server: str) -> Iterator[Ledger]:
+    """An empty, upgraded ledger in a database of its own."""
+    handle = _databases.pop() if _databases else Ledger(_url(server, f"porting_{uuid.uuid4().hex[:12]}"))
+    with _database(server, str(handle.url.database), _upgraded_database(server)):
+        try:
+            yield handle
+        finally:
+            handle.engine.dispose()
+    _databases.append(handle)
+
+
+@contextmanager
+def _database(server: str, name: str, template: str) -> Iterator[None]:
+    _order(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield
+    finally:
+        _order(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @cache
 def _upgraded_database(server: str) -> str:
-    admin = create_engine(normalise(server), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("CREATE DATABASE porting_upgraded"))
-    admin.dispose()
-    _upgrade(normalise(server).set(database="porting_upgraded").render_as_string(hide_password=False))
+    _order(server, "CREATE DATABASE porting_upgraded")
+    _upgrade(_url(server, "porting_upgraded"))
     return "porting_upgraded"
 
 
-def _upgrade(url: str) -> None:
-    handle = Ledger(url)
-    handle.upgrade()
-    handle.close()
+def _url(server: str, database: str) -> str:
+    return normalise(server).set(database=database).render_as_string(hide_password=False)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    """An empty, upgraded ledger on each supported database."""
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            url = f"sqlite:///{shutil.copy(_upgraded_file(), tmp_path / 'ledger.db')}"
-        else:
-            server = request.getfixturevalue("postgres_server")
-            url = stack.enter_context(_database(server, _upgraded_database(server)))
-        handle = Ledger(url)
-        yield handle
-        handle.close()
+@cache
+def _admin(server: str) -> Engine:
+    return create_engine(normalise(server), isolation_level="AUTOCOMMIT")
+
+
+def _order(server: str, statement: str) -> None:
+    with _admin(server).connect() as connection:
+        connection.execute(text(statement))
+
+
+# -- either ------------------------------------------------------------------------------------------------------------
+
+
+def both_databases(scope: Any = "function") -> Any:
+    """A fixture: an empty, upgraded ledger on each supported database, as long as the scope lasts."""
+
+    @pytest.fixture(scope=scope, params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+    def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+        sqlite = request.param == "sqlite"
+        with new_file() if sqlite else new_database(request.getfixturevalue("postgres_server")) as handle:
+            yield handle
+
+    return ledger
+
+
+ledger = both_databases()
+
+
+def plan_of(ledger: Ledger, query: Any) -> str:
+    """How the database would answer a query, in its own words."""
+    sql = query if isinstance(query, str) else str(query.compile(ledger.engine, compile_kwargs={"literal_binds": True}))
+    with ledger.read() as connection:
+        if ledger.is_sqlite:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
+            return "\n".join(str(row[3]) for row in rows)
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        return "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + sql.replace("%", "%%")))

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.models import parse_time
-from tests.support.ledgers import ledger, postgres_server, postgres_url  # noqa: F401  (fixtures)
 from tests.support.receivers import (
     ACCOUNT,
     PATH,
     Signer,
     count,
     encode,
-    new_sqlite,
     raw_request,
     receiver,
     stored,
@@ -32,7 +30,6 @@ from tests.support.receivers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -121,7 +118,7 @@ def statuses(answer: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1\.1 (\d+)", answer)
 
 
-def fuzz(ledger: Ledger, requests: int, seed: int) -> None:  # noqa: F811
+def fuzz(ledger: Ledger, requests: int, seed: int) -> None:
     chance = random.Random(seed)
     with receiver(url_of(ledger), [f"{ACCOUNT}={SIGNER.public}"]) as running, ThreadPoolExecutor(8) as senders:
         process = psutil.Process(running.process.pid)
@@ -140,16 +137,14 @@ def fuzz(ledger: Ledger, requests: int, seed: int) -> None:  # noqa: F811
         assert running.post(body, SIGNER.headers(body)).status_code == 200
 
 
-def test_300_requests_without_a_valid_signature(tmp_path: Path) -> None:
-    with new_sqlite(tmp_path) as handle:
-        fuzz(handle, 300, seed=random.randrange(1 << 30))
+def test_300_requests_without_a_valid_signature(file_ledger: Ledger) -> None:
+    fuzz(file_ledger, 300, seed=random.randrange(1 << 30))
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
-def test_10_000_requests_without_a_valid_signature(tmp_path: Path) -> None:
-    with new_sqlite(tmp_path) as handle:
-        fuzz(handle, 10_000, seed=1)
+def test_10_000_requests_without_a_valid_signature(file_ledger: Ledger) -> None:
+    fuzz(file_ledger, 10_000, seed=1)
 
 
 # What has a valid signature is stored, whatever it is made of.
@@ -195,7 +190,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(batch=st.lists(documents(), min_size=1, max_size=5))
-def test_whatever_a_signed_object_is_made_of_it_is_stored(ledger: Ledger, batch: list[dict[str, Any]]) -> None:  # noqa: F811
+def test_whatever_a_signed_object_is_made_of_it_is_stored(ledger: Ledger, batch: list[dict[str, Any]]) -> None:
     assert NOW is not None
     bodies = [encode(document) for document in batch]
     rows = [read_receipt(ACCOUNT, body, NOW, PATH, NOW) for body in bodies]

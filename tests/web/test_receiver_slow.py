@@ -18,7 +18,6 @@ from tests.support.receivers import (
     Running,
     Signer,
     encode,
-    new_sqlite,
     raw_request,
     read_all,
     read_answer,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+    from telnyx_porting.ledger.engine import Ledger
+
 pytestmark = pytest.mark.xdist_group("receiver-slow")
 SIGNER = Signer()
 SLACK = 2.0  # seconds a busy machine may take longer
@@ -39,11 +40,8 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n".encode()
 
 
 @pytest.fixture
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with (
-        new_sqlite(tmp_path_factory.mktemp("slow")) as ledger,
-        receiver(url_of(ledger), [f"{ACCOUNT}={SIGNER.public}"]) as running,
-    ):
+def running(file_ledger: Ledger) -> Iterator[Running]:
+    with receiver(url_of(file_ledger), [f"{ACCOUNT}={SIGNER.public}"]) as running:
         yield running
 
 
