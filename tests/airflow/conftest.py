@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ import pytest
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import pacer
 from telnyx_porting.ledger.engine import Ledger
+from tests.support.ledgers import upgraded_file
 from tests.support.rows import add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from tests.support.ledgers import OpenLedger
     from tests.support.runs import Scene
     from tests.support.stores import Comms
 
@@ -57,6 +59,21 @@ def conn_id(sandbox: RunningSandbox, connect: Callable[..., str]) -> str:
 
 
 @pytest.fixture
+def ledger_file(connect: Callable[..., str], tmp_path: Path) -> Path:
+    """An empty, upgraded ledger behind its connection."""
+    path = Path(shutil.copy(upgraded_file(), tmp_path / "ledger.db"))
+    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(path))
+    return path
+
+
+@pytest.fixture
+def ledger(ledger_file: Path, conn_id: str, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The same, open; beside it the connection to the sandbox."""
+    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
+    return open_ledger(ledger_file)
+
+
+@pytest.fixture
 def comms(monkeypatch: pytest.MonkeyPatch) -> Comms:
     """The wire between a task or trigger and Airflow."""
     from airflow.sdk.execution_time import task_runner
@@ -78,7 +95,7 @@ def context(comms: Comms) -> dict[str, Any]:
 def scene(
     sandbox: RunningSandbox,
     conn_id: str,
-    connect: Callable[..., str],
+    ledger_file: Path,
     airflow_db: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +103,6 @@ def scene(
     """What a run of any DAG finds: see the class."""
     from tests.support.runs import Scene
 
-    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     knobs = {
         "REPUBLISH_MODE": "auto",
         "CONSUMER_IS_IDEMPOTENT": "true",
@@ -105,9 +121,28 @@ def scene(
         "porting_backfill": {"from": (now - 5 * hour).isoformat(), "to": (now - hour).isoformat()},
         "telnyx_resend_order": {"order": order},
     }
-    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}").ready()) as ledger:
+    with Ledger(f"sqlite:///{ledger_file}") as ledger:
         add_feed(ledger, heartbeat=now, covers_from=now - 7 * 24 * hour, proved_at=now - 7 * 24 * hour)
         until = now - timedelta(minutes=1)
         add_watch(ledger, now - 7 * 24 * hour, covers_from=now - 3 * hour, covered_until=until)
         add_event(ledger, id=event, created_at=now - hour, delivery="missed")
         yield Scene(ledger, order, event, conf)
+
+
+@pytest.fixture
+def home(
+    sandbox: RunningSandbox,
+    conn_id: str,
+    connect: Callable[..., str],
+    ledger_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> RunningSandbox:
+    """An account whose alerts go to the simulator's inbox, at any hour."""
+    sandbox.control("DELETE", "/inbox")
+    connect("alerts", conn_type="http", host=sandbox.inbox_url, password="S3CRET")
+    monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "alerts:json")
+    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")  # nobody else shares this account
+    monkeypatch.setenv("TELNYX_PORTING_GROUP_WAIT", "0")
+    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_DAYS", "mon-sun")
+    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_HOURS", "00:00-24:00")
+    return sandbox

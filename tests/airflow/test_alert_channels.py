@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
 from tests.support.mailbox import mailbox
+from tests.support.rows import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-ACCOUNT = "telnyx_default"
+    from include.sandbox.testing import RunningSandbox
+
 HOSTILE = "{{ conn.telnyx_default.password }}{{ 7*7 }}<!channel>\r\nBcc: everybody@example.net<script>![x](http://evil)"
 FINDING: dict[str, Any] = {
     "key": "exception:1",
@@ -33,31 +33,6 @@ FINDING: dict[str, Any] = {
     "text": f"ACT: exception, {HOSTILE}",
 }
 MESSAGE = Message(ACCOUNT, "firing", (FINDING,), "dedup", FINDING["text"], datetime(2026, 10, 1, tzinfo=UTC))
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def home(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
-    sandbox.reset("empty")
-    sandbox.control("DELETE", "/inbox")
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password=sandbox.api_key, host=sandbox.base_url)
-    connect(monkeypatch, "alerts", conn_type="http", host=sandbox.inbox_url, password="S3CRET")
-    connect(monkeypatch, "telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
-    monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "alerts:json")
-    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")  # nobody else shares this account
-    monkeypatch.setenv("TELNYX_PORTING_GROUP_WAIT", "0")
-    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_DAYS", "mon-sun")
-    monkeypatch.setenv("TELNYX_PORTING_BUSINESS_HOURS", "00:00-24:00")
-    return sandbox
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, name: str, **fields: Any) -> None:
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
 
 
 def deliver(kind: str) -> None:
@@ -85,24 +60,22 @@ def test_http_channel_delivers_its_body_with_hostile_text_as_text(home: RunningS
 
 @pytest.mark.parametrize(("kind", "path"), [("pagerduty", "/v2/enqueue"), ("alertmanager", "/api/v2/alerts")])
 def test_connection_with_a_bare_host_gets_the_published_path(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, kind: str, path: str
+    home: RunningSandbox, connect: Callable[..., str], kind: str, path: str
 ) -> None:
-    connect(monkeypatch, "alerts", conn_type="http", host=home.origin)
+    connect("alerts", conn_type="http", host=home.origin)
     with pytest.raises(ChannelError, match="answered 40"):
         deliver(kind)  # the simulator is neither of the two: it knows no such path
-    connect(monkeypatch, "alerts", conn_type="http", host=home.inbox_url)
+    connect("alerts", conn_type="http", host=home.inbox_url)
     deliver(kind)
     assert [letter["path"] for letter in home.inbox()] == ["/sandbox/inbox"]
 
 
-def test_mail_is_one_letter_with_one_subject_and_inert_text(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mail_is_one_letter_with_one_subject_and_inert_text(home: RunningSandbox, connect: Callable[..., str]) -> None:
     from telnyx_porting.notifications.deliver import deliver as carry
 
     with mailbox() as (port, mails):
         extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
-        connect(monkeypatch, "smtp_default", conn_type="smtp", host="127.0.0.1", port=port, extra=extra)
+        connect("smtp_default", conn_type="smtp", host="127.0.0.1", port=port, extra=extra)
         carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
         (raw,) = mails
     letter = email.message_from_string(raw)
@@ -116,11 +89,11 @@ def test_mail_is_one_letter_with_one_subject_and_inert_text(
     assert "&lt;script&gt;" in html
 
 
-def test_mail_server_that_cannot_be_reached_got_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_server_that_cannot_be_reached_got_nothing(connect: Callable[..., str]) -> None:
     from telnyx_porting.notifications.deliver import deliver as carry
 
     extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
-    connect(monkeypatch, "smtp_default", conn_type="smtp", host="127.0.0.1", port=9, extra=extra)
+    connect("smtp_default", conn_type="smtp", host="127.0.0.1", port=9, extra=extra)
     with pytest.raises(ChannelError, match="'smtp_default': ConnectionRefusedError") as caught:
         carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
     assert caught.value.not_sent
@@ -130,9 +103,9 @@ def test_mail_server_that_cannot_be_reached_got_nothing(monkeypatch: pytest.Monk
     ("status", "not_sent"), [(400, True), (401, True), (404, True), (429, False), (500, False), (302, False)]
 )
 def test_refused_message_says_whether_it_can_have_arrived(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, status: int, not_sent: bool
+    home: RunningSandbox, connect: Callable[..., str], status: int, not_sent: bool
 ) -> None:
-    connect(monkeypatch, "alerts", conn_type="http", host=home.sink_url(status) + "?token=S3CRET")
+    connect("alerts", conn_type="http", host=home.sink_url(status) + "?token=S3CRET")
     with pytest.raises(ChannelError, match=f"'alerts' answered {status}") as caught:
         deliver("json")
     assert caught.value.not_sent is not_sent
@@ -143,12 +116,12 @@ def test_refused_message_says_whether_it_can_have_arrived(
     ("host", "said"), [("http://127.0.0.1:9", "ConnectionError"), ("http://[", "no address"), (None, "does not exist")]
 )
 def test_channel_that_cannot_be_reached_got_nothing(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch, host: str | None, said: str
+    home: RunningSandbox, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch, host: str | None, said: str
 ) -> None:
     if host is None:
         monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
     else:
-        connect(monkeypatch, "alerts", conn_type="http", host=host)
+        connect("alerts", conn_type="http", host=host)
     with pytest.raises(ChannelError, match=said) as caught:
         deliver("json")
     assert caught.value.not_sent

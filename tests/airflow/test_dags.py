@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from telnyx_porting.settings import Settings
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
 
 EXAMPLES = sorted((ROOT / "dags" / "examples").glob("*.py"))
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("examples")]
 
 
 def load(name: str) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.files import LOCK_WAIT
 from telnyx_porting.ledger.tables import findings
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ def test_one_of_several_that_works_does_not_take_back_anothers_failure(home: Run
 
 
 @pytest.mark.airflow
-@pytest.mark.xdist_group("airflow-db")
+@pytest.mark.xdist_group("outcomes")
 def test_run_of_a_dag_that_fails_is_told_and_one_that_works_takes_it_back(
     home: RunningSandbox, airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

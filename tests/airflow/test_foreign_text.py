@@ -32,18 +32,11 @@ if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 GIVEN = "half an emoji \ud83d, nothing \x00, a whole one \U0001f600, Zo\u00eb"
 CARRIED = "half an emoji \ufffd, nothing \ufffd, a whole one \U0001f600, Zo\u00eb"
 ID = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, conn_id: str, connect: Callable[..., str], open_ledger: OpenLedger) -> Ledger:
-    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
-    return open_ledger(tmp_path / "ledger.db").ready()
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
     from tests.support.runs import Scene
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("form_mistakes")]
 STRANGER = "5796a670-482c-490e-8d97-82bfcdc83011"
 NOW = datetime.now(UTC)
 EARLY, LATE, SOON = ((NOW + timedelta(days=days)).isoformat() for days in (-400, -300, 30))

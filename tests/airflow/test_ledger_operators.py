@@ -25,26 +25,11 @@ from telnyx_porting.operators.retries import TelnyxRetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
-
-
-@pytest.fixture
-def ledger(
-    tmp_path: Path,
-    conn_id: str,
-    connect: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-    open_ledger: OpenLedger,
-) -> Ledger:
-    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
-    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
-    return open_ledger(tmp_path / "ledger.db").ready()
 
 
 def test_that_telnyx_let_old_events_go_is_said_once(ledger: Ledger, sandbox: RunningSandbox) -> None:

@@ -20,12 +20,11 @@ from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 from tests.support.rows import ACCOUNT, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 NOBODY = "5796a670-482c-490e-8d97-82bfcdc83011"
@@ -57,22 +56,18 @@ class Ledgers:
 
 
 @pytest.fixture
-def ledger(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_id: str,
-    connect: Callable[..., str],
-    open_ledger: OpenLedger,
-) -> Ledger:
+def ledger(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A ledger in which one event is missed, and may be sent again by policy."""
-    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
-    told = {"CONSUMER_OF_RECORD": "receiver", "REPUBLISH_MODE": "auto", "CONSUMER_IS_IDEMPOTENT": "true"}
-    for name, value in {**told, "REQUESTS_PER_SECOND": "1000"}.items():
+    for name, value in {
+        "CONSUMER_OF_RECORD": "receiver",
+        "REPUBLISH_MODE": "auto",
+        "CONSUMER_IS_IDEMPOTENT": "true",
+    }.items():
         monkeypatch.setenv(f"TELNYX_PORTING_{name}", value)
-    held, now = open_ledger(tmp_path / "ledger.db").ready(), datetime.now(UTC)
-    add_feed(held, heartbeat=now, covers_from=now - timedelta(days=7), proved_at=now - timedelta(days=7))
-    add_watch(held, now - timedelta(days=7))
-    return held
+    now = datetime.now(UTC)
+    add_feed(ledger, heartbeat=now, covers_from=now - timedelta(days=7), proved_at=now - timedelta(days=7))
+    add_watch(ledger, now - timedelta(days=7))
+    return ledger
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 PLUGINS = ROOT / "plugins"
 OURS = ("airflow_provider_telnyx_porting-", "_airflow_provider_telnyx_porting", "telnyx_porting")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from include.sandbox.testing import RunningSandbox
     from tests.support.runs import Scene
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("outcomes")]
 NAME = "porting_republish"
 
 

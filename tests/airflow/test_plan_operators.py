@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,30 +10,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from telnyx_porting.errors import AuthenticationError, PlanError, SettingsError
+from telnyx_porting.errors import AuthenticationError, PlanError
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import events, findings, plans, republishes
-from telnyx_porting.operators.evidence import table_rows
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
     TelnyxExecutePortingPlanOperator,
     TelnyxPlanPortingRepublishOperator,
     TelnyxReadPortingDeliveriesOperator,
-    TelnyxReadPortingTableOperator,
     TelnyxReportPortingPlanOperator,
     TelnyxScanPortingEventsOperator,
-    TelnyxSettlePortingDeliveriesOperator,
 )
-from telnyx_porting.settings import load
 from tests.support.rows import ACCOUNT, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
 
 pytestmark = pytest.mark.airflow
 WEEK = timedelta(days=7)
@@ -45,21 +35,13 @@ CONTEXT: dict[str, Any] = {"dag_run": SimpleNamespace(triggering_user_name="ann"
 
 
 @pytest.fixture
-def ledger(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_id: str,
-    connect: Callable[..., str],
-    open_ledger: OpenLedger,
-) -> Ledger:
-    connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
+def ledger(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The receiver is the consumer of record, and alive."""
     monkeypatch.setenv("TELNYX_PORTING_CONSUMER_OF_RECORD", "receiver")
-    monkeypatch.setenv("TELNYX_PORTING_REQUESTS_PER_SECOND", "1000")
-    held = open_ledger(tmp_path / "ledger.db").ready()
     now = datetime.now(UTC)
-    add_feed(held, heartbeat=now, covers_from=now - WEEK, proved_at=now - WEEK)
-    add_watch(held, now - WEEK)
-    return held
+    add_feed(ledger, heartbeat=now, covers_from=now - WEEK, proved_at=now - WEEK)
+    add_watch(ledger, now - WEEK)
+    return ledger
 
 
 def missed(ledger: Ledger, **more: Any) -> str:
@@ -298,35 +280,3 @@ def test_a_plan_is_executed_only_while_the_clocks_agree(
     assert ended["state"] == "halted"
     assert not sandbox.republishes()
     assert "this machine's clock is 400 s ahead of Telnyx's" in (clock_told(ledger) or "")
-
-
-def test_evidence_and_verdicts(ledger: Ledger, sandbox: RunningSandbox) -> None:
-    read = TelnyxReadPortingDeliveriesOperator(task_id="evidence")
-    assert read.execute(CONTEXT)["records"] == 0  # type: ignore[arg-type]
-    settle = TelnyxSettlePortingDeliveriesOperator(task_id="decide").execute(CONTEXT)  # type: ignore[arg-type]
-    assert settle["account"] == ACCOUNT
-
-
-def _table_settings() -> tuple[str, Any]:
-    knobs = load(ACCOUNT).require_valid()
-    return knobs.evidence_query, knobs.evidence_columns
-
-
-def test_a_table_of_your_own(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = tmp_path / "crm.db"
-    with closing(sqlite3.connect(database, isolation_level=None)) as mine:
-        mine.execute("CREATE TABLE hooks (nr INTEGER, at TEXT, payload TEXT)")
-        mine.execute("INSERT INTO hooks VALUES (1, datetime('now'), '{}'), (2, '2020-01-01 00:00:00', '{}')")
-    skipped = TelnyxReadPortingTableOperator(task_id="table")
-    with pytest.raises(AirflowSkipException, match="evidence_connection is empty"):
-        skipped.execute(CONTEXT)  # type: ignore[arg-type]
-    hook = SimpleNamespace(get_conn=lambda: sqlite3.connect(database))  # any provider's SQL hook has this
-    found = {"crm": SimpleNamespace(get_hook=lambda: hook)}
-    monkeypatch.setattr("telnyx_porting.operators.evidence.BaseHook.get_connection", found.__getitem__)
-    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_CONNECTION", "crm")
-    with pytest.raises(SettingsError, match="evidence_query"):
-        table_rows("crm", *_table_settings())
-    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_QUERY", "SELECT nr, at, payload FROM hooks WHERE at >= '{since}'")
-    monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_COLUMNS", '{"id": "nr", "received_at": "at", "body": "payload"}')
-    rows = table_rows("crm", *_table_settings())
-    assert [row["id"] for row in rows(datetime.now(UTC) - WEEK)] == [1]

@@ -10,27 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.__main__ import main
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.operators.preflight import check
-from tests.airflow.test_alert_channels import ACCOUNT, connect, home
-from tests.conftest import ROOT
+from tests.support.places import ROOT
+from tests.support.rows import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["home"]
+    from include.sandbox.testing import RunningSandbox
+
 HOOK = "https://hooks.example.net/portin"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture
@@ -111,12 +105,12 @@ def test_set_up_that_nobody_is_told_by(
 
 
 def test_set_up_with_a_refused_key_and_no_pool(
-    home: RunningSandbox, airflow: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: RunningSandbox, airflow: Path, connect: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from airflow.models.pool import Pool
 
     Pool.delete_pool("telnyx_api")
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY_WRONG", host=home.base_url)
+    connect(ACCOUNT, password="KEY_WRONG", host=home.base_url)
     status, text = command(capsys, "refused-key")
     assert status == 1
     assert todo(text) == [
@@ -126,11 +120,15 @@ def test_set_up_with_a_refused_key_and_no_pool(
 
 
 def test_set_up_with_a_wrong_host_a_wrong_setting_and_a_missing_connection(
-    home: RunningSandbox, airflow: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: RunningSandbox,
+    airflow: Path,
+    connect: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TELNYX_PORTING_GRACE", "soon")
     monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY", host="http://127.0.0.1:9")
+    connect(ACCOUNT, password="KEY", host="http://127.0.0.1:9")
     status, text = command(capsys, "wrong-host")
     assert status == 1
     first, second, third = todo(text)
@@ -206,8 +204,8 @@ def test_preflight_of_an_account_nobody_subscribed_for(home: RunningSandbox) -> 
     assert "Account Settings > Notifications" in preflight()["subscription"]
 
 
-def test_preflight_with_a_refused_key(home: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY_WRONG", host=home.base_url)
+def test_preflight_with_a_refused_key(home: RunningSandbox, connect: Callable[..., str]) -> None:
+    connect(ACCOUNT, password="KEY_WRONG", host=home.base_url)
     assert "put a valid key" in preflight()["API key"]
 
 
@@ -220,10 +218,10 @@ def test_preflight_without_connections(home: RunningSandbox, monkeypatch: pytest
 
 
 def test_preflight_with_an_invalid_setting_and_an_unreachable_host(
-    home: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+    home: RunningSandbox, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TELNYX_PORTING_GRACE", "soon")
-    connect(monkeypatch, ACCOUNT, conn_type="telnyx", password="KEY", host="http://127.0.0.1:9")
+    connect(ACCOUNT, password="KEY", host="http://127.0.0.1:9")
     todo = preflight()
     assert "TELNYX_PORTING_GRACE = 'soon'" in todo["settings"]
     assert any(what.startswith("Telnyx API at http://127.0.0.1:9") for what in todo)

@@ -12,7 +12,7 @@ from tests.support.runs import FILES, read, run, states
 if TYPE_CHECKING:
     from tests.support.runs import Scene
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow-db")]
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("run_state")]
 
 
 def tasks() -> list[tuple[str, str]]:

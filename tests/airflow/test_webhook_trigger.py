@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
+    from tests.support.ledgers import OpenLedger
 
 pytestmark = pytest.mark.airflow
 

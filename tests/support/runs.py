@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
@@ -54,7 +58,21 @@ def run(scene: Scene, name: str, conf: dict[str, Any] | None = None) -> Any:
     dag = known(name)
     if name == "telnyx_react_to_events":  # the run itself, with a real triggerer, is in tests/e2e/test_watcher.py
         dag.get_task("new_event_ids").python_callable = lambda: [scene.event]
-    return dag.test(run_conf=scene.right.get(name, {}) if conf is None else conf)
+    with _at_once():
+        return dag.test(run_conf=scene.right.get(name, {}) if conf is None else conf)
+
+
+@contextmanager
+def _at_once() -> Iterator[None]:
+    """Keep Airflow from writing all DAGs into its database once more for each run, and from sleeping between tasks."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    sleep = time.sleep
+    with (
+        patch.object(DagBundlesManager, "get_all_dag_bundles", return_value=()),
+        patch("time.sleep", lambda seconds: sleep(min(seconds, 0.05))),
+    ):
+        yield
 
 
 def states(ended: Any) -> dict[str, str]:
