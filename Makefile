@@ -112,7 +112,7 @@ bench: install  ## Measure, and compare with what others offer
 	@$(PYTEST) --timeout 1200 -s -m bench tests/benchmarks
 
 chaos: install  ## Kill and starve what runs
-	@$(PYTEST) --timeout 1200 -m chaos
+	@$(PYTEST) --timeout 1200 -m "chaos or sampled"
 
 soak: install  ## Run the demo N times (N=10), beside BUSY busy loops: a line each in build/soak*.jsonl
 	@exec $(BIN)/python -m include.demo.soak $(or $(N),10) $(if $(BUSY),--busy $(BUSY))

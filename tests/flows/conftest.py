@@ -1,4 +1,4 @@
-"""Fixtures of the flow tests: a ledger on each database, and a provider whose time is the test's."""
+"""Fixtures of the flow tests: a ledger on each database, a provider whose time is the test's, and the closed loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
+from tests.scenarios.loop import Loop, loop
 from tests.support.ledgers import ledger, postgres_server, postgres_url
 from tests.support.moves import watched_moves
 from tests.support.provider import Provider
+from tests.support.rows import NOW, add_event, add_feed, add_watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -38,3 +41,20 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def provider(sandbox: RunningSandbox, ledger: Ledger) -> Provider:
     return Provider(sandbox, ledger)
+
+
+@pytest.fixture
+def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
+    """The closed loop after first contact: its feeds are proved."""
+    with loop(sandbox, tmp_path) as running:
+        running.begin()
+        yield running
+
+
+@pytest.fixture
+def others_arrived(ledger: Ledger) -> None:
+    """The receiver is the consumer of record, and others arrived: the evidence covers port-ins."""
+    add_feed(ledger)
+    add_watch(ledger)
+    for _ in range(6):
+        add_event(ledger, delivery="arrived", arrived_at=NOW)

@@ -83,3 +83,17 @@ def event_row(ledger: Ledger, event_id: str, account: str = ACCOUNT) -> Any:
     with ledger.read() as connection:
         query = events.select().where(events.c.account == account, events.c.id == event_id)
         return connection.execute(query).one()
+
+
+def body(order: str, at: str) -> str:
+    """A webhook that tells an order's status, as it is written."""
+    return (
+        f'{{"data":{{"event_type":"porting_order.status_changed","id":"w","occurred_at":"{at}","payload":'
+        f'{{"id":"{order}","status":{{"value":"submitted"}},"updated_at":"{at}"}}}}}}'
+    )
+
+
+def stored(ledger: Ledger, source: str = "deliveries") -> list[Any]:
+    """Return the deliveries that a feed has shown."""
+    with ledger.read() as connection:
+        return list(connection.execute(deliveries.select().where(deliveries.c.source == source)))
