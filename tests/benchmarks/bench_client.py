@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.client.lanes import Lanes
 from telnyx_porting.client.wire import Wire
 from tests.support.events_server import START, STEP
+from tests.support.targets import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,21 +130,6 @@ async def latency_of_a_page(url: str) -> float:
     """Measure what one full page takes by itself."""
     urls = [f"{url}/porting/events?page%5Bsize%5D=250&page%5Bnumber%5D={number}" for number in range(1, 21)]
     return statistics.median([await raw(url, [target], 1) for target in urls])
-
-
-@dataclass
-class Table:
-    """Targets and what was measured."""
-
-    missed: list[str] = field(default_factory=list)
-
-    def line(self, what: str, measured: float, sign: str, wanted: float, detail: str) -> None:
-        good = measured >= wanted if sign == ">=" else measured <= wanted
-        if not good:
-            self.missed.append(what)
-        mark = "ok  " if good else "MISS"
-        sys.stdout.write(f"{mark} {what:<58} {measured:>8.2f} {sign} {wanted:<6g} {detail}\n")
-        sys.stdout.flush()
 
 
 def best(seconds: list[float]) -> float:

@@ -1,7 +1,7 @@
 """Every switch changes what goes over the wire, in every position.
 
 A row names a switch, says how to look at the wire, and what is to be seen in each position. The looks are in
-``looks.py``; they know nothing of the inside.
+``looks.py`` and ``mail_looks.py``; they know nothing of the inside.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.sandbox.world.switches import CHOICES, NUMBERS
-from tests.support import looks
+from tests.support import looks, mail_looks
 
 if TYPE_CHECKING:
     import httpx
@@ -53,57 +53,57 @@ TABLE: dict[str, tuple[Any, dict[Any, Any]]] = {
         looks.payload_over_time,
         {"later": ["created", "completed"], "at_once": ["completed", "completed"], "never": ["created", "created"]},
     ),
-    "webhook_id": (looks.webhook_ids_of_a_split, {"event": {True}, "unrelated": {False}}),
-    "channel_webhook_id": (looks.ids_of_a_notification_to_two_channels, {"shared": 1, "own": 2}),
+    "webhook_id": (mail_looks.webhook_ids_of_a_split, {"event": {True}, "unrelated": {False}}),
+    "channel_webhook_id": (mail_looks.ids_of_a_notification_to_two_channels, {"shared": 1, "own": 2}),
     "webhook_shape": (
-        looks.shapes_by_type,
+        mail_looks.shapes_by_type,
         {
             "enveloped": {"messaging_changed": "enveloped", "deleted": "enveloped", "new_comment": "enveloped"},
             "raw": {"messaging_changed": "raw", "deleted": "raw", "new_comment": "enveloped"},
         },
     ),
     "webhook_times": (
-        looks.precision_of_webhook_times,
+        mail_looks.precision_of_webhook_times,
         {"as_event": ("Z", True, True), "coarse": ("+00:00", False, False)},
     ),
-    "split_events": (looks.events_and_webhooks_of_a_split, {"one": (1, 3), "per_number": (3, 3)}),
-    "split_webhooks": (looks.events_and_webhooks_of_a_split, {"per_number": (1, 3), "one": (1, 1)}),
-    "order_url": (looks.urls_called, {"with_channels": ["account", "order"], "instead_of_channels": ["order"]}),
-    "republish_webhook_id": (looks.republished_id, {"kept": (True, True), "new": (False, False)}),
-    "republish_occurred_at": (looks.republished_occurred_at, {"kept": "then", "now": "now"}),
-    "republish_attempt": (looks.attempts_with_republish, {"restarts": [1, 2, 1], "continues": [1, 2, 3]}),
+    "split_events": (mail_looks.events_and_webhooks_of_a_split, {"one": (1, 3), "per_number": (3, 3)}),
+    "split_webhooks": (mail_looks.events_and_webhooks_of_a_split, {"per_number": (1, 3), "one": (1, 1)}),
+    "order_url": (mail_looks.urls_called, {"with_channels": ["account", "order"], "instead_of_channels": ["order"]}),
+    "republish_webhook_id": (mail_looks.republished_id, {"kept": (True, True), "new": (False, False)}),
+    "republish_occurred_at": (mail_looks.republished_occurred_at, {"kept": "then", "now": "now"}),
+    "republish_attempt": (mail_looks.attempts_with_republish, {"restarts": [1, 2, 1], "continues": [1, 2, 3]}),
     "republish_delivery": (
-        looks.records_with_republish,
+        mail_looks.records_with_republish,
         {
             "new_record": [(["delivered"], True), (["failed", "failed"], True)],
             "appended": [(["delivered", "failed", "failed"], True)],
             "appended_unmoved": [(["delivered", "failed", "failed"], False)],
         },
     ),
-    "republish_unsubscribed": (looks.republish_to_nobody, {"accepted": 204, "refused": 422}),
+    "republish_unsubscribed": (mail_looks.republish_to_nobody, {"accepted": 204, "refused": 422}),
     "republish_unfinished": (
-        looks.republish_without_payload,
+        mail_looks.republish_without_payload,
         {"accepted": (204, "created", 0), "refused": (422, "created", 0), "completes": (204, "completed", 1)},
     ),
-    "republish_order_url": (looks.republish_to_the_order_only, {"counts": 1, "ignored": 0}),
-    "republish_touches_event": (looks.updated_at_after_republish, {"no": "same", "yes": "later"}),
-    "deliveries_cover": (looks.number_of_deliveries, {"everything": 1, "no_port_ins": 0}),
+    "republish_order_url": (mail_looks.republish_to_the_order_only, {"counts": 1, "ignored": 0}),
+    "republish_touches_event": (mail_looks.updated_at_after_republish, {"no": "same", "yes": "later"}),
+    "deliveries_cover": (mail_looks.number_of_deliveries, {"everything": 1, "no_port_ins": 0}),
     "delivery_listed": (
-        looks.deliveries_while_trying,
+        mail_looks.deliveries_while_trying,
         {"after_last_try": ([], [2]), "from_first_try": ([1], [2])},
     ),
-    "delivery_retention_days": (looks.deliveries_a_while_later, {None: 1, 0.00001: 0}),
-    "delivery_errors": (looks.an_error, {"integers": 75599, "objects": ["code", "detail", "title"]}),
+    "delivery_retention_days": (mail_looks.deliveries_a_while_later, {None: 1, 0.00001: 0}),
+    "delivery_errors": (mail_looks.an_error, {"integers": 75599, "objects": ["code", "detail", "title"]}),
     "delivery_shape": (
-        looks.delivery_shape,
+        mail_looks.delivery_shape,
         {
             "published": (list, "response", "porting_order.new_comment"),
             "drifted": (str, "reponse", "porting_order_new_comment"),
         },
     ),
-    "delivery_contains": (looks.found_by_nested_text, {"nested": 1, "top_level": 0}),
-    "delivery_case": (looks.found_by_upper_case, {"sensitive": 0, "insensitive": 1}),
-    "delivery_order": (looks.order_of_deliveries, {"-started_at": [1, 0], "started_at": [0, 1]}),
+    "delivery_contains": (mail_looks.found_by_nested_text, {"nested": 1, "top_level": 0}),
+    "delivery_case": (mail_looks.found_by_upper_case, {"sensitive": 0, "insensitive": 1}),
+    "delivery_order": (mail_looks.order_of_deliveries, {"-started_at": [1, 0], "started_at": [0, 1]}),
     "order_filters": (looks.order_filter_forms, {"nested": (200, 422), "dotted": (422, 200)}),
     "rate_limit_headers": (looks.rate_limit_headers, {"present": True, "absent": False}),
     "rate_limit_reset": (looks.rate_limit_reset, {"seconds": "seconds", "epoch": "epoch"}),

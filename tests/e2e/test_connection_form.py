@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from include.sandbox.testing import running_sandbox
-from tests.conftest import BUILD
+from tests.support.places import BUILD
 from tests.support.running import PASSWORD, RunningAirflow, running_airflow
 
 if TYPE_CHECKING:

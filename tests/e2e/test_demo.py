@@ -19,7 +19,7 @@ import pytest
 
 from include.demo.ports import reserve
 from include.demo.processes import RECORD
-from tests.conftest import BUILD, ROOT
+from tests.support.places import BUILD, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmarks.bench_latency import NEVER, TELL, burst, desk, spaced
+from tests.support.inbox import NEVER, TELL, burst, desk, spaced
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import running_sandbox
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.sandbox.testing import running_sandbox
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 from tests.support.running import RunningAirflow, running_airflow
 
 if TYPE_CHECKING:

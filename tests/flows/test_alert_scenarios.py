@@ -6,23 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from tests.scenarios import alerting
 from tests.scenarios.loop import loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from include.sandbox.testing import RunningSandbox
     from tests.scenarios.story import Story
 
 CHOSEN = [story for story in alerting.STORIES if "killed between" in story.name or "two DAGs" in story.name]
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.mark.postgres

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from telnyx_porting.ledger.tables import events
-from tests.flows.test_alerts_pace import MONDAY, desk, hours, key, met
+from tests.support.pace import MONDAY, desk, hours, key, met
 from tests.support.watched import Watched, order_id
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,26 +11,13 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.findings.triage import acknowledge, mute
+from tests.support.pace import MONDAY, desk, hours, key, met
 from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
-
-MONDAY = datetime.fromisoformat("2026-09-14T10:00:00+00:00")
-
-
-def desk(**more: Any) -> Settings:
-    hours = {"business_days": "mon-fri", "business_hours": "09:00-17:00", "digest_at": "08:00"}
-    return quick(**(hours | more))
-
-
-def met(watched: Watched) -> Watched:
-    watched.cycle()
-    watched.sent.clear()
-    return watched
 
 
 @pytest.fixture
@@ -38,25 +25,10 @@ def watched(ledger: Ledger) -> Watched:
     return met(Watched(ledger, desk(), now=MONDAY))
 
 
-def key(order: int) -> str:
-    return f"exception:{order_id(order)}"
-
-
 def critical(watched: Watched, order: int) -> None:
     watched.status(order, "foc-date-confirmed")
     watched.later(seconds=1)
     watched.status(order, "exception", "FOC_EXPIRED")
-
-
-def hours(watched: Watched, count: int) -> list[str]:
-    """Let time pass with a look every hour; return when something was said."""
-    said = []
-    for _ in range(count):
-        watched.later(hours=1)
-        before = len(watched.sent)
-        watched.cycle()
-        said += [f"{watched.now:%a %H} {message.action}" for _, message in watched.sent[before:]]
-    return said
 
 
 def test_critical_at_once_high_in_working_hours_low_in_the_digest(watched: Watched) -> None:

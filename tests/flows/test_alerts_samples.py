@@ -15,8 +15,8 @@ from telnyx_porting.flows.alerts.channels import Channel, Message
 from telnyx_porting.flows.findings.health import health
 from telnyx_porting.flows.findings.triage import take, write_note
 from telnyx_porting.ledger.tables import events
-from tests.conftest import ROOT
-from tests.flows.test_alerts_text import MONDAY, exception, met
+from tests.support.places import ROOT
+from tests.support.rejected import MONDAY, exception, met
 from tests.support.watched import Watched, order_id, quick, write_time
 
 if TYPE_CHECKING:

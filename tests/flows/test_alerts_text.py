@@ -12,53 +12,18 @@ from telnyx_porting.flows.alerts.bodies import body, mail
 from telnyx_porting.flows.alerts.channels import Channel, Message
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings.exception_codes import HINTS, hint_for
-from tests.support.watched import Watched, order_id, quick, write_time
+from tests.support.rejected import MONDAY, exception, met
+from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
 
-MONDAY = datetime.fromisoformat("2026-09-28T10:00:00+00:00")
 HOSTILE = (
     "{{ conn.telnyx_default.password }}{{ 7*7 }}{% for x in y %}<!channel> @here <script>alert(1)</script>"
     "![x](http://evil.example/x.png) [click](http://evil.example)\r\nBcc: everybody@example.net\x00\ud800\u202e"
 )
-
-
-def met(ledger: Ledger, **knobs: Any) -> Watched:
-    settings = quick(business_days="mon-fri", business_hours="09:00-17:00", **knobs)
-    watched = Watched(ledger, settings, now=MONDAY)
-    watched.cycle()
-    return watched
-
-
-def exception(
-    watched: Watched, *, reference: str = "north-branch-17", said: str = "", code: str = "LOA_ILLEGIBLE"
-) -> None:
-    """Reject an order for the second time, three hours ago."""
-    begun = MONDAY - timedelta(hours=5)
-    for minutes, status in enumerate(("exception", "submitted")):
-        watched.status(1, status, "OTHER", at=begun + timedelta(minutes=minutes))
-    raw = watched.raw_status(1, "exception", code, at=MONDAY - timedelta(hours=3))
-    if said:
-        raw["payload"]["status"]["details"][0]["description"] = said
-    watched.tell(raw)
-    watched.reading(
-        1,
-        "exception",
-        code,
-        at=MONDAY - timedelta(hours=3),
-        customer_reference=reference,
-        support_key="sr_4d71e9",
-        porting_phone_numbers_count=12,
-        phone_number_type="local",
-        end_user={"location": {"country_code": "US"}},
-        activation_settings={
-            "foc_datetime_requested": write_time(MONDAY + timedelta(days=4)),
-            "foc_datetime_actual": None,
-        },
-    )
 
 
 def text(watched: Watched) -> str:

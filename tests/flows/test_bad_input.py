@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
-    from tests.conftest import OpenLedger
+    from tests.support.ledgers import OpenLedger
 
 SETTINGS = load(environ={"TELNYX_PORTING_SETTLE": "0"})
 

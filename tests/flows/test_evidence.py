@@ -1,61 +1,37 @@
-"""Evidence that is pulled: the provider's records in every shape, and a table of one's own."""
+"""Evidence that is pulled: the provider's records in every shape, and read again until they are final."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
-from telnyx_porting.errors import NotFoundError, SettingsError, TelnyxError
+from telnyx_porting.errors import NotFoundError, TelnyxError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.clock import clock_offset, clock_trouble
 from telnyx_porting.flows.deliveries import again as evidence_again
 from telnyx_porting.flows.deliveries.again import AT_ONCE
-from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.pull import _Seen, read_deliveries
-from telnyx_porting.flows.deliveries.settle import settle
-from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.advance import Done
-from telnyx_porting.ledger.tables import deliveries, republishes
+from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.models import parse_delivery
 from telnyx_porting.settings import Settings
 from tests.scenarios.loop import MINUTE, Loop, loop
-from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
+from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
+    from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-
-TABLE = "table:crm"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
-    with loop(sandbox, tmp_path) as running:
-        running.begin()
-        yield running
 
 
 def read(world: Loop) -> Any:
     return read_deliveries(Account(world.ledger, ACCOUNT, world.settings, lambda: world.clock.now()), world.client)
-
-
-def stored(ledger: Ledger, source: str = "deliveries") -> list[Any]:
-    with ledger.read() as connection:
-        return list(connection.execute(deliveries.select().where(deliveries.c.source == source)))
 
 
 @pytest.mark.parametrize("shape", ["published", "drifted"])
@@ -251,60 +227,6 @@ def test_the_clock_finding_names_the_difference() -> None:
     assert "is 400 s ahead of Telnyx's" in (clock_trouble(timedelta(seconds=-400)) or "")
 
 
-def body(order: str, at: str) -> str:
-    return (
-        f'{{"data":{{"event_type":"porting_order.status_changed","id":"w","occurred_at":"{at}","payload":'
-        f'{{"id":"{order}","status":{{"value":"submitted"}},"updated_at":"{at}"}}}}}}'
-    )
-
-
-def test_a_table_of_your_own_matches_by_body(ledger: Ledger) -> None:
-    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
-    event = add_event(ledger, order_id=order, created_at=at)
-    asked = []
-
-    def rows(since: Any) -> Iterator[dict[str, Any]]:
-        asked.append(since)
-        yield {
-            "id": 1,
-            "received_at": "2026-10-01 11:00:01",
-            "body": body(order, at.isoformat()),
-            "signed_at": 1790852401,
-        }
-        yield {"id": 2, "received_at": NOW, "body": "no webhook"}
-
-    result = read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, rows)
-    assert (result.records, result.new_attempts, result.proved) == (2, 2, True)
-    assert read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, rows).new_attempts == 0
-    assert asked[0] < asked[1] < NOW
-    add_feed(ledger, "events")  # read so far that no other change of that second can turn up
-    match(Account(ledger, ACCOUNT, Settings()))
-    assert [row.event_id for row in stored(ledger, TABLE) if row.source_id == "1"] == [event]
-    assert event_row(ledger, event).id == event
-
-
-def test_a_row_that_turns_good_later_is_an_arrival(ledger: Ledger) -> None:
-    """A table may say `not processed` first; a record may be listed while its last try still runs."""
-    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
-    event = add_event(ledger, order_id=order, created_at=at)
-    add_watch(ledger)
-    settings = Settings(consumer_of_record=TABLE)
-    for ok, expected in ((False, "undecided"), (True, "arrived"), (False, "arrived")):
-        row = {"id": 1, "received_at": at, "body": body(order, at.isoformat()), "ok": ok}
-        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since, row=row: [row])
-        settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
-        assert (event_row(ledger, event).delivery == "arrived") == (expected == "arrived")
-    assert [row.ok for row in stored(ledger, TABLE)] == [True]
-
-
-@pytest.mark.parametrize("no", [False, 0, "0", "f", "False", "FALSE", "no", "", b"\x00", None, Decimal(0)])
-def test_whatever_a_database_calls_false_is_no_arrival(ledger: Ledger, no: Any) -> None:
-    rows = [{"id": 1, "received_at": NOW, "ok": no}, {"id": 2, "received_at": NOW}]
-    rows += [{"id": nr, "received_at": NOW, "ok": yes} for nr, yes in enumerate((True, 1, "t", "Yes", b"\x01"), 3)]
-    read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, lambda since: rows)
-    assert {row.source_id for row in stored(ledger, TABLE) if not row.ok} == {"1"}
-
-
 def test_two_tries_begun_in_one_second_are_two(ledger: Ledger) -> None:
     """Times may be written without a fraction, and a refused try has its successor in the same second."""
     at = "2026-10-01T11:00:00Z"
@@ -313,44 +235,3 @@ def test_two_tries_begun_in_one_second_are_two(ledger: Ledger) -> None:
     for _ in range(2):
         _Seen(ledger, ACCOUNT, NOW).take([parse_delivery(record)])
     assert sorted(row.ok for row in stored(ledger)) == [False, True]
-
-
-def test_a_table_vouches_from_its_first_webhook_on(ledger: Ledger) -> None:
-    """It was begun an hour ago: what was due before is not missed, only unknown."""
-    order, at = "0c28cec1-b947-42af-a4b9-36976b4b76b0", NOW - timedelta(hours=1)
-    before = add_event(ledger, created_at=NOW - timedelta(hours=5))
-    since_then = add_event(ledger, created_at=NOW - timedelta(minutes=50))
-    for _ in range(3):
-        add_event(ledger, delivery="arrived", arrived_at=NOW)
-    add_watch(ledger)
-    settings = Settings(consumer_of_record=TABLE)
-    row = {"id": 1, "received_at": at, "body": body(order, at.isoformat())}
-    for rows in ([{"id": 0, "received_at": NOW - timedelta(days=3), "body": "{}"}], [row]):
-        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since, rows=rows: rows)
-    settle(Account(ledger, ACCOUNT, settings, lambda: NOW))
-    assert [event_row(ledger, event).delivery for event in (before, since_then)] == ["undetermined", "missed"]
-
-
-def test_what_is_not_due_yet_is_read_again(ledger: Ledger) -> None:
-    """A table that is filled every few hours, by somebody who sets `grace` to match."""
-    asked = []
-    settings = Settings(grace=timedelta(hours=5), overlap=timedelta(hours=1))
-    for _ in range(2):
-        read_table(Account(ledger, ACCOUNT, settings, lambda: NOW), TABLE, lambda since: asked.append(since) or [])
-    assert asked[1] <= NOW - timedelta(hours=5)
-
-
-@pytest.mark.parametrize(
-    ("row", "why"),
-    [
-        ({"id": 1, "received_at": NOW, "ok": "maybe"}, "ok 'maybe'"),
-        ({"received_at": NOW}, "a row without id"),
-        ({"id": 1}, "a row without received_at"),
-        ({"id": 1, "received_at": "yesterday"}, "received_at 'yesterday'"),
-    ],
-)
-def test_a_row_that_cannot_be_read_moves_no_coverage(ledger: Ledger, row: dict[str, Any], why: str) -> None:
-    with pytest.raises(SettingsError, match=why):
-        read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, lambda since: [row])
-    with ledger.read() as connection:
-        assert get_feed(connection, ACCOUNT, TABLE) is None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
+    from tests.support.ledgers import OpenLedger
 
 ROWS = 6_000  # a query that reads them all takes some steps for each
 STEP = 100

@@ -13,7 +13,7 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.findings import pick
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, write_note
-from tests.flows.test_findings_kinds import MONDAY, desk, found
+from tests.support.found import MONDAY, desk, found
 from tests.support.watched import Watched, order_id
 
 if TYPE_CHECKING:

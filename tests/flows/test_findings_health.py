@@ -16,7 +16,7 @@ from telnyx_porting.flows.findings.health import clear, health, watch_clock
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge
 from telnyx_porting.ledger.tables import deliveries, plans
-from tests.flows.test_findings_kinds import MONDAY, desk, found
+from tests.support.found import MONDAY, desk, found
 from tests.support.watched import Watched, order_id, quick
 
 if TYPE_CHECKING:

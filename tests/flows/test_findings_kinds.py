@@ -11,30 +11,16 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge
 from telnyx_porting.ledger.tables import deliveries
-from tests.support.watched import Watched, order_id, quick, write_time
+from tests.support.found import MONDAY, desk, found
+from tests.support.watched import Watched, order_id, write_time
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
-
-MONDAY = datetime.fromisoformat("2026-09-14T09:00:00+00:00")
-
-
-def desk(**more: Any) -> Settings:
-    """People who work from nine to five."""
-    return quick(business_days="mon-fri", business_hours="09:00-17:00", **more)
 
 
 @pytest.fixture
 def watched(ledger: Ledger) -> Watched:
     return Watched(ledger, desk(), now=MONDAY)
-
-
-def found(watched: Watched, kind: str) -> dict[str, str]:
-    watched.look()
-    with watched.ledger.read() as connection:
-        rows = open_findings(connection, watched.account, kind)
-    return {row["subject"]: row["severity"] for row in rows}
 
 
 # -- questions -------------------------------------------------------------------------------------------------------

@@ -7,23 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
-from tests.conftest import ROOT
 from tests.scenarios import bounds
 from tests.scenarios.loop import loop
 from tests.scenarios.table import STORIES
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from include.sandbox.testing import RunningSandbox
     from tests.scenarios.story import Story
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.mark.parametrize("story", [story for story in STORIES if story.sample], ids=lambda story: story.name)

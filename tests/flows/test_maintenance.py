@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
-    from tests.conftest import OpenLedger
+    from tests.support.ledgers import OpenLedger
 
 DAY = timedelta(days=1)
 TEXT = {"body": "something a customer wrote " * 300}

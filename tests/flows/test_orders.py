@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.finding import order_is_open
@@ -19,11 +18,13 @@ from telnyx_porting.flows.orders.sync import project_events, sync_orders
 from telnyx_porting.ledger.predicates import alert_is_live, is_given_up, not_generated, to_project
 from telnyx_porting.ledger.tables import alerts, events, orders
 from telnyx_porting.ledger.types import EPOCH
+from tests.support.ledgers import plan_of
 from tests.support.watched import START, Watched, order_id, quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
 
 STATUSES = ("in-process", "submitted", "exception", "foc-date-confirmed", "ported")
@@ -116,12 +117,6 @@ def test_deleted_draft_is_closed(ledger: Ledger) -> None:
 # -- against a simulated Telnyx ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
 @pytest.fixture
 def client(sandbox: RunningSandbox) -> Iterator[TelnyxClient]:
     sandbox.reset("empty")
@@ -208,13 +203,3 @@ def test_looks_use_the_indexes_on_what_is_open(ledger: Ledger) -> None:
     }
     for index, query in queries.items():
         assert index in plan_of(ledger, query), index
-
-
-def plan_of(ledger: Ledger, query: Any) -> str:
-    sql = query if isinstance(query, str) else str(query.compile(ledger.engine, compile_kwargs={"literal_binds": True}))
-    with ledger.read() as connection:
-        if ledger.is_sqlite:
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
-            return "\n".join(str(row[3]) for row in rows)
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        return "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + sql.replace("%", "%%")))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
@@ -16,16 +16,18 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.finding import Look
 from telnyx_porting.flows.findings.see import see
 from telnyx_porting.flows.republish.advance import Done
-from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.settings import Settings
 from tests.scenarios.ear import Ear
-from tests.scenarios.loop import MINUTE, Loop, loop
+from tests.scenarios.loop import MINUTE, loop
+from tests.support.ledgers import new_file
 from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.ledger.engine import Ledger
 
 SETTINGS = Settings()
 CRM, OURS = "https://crm.example/hook", "https://here.example/webhooks/telnyx/telnyx_default"
@@ -165,24 +167,13 @@ def test_the_first_to_decide_is_no_change(ledger: Ledger) -> None:
     assert told(ledger, 2) is None
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
-    with loop(sandbox, tmp_path) as running:
-        yield running
-
-
-def test_a_receiver_set_up_after_an_outage_gets_what_was_lost_in_it(world: Loop, tmp_path: Path) -> None:
-    elsewhere = Ledger(f"sqlite:///{tmp_path / 'crm.db'}")
-    elsewhere.upgrade()
-    consumer = Ear(elsewhere, ACCOUNT, world.sandbox.public_key, world.clock.now)
-    try:
-        world.sandbox.subscribe(consumer.url)
+def test_a_receiver_set_up_after_an_outage_gets_what_was_lost_in_it(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    with (
+        loop(sandbox, tmp_path) as world,
+        new_file() as elsewhere,
+        closing(Ear(elsewhere, ACCOUNT, sandbox.public_key, world.clock.now)) as consumer,
+    ):
+        sandbox.subscribe(consumer.url)
         world.scan()
         world.jump(30)
         world.events(3)
@@ -194,7 +185,7 @@ def test_a_receiver_set_up_after_an_outage_gets_what_was_lost_in_it(world: Loop,
         world.look()
         assert {world.states()[event] for event in missed} == {"missed"}
         consumer.reachable = True
-        world.sandbox.subscribe(world.ear.url)
+        sandbox.subscribe(world.ear.url)
         world.ear.beat()
         world.events(1)
         for _ in range(3):
@@ -207,6 +198,3 @@ def test_a_receiver_set_up_after_an_outage_gets_what_was_lost_in_it(world: Loop,
         assert world.false_verdicts() == []
         with world.ledger.read() as connection:
             assert "health:record" in see(Look(connection, ACCOUNT, world.settings, world.clock.now()))
-    finally:
-        consumer.close()
-        elsewhere.close()

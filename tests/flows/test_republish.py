@@ -5,39 +5,21 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, progress
 from telnyx_porting.flows.republish.plan import POLICY, approve, close_plan
 from telnyx_porting.flows.republish.report import report
 from telnyx_porting.ledger.tables import plans, republishes
-from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
+from tests.scenarios.loop import ACCOUNT, MINUTE, Loop
 from tests.support.crew import lose
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 REPUBLISH = "/v2/porting/events/*/republish"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Loop]:
-    with loop(sandbox, tmp_path) as running:
-        running.begin()
-        yield running
 
 
 def ready(world: Loop, count: int, by: str = "ann") -> tuple[list[str], str]:

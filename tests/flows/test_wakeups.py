@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.account import Account
@@ -24,29 +23,17 @@ from telnyx_porting.flows.orders.history import Change, Standing, began
 from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.flows.orders.wakeups import WAKES_FOR, waking
 from telnyx_porting.ledger.tables import deliveries, orders
-from tests.flows.test_orders import plan_of
+from tests.support.ledgers import plan_of
 from tests.support.receivers import encode, webhook
 from tests.support.watched import START, Watched, quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
 
 NOBODY = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    running.reset("empty")
-    running.clear_faults()
-    return running
 
 
 class Desk(Watched):
@@ -86,6 +73,8 @@ class Desk(Watched):
 
 @pytest.fixture
 def desk(ledger: Ledger, sandbox: RunningSandbox) -> Iterator[Desk]:
+    sandbox.reset("empty")
+    sandbox.clear_faults()
     watched = Desk(ledger, quick(), now=datetime.now(UTC))
     with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
         watched.client, watched.sandbox = client, sandbox

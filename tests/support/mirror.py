@@ -1,7 +1,8 @@
-"""A provider's list with every freedom the documentation leaves it, behind an httpx transport."""
+"""A provider's list with every freedom the documentation leaves it, behind an httpx transport, and a client of it."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
-from telnyx_porting.client import Clock
+from telnyx_porting.client import AsyncTelnyxClient, Clock, ProvedWindow
 
 START = datetime(2026, 9, 1, tzinfo=UTC)
 NOW = START + timedelta(days=60)
@@ -136,3 +137,25 @@ class Mirror:
         # Ties keep one order among themselves, whichever it is.
         items = sorted(items, key=lambda item: self._places[item[1]["id"]])
         return sorted(items, key=lambda item: item[0], reverse=self.order == "newest")
+
+
+def read(
+    mirror: Mirror, since: datetime | None = None, until: datetime | None = None, page_size: int = 250, **options: Any
+) -> list[ProvedWindow]:
+    """Read a whole listing in a loop of its own."""
+
+    async def run() -> list[ProvedWindow]:
+        async with AsyncTelnyxClient(
+            "KEY", "https://api.example.test/v2", transport=mirror.transport(), clock=StillClock(), **options
+        ) as client:
+            return [window async for window in client.iter_proved_windows(since, until, page_size=page_size)]
+
+    return asyncio.run(run())
+
+
+def ids(windows: list[ProvedWindow]) -> list[str]:
+    return [row.id for window in windows for row in window.events]
+
+
+def spread(count: int, step: timedelta = timedelta(hours=1)) -> list[tuple[datetime, dict[str, Any]]]:
+    return [(START + step * n, event(n, START + step * n)) for n in range(count)]

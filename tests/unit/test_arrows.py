@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import grimp
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.places import ROOT
+
+TEST = re.compile(r"tests\.(\w+\.)*(test_|bench_|conftest\b)")
 
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
@@ -37,3 +40,16 @@ def test_dags_are_thin(path: Path) -> None:
     decisions = [node for node in nodes if isinstance(node, (ast.If, ast.For, ast.While, ast.Try, ast.ClassDef))]
     assert not decisions, f"line {decisions[0].lineno} decides something"
     assert sum(isinstance(node, ast.stmt) for node in nodes) <= 40
+
+
+def test_no_test_imports_a_test() -> None:
+    """What several tests need lives in tests/support, and the closed loop in tests/scenarios."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [f"{path.name} imports {name}" for name in names if TEST.match(name)]
+    assert found == []

@@ -13,8 +13,7 @@ import pytest
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.client.collector import YOUNG
 from telnyx_porting.errors import TelnyxError
-from tests.support.mirror import Mirror, StillClock
-from tests.unit.test_client_paging import spread
+from tests.support.mirror import Mirror, StillClock, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

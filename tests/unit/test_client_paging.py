@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telnyx_porting.client import AsyncTelnyxClient, ProvedWindow
-from telnyx_porting.client import events as events_module
-from telnyx_porting.client import paging as paging_module
 from telnyx_porting.client import proof as proof_module
-from telnyx_porting.errors import IncompleteListing, InvalidRequestError
-from telnyx_porting.models import PortingEvent, StatusChangedEvent
-from tests.support.mirror import NOW, START, Mirror, StillClock, event
+from telnyx_porting.errors import IncompleteListing
+from tests.support.mirror import NOW, START, Mirror, event, ids, read, spread
 
+pytestmark = pytest.mark.usefixtures("small_windows")
 ALL_META = frozenset({"page_number", "page_size", "total_pages", "total_results"})
-
-
-def read(
-    mirror: Mirror, since: datetime | None = None, until: datetime | None = None, page_size: int = 250, **options: Any
-) -> list[ProvedWindow]:
-    """Read a whole listing in a loop of its own."""
-
-    async def run() -> list[ProvedWindow]:
-        async with AsyncTelnyxClient(
-            "KEY", "https://api.example.test/v2", transport=mirror.transport(), clock=StillClock(), **options
-        ) as client:
-            return [window async for window in client.iter_proved_windows(since, until, page_size=page_size)]
-
-    return asyncio.run(run())
-
-
-def ids(windows: list[ProvedWindow]) -> list[str]:
-    return [row.id for window in windows for row in window.events]
-
-
-def spread(count: int, step: timedelta = timedelta(hours=1)) -> list[tuple[datetime, dict[str, Any]]]:
-    return [(START + step * n, event(n, START + step * n)) for n in range(count)]
-
-
-@pytest.fixture(autouse=True)
-def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of eight rows: a deep list is then a short one."""
-    monkeypatch.setattr(paging_module, "ROWS_PER_WINDOW", 8)
 
 
 # -- the property -----------------------------------------------------------------------------------------------------
@@ -272,73 +238,3 @@ def test_a_list_that_grows_at_every_look_is_not_chased_for_ever() -> None:
     with suppress(IncompleteListing):
         read(mirror, START, NOW, page_size=4)
     assert len(mirror.requests) < 500
-
-
-def test_an_open_window_is_closed_at_the_call() -> None:
-    future = (NOW + timedelta(hours=1), event(1, NOW + timedelta(hours=1)))
-    [window] = read(Mirror([*spread(3), future]))
-    assert window.until == NOW
-    assert window.since is None
-    assert window.count == 3
-
-
-def test_a_refused_first_page_is_an_error() -> None:
-    transport = httpx.MockTransport(lambda request: httpx.Response(422, json={"errors": [{"code": "10031"}]}))
-
-    async def run() -> None:
-        async with AsyncTelnyxClient("KEY", transport=transport, clock=StillClock()) as client:
-            async for _ in client.iter_porting_events():
-                pass
-
-    with pytest.raises(InvalidRequestError):
-        asyncio.run(run())
-
-
-async def test_what_is_proved_is_given_before_the_rest_is_read() -> None:
-    mirror = Mirror(spread(400))
-    async with AsyncTelnyxClient("KEY", transport=mirror.transport(), clock=StillClock()) as client:
-        events = client.iter_porting_events(page_size=4)
-        await anext(events)
-        assert len(mirror.requests) < 40
-        await events.aclose()
-
-
-async def test_leaving_early_ends_what_was_begun() -> None:
-    mirror = Mirror(spread(400))
-    async with AsyncTelnyxClient("KEY", transport=mirror.transport(), clock=StillClock()) as client:
-        before = asyncio.all_tasks()
-        async with aclosing(client.iter_porting_events(page_size=4)) as events:
-            async for _ in events:
-                break
-        assert asyncio.all_tasks() == before
-        asked = len(mirror.requests)
-        await asyncio.sleep(0)
-        assert len(mirror.requests) == asked
-
-
-async def test_no_more_than_a_few_windows_are_held() -> None:
-    """Memory does not grow with the list: count the events alive while a deep one is read."""
-    mirror = Mirror(spread(600))
-    alive: set[int] = set()
-    most = 0
-
-    class Watched(StatusChangedEvent):
-        __slots__ = ("__weakref__",)
-
-    def watched(raw: dict[str, Any]) -> PortingEvent:
-        nonlocal most
-        row = Watched(raw, raw["id"], datetime.fromisoformat(raw["created_at"]))
-        key = id(row)
-        alive.add(key)
-        most = max(most, len(alive))
-        weakref.finalize(row, alive.discard, key)
-        return row
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events_module, "parse_event", watched)
-        async with AsyncTelnyxClient("KEY", transport=mirror.transport(), clock=StillClock()) as client:
-            count = 0
-            async for _ in client.iter_porting_events(page_size=4):
-                count += 1
-    assert count == 600
-    assert most <= 4 * 12

@@ -14,7 +14,7 @@ import pytest
 
 from include.demo.homes import home
 from include.demo.processes import RECORD, Processes
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ import pytest
 from include.demo import postgres
 from include.demo.ports import reserve
 from include.demo.processes import RECORD, Processes
-from tests.conftest import BUILD
+from tests.support.places import BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from telnyx_porting.settings import load, table
-from tests.conftest import ROOT
+from tests.support.places import ROOT
 
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = ROOT / "docs" / "configuration.md"

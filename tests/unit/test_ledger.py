@@ -21,7 +21,7 @@ from telnyx_porting.ledger.engine import HEAD, Ledger, excluded
 from telnyx_porting.ledger.tables import events, feeds
 
 if TYPE_CHECKING:
-    from tests.conftest import OpenLedger
+    from tests.support.ledgers import OpenLedger
 
 
 @pytest.fixture
