@@ -32,7 +32,7 @@ CORRUPT = [
     ("porting_orders", "number_count", -5),
     ("porting_findings", "detail", "{"),
     ("porting_findings", "detail", '{"codes": 7, "foc": "yesterday", "entered": 12, "episode": "x"}'),
-    ("porting_findings", "hands", "[]"),
+    ("porting_findings", "triage", "[]"),
     ("porting_findings", "since", 2**62),
     ("porting_events", "payload", "[1"),
     ("porting_events", "created_at", 1),

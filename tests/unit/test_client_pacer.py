@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from telnyx_porting.client.clock import Clock, http_date
+from telnyx_porting.client.clock import Clock, http_date, read_difference
 from telnyx_porting.client.pacer import (
     LONGEST_BLOCK,
     Pacer,
@@ -294,3 +294,11 @@ def test_one_pacer_for_an_account() -> None:
     assert pacer_for("https://a.test/v2", "KEY", clock) is mine
     assert pacer_for("https://a.test/v2", "OTHER", clock) is not mine
     assert pacer_for("https://b.test/v2", "KEY", clock) is not mine
+
+
+@pytest.mark.parametrize(
+    ("ahead", "known"), [(0.0, 0.0), (0.5, 0.0), (-0.5, 0.0), (-2.0, 0.0), (2.1, 2.1), (-2.1, -2.1), (240.0, 240.0)]
+)
+def test_a_difference_within_the_error_of_reading_is_none(ahead: float, known: float) -> None:
+    ours = datetime(2026, 10, 1, 12, tzinfo=UTC)
+    assert read_difference(ours + timedelta(seconds=ahead), ours) == timedelta(seconds=known)

@@ -278,7 +278,7 @@ findings = Table(
     Column("note", Lossless),
     Column("acked_at", Instant),
     Column("acked_until", Instant),
-    Column("hands", Json),  # who acknowledged or muted it, and why
+    Column("triage", Json),  # who acknowledged or muted it, and why
     Column("muted_until", Instant),
 )
 Index("porting_findings_open", findings.c.account, findings.c.kind, **_where(findings.c.resolved_at.is_(None)))

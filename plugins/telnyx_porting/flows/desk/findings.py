@@ -34,7 +34,7 @@ def listing(account: Account) -> str:
 
 
 def _triage(row: Mapping[str, Any], now: datetime) -> str:
-    by = row["hands"] or {}
+    by = row["triage"] or {}
     said = []
     if row["acked_until"] is not None and row["acked_until"] > now:
         said.append(f"acknowledged by {by.get('acked_by')} until {row['acked_until']:%Y-%m-%d %H:%M} UTC")

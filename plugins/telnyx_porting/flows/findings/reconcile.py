@@ -169,7 +169,7 @@ def _is_news(item: Seen, row: Row) -> bool:
 def _triage(row: Row | None) -> dict[str, Any]:
     """Keep what people wrote: it stays with the subject, however often it occurs."""
     return {
-        name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "hands")
+        name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "triage")
     }
 
 

@@ -32,8 +32,8 @@ def acknowledge(account: Account, key: str, by: str, until: datetime | None = No
     if not now < until <= now + ACK_MOST:
         raise SettingsError("until", until.isoformat(), f"a time after now and within {ACK_MOST.days} days")
     with account.ledger.write() as connection:
-        hands = _open(account.ledger, connection, account.id, key)["hands"] or {}
-        _write(connection, account.id, key, acked_at=now, acked_until=until, hands=hands | {"acked_by": _short(by)})
+        triage = _open(account.ledger, connection, account.id, key)["triage"] or {}
+        _write(connection, account.id, key, acked_at=now, acked_until=until, triage=triage | {"acked_by": _short(by)})
     return until
 
 
@@ -49,9 +49,9 @@ def mute(account: Account, key: str, by: str, reason: str, until: datetime) -> N
     if not reason.strip():
         raise SettingsError("reason", reason, "why nobody needs to hear of it")
     with account.ledger.write() as connection:
-        hands = _open(account.ledger, connection, account.id, key)["hands"] or {}
+        triage = _open(account.ledger, connection, account.id, key)["triage"] or {}
         said = {"muted_by": _short(by), "mute_reason": _short(reason)}
-        _write(connection, account.id, key, muted_until=until, hands=hands | said)
+        _write(connection, account.id, key, muted_until=until, triage=triage | said)
 
 
 def unmute(account: Account, key: str) -> None:

@@ -258,7 +258,7 @@ def upgrade() -> None:
         Column("note", Text),
         Column("acked_at", BigInteger),
         Column("acked_until", BigInteger),
-        Column("hands", Text),
+        Column("triage", Text),
         Column("muted_until", BigInteger),
     )
     _index("porting_findings", "open", "kind", where="resolved_at IS NULL")

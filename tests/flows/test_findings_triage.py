@@ -45,7 +45,7 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
     with watched.ledger.read() as connection:
         (row,) = open_findings(connection, watched.account)
     assert (row["occurrence"], row["owner"], row["note"]) == (2, "ann", "called the carrier")
-    assert row["hands"] == {"muted_by": "ann", "mute_reason": "known"}
+    assert row["triage"] == {"muted_by": "ann", "mute_reason": "known"}
 
 
 @pytest.mark.parametrize(
