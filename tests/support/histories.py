@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.deliveries.settle import charge, settle
-from telnyx_porting.flows.events.store import store_events
+from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.models import MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED, parse_event
@@ -147,9 +147,8 @@ class World:
     def read(self, now: float) -> None:
         at = START + now * MINUTE
         seen = [h for h in self.history.happenings if h.at + h.listed_after <= now]
+        store(Account(self.ledger, self.account), [parse_event(self.raw_event(h, now)) for h in seen], at)
         with self.ledger.write() as connection:
-            batch = [parse_event(self.raw_event(h, now)) for h in seen]
-            store_events(self.ledger, connection, self.account, batch, at)
             touch_feed(self.ledger, connection, self.account, "events", covered_until=at - SETTINGS.settle)
 
     def receive(self, now: float) -> None:
@@ -213,8 +212,7 @@ class World:
         at = START - 60 * MINUTE
         event = {"id": str(uuid.uuid4()), "event_type": NEW_COMMENT, "porting_order_id": self.order}
         event |= {"payload_status": "completed", "payload": comment, "created_at": write_time(at)}
-        with self.ledger.write() as connection:
-            store_events(self.ledger, connection, self.account, [parse_event(event)], at)
+        store(Account(self.ledger, self.account), [parse_event(event)], at)
         for n in range(self.history.subscriptions):
             data = {"id": f"c{n}", "event_type": NEW_COMMENT, "occurred_at": write_time(at), "payload": comment}
             receipt = read_receipt(self.account, json.dumps({"data": data}).encode(), at, "/", at)

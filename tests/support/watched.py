@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import AlertsResult, send_due
-from telnyx_porting.flows.events.store import store_events
+from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings.reconcile import FindingsResult, reconcile
 from telnyx_porting.flows.orders.sync import keep_readings, project_events
@@ -60,8 +60,7 @@ class Watched:
 
     def tell(self, *raws: dict[str, Any]) -> str:
         batch = [parse_event(raw) for raw in raws]
-        with self.ledger.write() as connection:
-            store_events(self.ledger, connection, self.account, batch, self.now)
+        store(Account(self.ledger, self.account), batch, self.now)
         return batch[-1].id
 
     def event(self, kind: str, order: int, payload: Any, at: datetime | None = None, **more: Any) -> str:

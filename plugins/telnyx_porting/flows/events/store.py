@@ -90,15 +90,6 @@ def store(
     return total
 
 
-def store_events(
-    ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent], now: datetime
-) -> Stored:
-    """Store at most :data:`CHUNK` events inside the caller's transaction."""
-    known = _known(ledger, connection, account, batch)
-    rows = [_row(account, event, now) for event in batch if _moved(known.get(event.id), event)]
-    return _write(ledger, connection, rows, known, None)
-
-
 def _known(ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
     """Return what is held of these events, as far as it decides whether there is anything to write."""
     return {row.id: row for row in ledger.held(connection, events, account, [event.id for event in batch], _HELD)}
