@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import stat
-import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from include.demo.processes import DemoError
+from include.demo.processes import DemoError, status_of
 
 if TYPE_CHECKING:
     from include.demo.processes import Processes
@@ -66,7 +65,7 @@ def binaries() -> Path | None:
     found = sorted(Path(place) / "bin" for root in places or () for place in Path(root).glob("pginstall[0-9][0-9]"))
     for folder in reversed(found):
         with suppress(OSError):
-            if subprocess.run([folder / "postgres", "--version"], capture_output=True, check=False).returncode == 0:
+            if status_of(folder / "postgres", "--version") == 0:
                 return folder
     return None
 
@@ -109,7 +108,7 @@ def discard(folder: Path) -> None:
         return
     with suppress(OSError, IndexError):  # only a killed one leaves the file, whose 7th line ends with the segment's id
         segment = (folder / "data" / "postmaster.pid").read_text().splitlines()[6].split()[-1]
-        subprocess.run(["ipcrm", "-m", segment], capture_output=True, check=False)
+        status_of("ipcrm", "-m", segment)
     shutil.rmtree(folder, ignore_errors=True)
 
 

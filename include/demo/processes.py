@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -132,12 +132,21 @@ class Processes:
         raise DemoError(f"{what}: nothing after {seconds:.0f} s; all logs are in {self.logs}", log)
 
 
+def status_of(*command: str | Path) -> int:
+    """Run a short command to its end, unheard, and give its status; a Ctrl-C waits for that.
+
+    :raises OSError: when there is no such program.
+    """
+    with patient():  # a Ctrl-C in the middle of a start leaves a process that nobody knows
+        return subprocess.run(command, capture_output=True, check=False, start_new_session=True).returncode
+
+
 def stop_child(process: subprocess.Popen[bytes]) -> None:
     """End a process of ours and its whole session: Airflow's children outlive a signal to their parent alone."""
     if process.poll() is None:
         _stop(process.pid, process.wait)
-    _kill(session(process.pid))
     process.wait()
+    _kill(session(process.pid))
 
 
 def stop_stranger(pid: int) -> None:
@@ -148,7 +157,7 @@ def stop_stranger(pid: int) -> None:
 
 def _stop(leader: int, wait: Callable[[float], Any]) -> None:
     """Ask the session to end; after 15 s do not ask."""
-    members = set(session(leader))
+    members = set(session(leader)) | _descendants(leader)  # PostgreSQL gives each of its children a session
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGINT)
     try:
@@ -158,10 +167,25 @@ def _stop(leader: int, wait: Callable[[float], Any]) -> None:
         _kill(members | set(session(leader)))
 
 
-def _kill(pids: Iterator[int] | set[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def _descendants(pid: int) -> set[int]:
+    with suppress(psutil.Error):
+        return {each.pid for each in psutil.Process(pid).children(recursive=True)}
+    return set()
+
+
+def _kill(pids: Iterable[int]) -> None:
+    """Kill these at once and wait until they are gone."""
+    for each in _processes(pids):
+        with suppress(psutil.Error):
+            each.kill()
+            while each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+
+
+def _processes(pids: Iterable[int]) -> Iterator[psutil.Process]:
+    for pid in set(pids):
+        with suppress(psutil.Error):
+            yield psutil.Process(pid)
 
 
 def start_time(pid: int) -> float | None:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.demo.processes import patient
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,13 +58,15 @@ def _once(file: Path, number: int, busy: int) -> dict[str, Any]:
     begun, begin, output = datetime.now(UTC), time.monotonic(), file.with_name(f"{file.stem}-{number}.log")
     with output.open("wb") as log:
         command = [sys.executable, "-m", "include.demo", "--once"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process: subprocess.Popen[bytes] | None = None
         try:
+            with patient():
+                process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
             status: int | str = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             status = f"stopped after {LIMIT} s"
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait()
     summary = _summary(output)
@@ -107,8 +111,11 @@ def _tally(lines: list[dict[str, Any]]) -> str:
 
 @contextmanager
 def _busy(number: int) -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True) for _ in range(number)]
+    loops = list[subprocess.Popen[bytes]]()
     try:
+        for _ in range(number):
+            with patient():
+                loops.append(subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True))
         yield
     finally:
         for loop in loops:

@@ -109,7 +109,7 @@ def nothing_left(*, but: tuple[Path, ...] = ()) -> Iterator[list[Running]]:
     try:
         yield demos
         left = [each for each in psutil.Process().children(recursive=True) if each not in children]
-        assert [each for each in left if each.status() != psutil.STATUS_ZOMBIE] == []
+        assert [told for each in left if (told := alive(each))] == []
         assert [port for demo in demos if PLACED.search(demo.said) for port in demo.ports if answers(port)] == []
         assert segments() - before == set()
         assert [path for demo in demos for path in demo.tmp.iterdir()] == []
@@ -124,6 +124,14 @@ def nothing_left(*, but: tuple[Path, ...] = ()) -> Iterator[list[Running]]:
             with suppress(psutil.Error):
                 each.kill()
                 each.wait(10)
+
+
+def alive(process: psutil.Process) -> list[str]:
+    """Its name and command, while it lives."""
+    with suppress(psutil.NoSuchProcess):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return [process.name(), *process.cmdline()]
+    return []
 
 
 def answers(port: int) -> bool:
