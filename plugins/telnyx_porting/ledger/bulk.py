@@ -1,11 +1,13 @@
-"""Write many rows with a fraction of the work per row: values are prepared here, column by column."""
+"""Write many rows with a fraction of the work per row, and so that a refused one keeps no other from being written."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import TypeDecorator, column, func, select, text
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError, StatementError
 
 from telnyx_porting.ledger.types import Lossless
 
@@ -13,6 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection, Table
+
+log = logging.getLogger(__name__)
+
+
+def write_rows(
+    upsert: Callable[..., None],
+    connection: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    change: Mapping[str, Any] | None,
+    *,
+    fresh: bool = False,
+) -> list[dict[str, Any]]:
+    """Upsert rows: together, or one by one where they are refused together.
+
+    :param upsert: the ledger's.
+    :return: those that are refused even alone; nothing of them is written.
+    """
+    try:
+        with connection.begin_nested():
+            upsert(connection, table, rows, change=change, fresh=fresh)
+    except (OperationalError, InternalError, ProgrammingError):
+        raise
+    except (StatementError, ValueError, TypeError, RecursionError) as error:
+        log.warning("%d rows of %s are refused: %s", len(rows), table.name, type(error).__name__)
+        if len(rows) == 1:
+            return list(rows)
+        return [row for row in rows if write_rows(upsert, connection, table, [row], change)]
+    return []
 
 
 def write_many(

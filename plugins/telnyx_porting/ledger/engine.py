@@ -232,10 +232,6 @@ class Ledger:
         """Return SQL for the largest of several values (SQLite spells it ``max``)."""
         return func.max(*values) if self.is_sqlite else func.greatest(*values)
 
-    def least(self, *values: Any) -> ColumnElement[Any]:
-        """Return SQL for the smallest of several values."""
-        return func.min(*values) if self.is_sqlite else func.least(*values)
-
     def lock(self, connection: Connection, name: str) -> None:
         """Hold a named lock until the transaction ends; a SQLite write transaction is one already."""
         if not self.is_sqlite:

@@ -26,9 +26,9 @@ from telnyx_porting.flows.events.odd import MOST, keep_odd
 from telnyx_porting.flows.events.store import CHUNK
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.bulk import write_rows
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import excluded
-from telnyx_porting.ledger.rowwise import write_rows
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
@@ -170,7 +170,7 @@ def store_deliveries(account: Account, source: str, rows: Iterable[dict[str, Any
             )
             known = {row.source_id: row.ok for row in connection.execute(query)}
             fresh = {row["source_id"]: row for row in batch if row["ok"] > known.get(row["source_id"], -1)}
-            write_rows(account.ledger, connection, deliveries, list(fresh.values()), better)
+            write_rows(account.ledger.upsert, connection, deliveries, list(fresh.values()), better)
         new += len(fresh)
     return new
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, case, or_
 
 from telnyx_porting.flows.events.odd import MOST
+from telnyx_porting.ledger.bulk import write_rows
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
-from telnyx_porting.ledger.rowwise import write_rows
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import (
@@ -108,7 +108,7 @@ def _write(
 ) -> Stored:
     if not rows:
         return Stored()
-    for row in write_rows(ledger, connection, events, rows, _forwards(ledger), fresh=not known):
+    for row in write_rows(ledger.upsert, connection, events, rows, _forwards(ledger), fresh=not known):
         _bare(ledger, connection, row)
     fresh = {row["id"]: row["created_at"] for row in rows if row["id"] not in known}
     late = [created for created in fresh.values() if behind is not None and created < behind]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 
 from telnyx_porting.flows.orders.history import Change, Codes, Reading, Standing, began, episode_after, standing
+from telnyx_porting.ledger.bulk import write_rows
 from telnyx_porting.ledger.engine import excluded
-from telnyx_porting.ledger.rowwise import write_rows
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
@@ -60,7 +60,7 @@ def rebuild(
             continue
         rows.append(row)
     change = {column.name: excluded(column.name) for column in orders.columns if not column.primary_key}
-    refused = write_rows(ledger, connection, orders, rows, change)
+    refused = write_rows(ledger.upsert, connection, orders, rows, change)
     return odd + [f"order {row['id']} is refused by the database" for row in refused]
 
 

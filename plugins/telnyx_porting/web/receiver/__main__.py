@@ -23,7 +23,7 @@ from sqlalchemy.exc import ProgrammingError
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.ledger.engine import Ledger
-from telnyx_porting.ledger.urls import LEDGER_URL, normalise
+from telnyx_porting.ledger.urls import LEDGER_URL, ledger_url
 from telnyx_porting.web.receiver.app import Receiver
 from telnyx_porting.web.receiver.guard import Guard
 from telnyx_porting.web.receiver.store import Recorder, describe
@@ -145,12 +145,7 @@ def read_keys(texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
 
 
 def _ledger_url(argument: str | None) -> URL:
-    if argument and normalise(argument).password is not None:
-        raise SettingsError("--ledger", "(hidden)", f"a URL without password, `ps` would show it: use {LEDGER_URL}")
-    url = argument or os.environ.get(LEDGER_URL, "")
-    if not url:
-        raise SettingsError(LEDGER_URL, url, "sqlite:////path/to/ledger.db or postgresql://user:password@host/database")
-    parsed = normalise(url)
+    parsed = ledger_url(argument)
     if parsed.drivername.startswith("sqlite"):
         return parsed
     # A server that has gone silent is given up before the webhook's sender gives up on us.
