@@ -18,8 +18,16 @@ PORTS = ("airflow", "sandbox", "receiver", "counters", "worker-log", "trigger-lo
 
 def main() -> int:
     """Read the options and run."""
-    for each in SIGNALS:  # a shell starts background jobs deaf to Ctrl-C
-        signal.signal(each, _end)
+    try:
+        for each in SIGNALS:  # a shell starts background jobs deaf to Ctrl-C
+            signal.signal(each, _end)
+        return _run()
+    except KeyboardInterrupt:
+        print("demo: interrupted; everything it started is stopped", file=sys.stderr)
+        return 130
+
+
+def _run() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m include.demo",
         description=__doc__,
@@ -34,13 +42,9 @@ def main() -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(parser.parse_args())
     once = options.pop("once")
-    try:
-        from include.demo.story import run
+    from include.demo.story import run
 
-        return run(options, once=once)
-    except KeyboardInterrupt:
-        print("demo: interrupted; everything it started is stopped", file=sys.stderr)
-        return 130
+    return run(options, once=once)
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

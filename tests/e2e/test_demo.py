@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,13 @@ class Running:
             self.until("it listens on")
             return self._placed()
         return found[1], found[2]
+
+    def until_it_hears(self, number: int) -> None:
+        """Wait until it has set a handler of its own for this signal, the first that a demo does."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        while not int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (number - 1) & 1:
+            assert self.process.poll() is None, self.said
+            time.sleep(0.005)
 
     def record(self) -> dict[str, int]:
         """Name -> pid of what it has started."""
@@ -174,8 +182,9 @@ def test_ctrl_c_while_it_starts_leaves_nothing_and_no_traceback(tmp_path: Path) 
     with nothing_left() as demos:
         for number in range(8):
             demos.append(demo := Running(tmp_path / f"tmp{number}", "--once"))
+            demo.until_it_hears(signal.SIGHUP)
             with suppress(subprocess.TimeoutExpired):
-                demo.process.wait(0.3 + number * 0.5)
+                demo.process.wait(number * 0.5)
             assert demo.end(signal.SIGINT) == 130, demo.said
             assert "Traceback" not in demo.said
 
