@@ -88,7 +88,7 @@ def comms(monkeypatch: pytest.MonkeyPatch) -> Comms:
 @pytest.fixture
 def context(comms: Comms) -> dict[str, Any]:
     """The context of a running task."""
-    return {"task_state_store": comms.task_store(), "ti": SimpleNamespace(max_tries=2)}
+    return {"task_state_store": comms.task_store(), "ti": SimpleNamespace(max_tries=2, map_index=-1)}
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ class Sender:
             self._write(row, Republish.PLANNED, str(error))
             return Never(str(error))
         except (TelnyxError, OSError) as error:
-            state = _state_after(error)
+            state = state_after(error)
             failpoint("republish.posted")
             self._write(row, state, str(error))
             return Later(_pause(error), str(error)) if state == Republish.PLANNED else Sent(state, str(error))
@@ -132,7 +132,8 @@ class Sender:
         outcome(self._account, row, self._owner, state, text, date)
 
 
-def _state_after(error: Exception) -> Republish:
+def state_after(error: Exception) -> Republish:
+    """Return what an error proves of its request: refused, without effect (`planned`), or nothing (`unknown`)."""
     if isinstance(error, TelnyxError) and error.not_processed:
         refused = isinstance(error, StatusError) and not isinstance(error, RateLimitedError)
         return Republish.REFUSED if refused else Republish.PLANNED
