@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from telnyx_porting.models.keys import (
     DELETED,
@@ -30,13 +30,36 @@ from telnyx_porting.models.reading import (
     text_of,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def own_field(raw: dict[str, Any], name: str) -> Any:
+T = TypeVar("T")
+
+
+def _own_field(raw: dict[str, Any], name: str) -> Any:
     """Read a field of the event itself; newer ``deleted`` events carry some of them in the payload."""
     value = raw.get(name)
     if value is None and raw.get("event_type") == DELETED:
         return dict_of(raw.get("payload")).get(name)
     return value
+
+
+class _InPayload(Generic[T]):
+    """A part of an event's payload, read when it is asked for."""
+
+    def __init__(self, read: Callable[[object], T], *path: str) -> None:
+        self._read, self._path = read, path
+
+    def __get__(self, event: PortingEvent, owner: type[PortingEvent]) -> T:
+        value: object = event.raw.get("payload")
+        for name in self._path:
+            value = dict_of(value).get(name)
+        return self._read(value)
+
+
+def _ids(items: object) -> tuple[str, ...]:
+    found = (dict_of(item).get("id") for item in items_of(items))
+    return tuple(item for item in found if isinstance(item, str))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -88,17 +111,17 @@ class PortingEvent:
     @property
     def created_at_text(self) -> str | None:
         """``created_at`` as written."""
-        return text_of(own_field(self.raw, "created_at"))
+        return text_of(_own_field(self.raw, "created_at"))
 
     @property
     def updated_at(self) -> datetime | None:
         """When Telnyx last changed the event."""
-        return parse_time(own_field(self.raw, "updated_at"))
+        return parse_time(_own_field(self.raw, "updated_at"))
 
     @property
     def record_type(self) -> str | None:
         """``porting_event``."""
-        return text_of(own_field(self.raw, "record_type"))
+        return text_of(_own_field(self.raw, "record_type"))
 
     @property
     def supports_webhook(self) -> bool:
@@ -113,12 +136,6 @@ class PortingEvent:
         """What this event shares with its webhooks; None while the payload is not there."""
         return natural_key(self.event_type, self.payload, self.created_at_text)
 
-    def _in_payload(self, *path: str) -> Any:
-        value: Any = self.raw.get("payload")
-        for name in path:
-            value = dict_of(value).get(name)
-        return value
-
 
 class UnknownPortingEvent(PortingEvent):
     """An event of a type that was not published when this was written; everything is in ``raw``."""
@@ -131,35 +148,18 @@ class StatusChangedEvent(PortingEvent):
 
     __slots__ = ()
 
-    @property
-    def status(self) -> str | None:
-        """The new status; the set is open."""
-        return text_of(self._in_payload("status", "value"))
-
-    @property
-    def status_details(self) -> tuple[tuple[str, str | None], ...]:
-        """``(code, description)`` of each reason; codes are an open set, descriptions are for people."""
-        return details_of(dict_of(self._in_payload("status")))
-
-    @property
-    def customer_reference(self) -> str | None:
-        """The customer's own name of the order."""
-        return text_of(self._in_payload("customer_reference"))
-
-    @property
-    def support_key(self) -> str | None:
-        """Telnyx support's key of the order."""
-        return text_of(self._in_payload("support_key"))
-
-    @property
-    def status_updated_at(self) -> datetime | None:
-        """When the order got this status."""
-        return parse_time(self._in_payload("updated_at"))
-
-    @property
-    def webhook_url(self) -> str | None:
-        """The order's own webhook URL, if set."""
-        return text_of(self._in_payload("webhook_url"))
+    status = _InPayload(text_of, "status", "value")
+    """The new status; the set is open."""
+    status_details = _InPayload(lambda value: details_of(dict_of(value)), "status")
+    """``(code, description)`` of each reason; codes are an open set, descriptions are for people."""
+    status_updated_at = _InPayload(parse_time, "updated_at")
+    """When the order got this status."""
+    customer_reference = _InPayload(text_of, "customer_reference")
+    """The customer's own name of the order."""
+    support_key = _InPayload(text_of, "support_key")
+    """Telnyx support's key of the order."""
+    webhook_url = _InPayload(text_of, "webhook_url")
+    """The order's own webhook URL, if set."""
 
 
 class NewCommentEvent(PortingEvent):
@@ -167,25 +167,12 @@ class NewCommentEvent(PortingEvent):
 
     __slots__ = ()
 
-    @property
-    def comment_id(self) -> str | None:
-        """The comment's id."""
-        return text_of(self._in_payload("comment", "id"))
-
-    @property
-    def comment_body(self) -> str | None:
-        """The comment; customer data."""
-        return text_of(self._in_payload("comment", "body"))
-
-    @property
-    def comment_user_type(self) -> str | None:
-        """``user``, ``admin`` (carrier staff) or ``system``."""
-        return text_of(self._in_payload("comment", "user_type"))
-
-    @property
-    def commented_at(self) -> datetime | None:
-        """When the comment was written."""
-        return parse_time(self._in_payload("comment", "inserted_at"))
+    comment_id = _InPayload(text_of, "comment", "id")
+    comment_body = _InPayload(text_of, "comment", "body")
+    """The comment; customer data."""
+    comment_user_type = _InPayload(text_of, "comment", "user_type")
+    """``user``, ``admin`` (carrier staff) or ``system``."""
+    commented_at = _InPayload(parse_time, "comment", "inserted_at")
 
 
 class SplitEvent(PortingEvent):
@@ -193,22 +180,10 @@ class SplitEvent(PortingEvent):
 
     __slots__ = ()
 
-    @property
-    def from_order_id(self) -> str | None:
-        """The order the numbers left."""
-        return text_of(self._in_payload("from", "id"))
-
-    @property
-    def to_order_id(self) -> str | None:
-        """The order the numbers went to."""
-        return text_of(self._in_payload("to", "id"))
-
-    @property
-    def phone_number_ids(self) -> tuple[str, ...]:
-        """Ids of the numbers moved; one webhook is promised for each."""
-        moved = items_of(self._in_payload("porting_phone_numbers"))
-        numbers = (dict_of(number).get("id") for number in moved)
-        return tuple(number for number in numbers if isinstance(number, str))
+    from_order_id = _InPayload(text_of, "from", "id")
+    to_order_id = _InPayload(text_of, "to", "id")
+    phone_number_ids = _InPayload(_ids, "porting_phone_numbers")
+    """Ids of the numbers moved; one webhook is promised for each."""
 
 
 class MessagingChangedEvent(PortingEvent):
@@ -216,15 +191,9 @@ class MessagingChangedEvent(PortingEvent):
 
     __slots__ = ()
 
-    @property
-    def messaging_port_status(self) -> str | None:
-        """The messaging state; the set is open."""
-        return text_of(self._in_payload("messaging", "messaging_port_status"))
-
-    @property
-    def messaging_port_completed(self) -> bool | None:
-        """Whether messaging is ported."""
-        return flag_of(self._in_payload("messaging", "messaging_port_completed"))
+    messaging_port_status = _InPayload(text_of, "messaging", "messaging_port_status")
+    """The messaging state; the set is open."""
+    messaging_port_completed = _InPayload(flag_of, "messaging", "messaging_port_completed")
 
 
 class DeletedEvent(PortingEvent):
@@ -232,10 +201,7 @@ class DeletedEvent(PortingEvent):
 
     __slots__ = ()
 
-    @property
-    def deleted_at(self) -> datetime | None:
-        """When."""
-        return parse_time(self._in_payload("deleted_at"))
+    deleted_at = _InPayload(parse_time, "deleted_at")
 
 
 class LoaUpdatedEvent(PortingEvent):
@@ -275,7 +241,7 @@ def parse_event(raw: dict[str, Any]) -> PortingEvent:
         usual = moment.tzinfo is UTC and moment.year in YEARS
         created_at = moment if usual else parse_time(raw["created_at"])
     except (KeyError, TypeError, ValueError):
-        created_at = parse_time(own_field(raw, "created_at"))
+        created_at = parse_time(_own_field(raw, "created_at"))
     try:
         cls = _EVENT_CLASSES[raw["event_type"]]
     except (KeyError, TypeError):
