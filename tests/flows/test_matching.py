@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.deliveries.rivals import Reading, assign
+from telnyx_porting.flows.deliveries.rivals import Reach, assign
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.settings import load
 from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
@@ -29,7 +29,7 @@ Candidate = namedtuple(
 )
 Row = namedtuple("Row", "source source_id webhook_id type natural_key natural_at occurred_at signed_at stored_at ok")
 
-END = Reading.of(SETTINGS, NOW + timedelta(days=1))
+END = Reach.of(SETTINGS, NOW + timedelta(days=1))
 KEYS = {MESSAGING: "messaging_changed:o:pending", "porting_order.split": "split:o:p"}
 minutes = st.integers(0, 300)
 

@@ -16,8 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from telnyx_porting.flows.deliveries import outages
-from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.feeds import read_outages, touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from tests.support.places import ROOT
 from tests.support.receivers import (
@@ -154,7 +153,7 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
             touch_feed(owner, connection, ACCOUNT, "events", covered_until=datetime.now(UTC))
         with receiver(url, KEYS) as running:
             assert feed(owner)["heartbeat"] > down + timedelta(minutes=6)
-            assert len(outages.read(feed(owner)["outages"])) == 1
+            assert len(read_outages(feed(owner)["outages"])) == 1
             wait_for(lambda: running.get("/watch").status_code == 200)
         public = Ledger(url)
         for forbidden in (

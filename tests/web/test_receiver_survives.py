@@ -13,8 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, select, text, update
 
-from telnyx_porting.flows.deliveries import outages
-from telnyx_porting.flows.feeds import touch_feed
+from telnyx_porting.flows.feeds import read_outages, touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import deliveries, feeds, windows
 from tests.support.receivers import (
@@ -179,12 +178,12 @@ def test_an_outage_of_more_than_a_minute_is_known_afterwards_and_a_restart_is_no
         connection.execute(update(feeds).values(heartbeat=down))
     begin = datetime.now(UTC)
     with receiver(url_of(ledger), KEYS) as running:
-        ((since, until),) = outages.read(feed(ledger)["outages"])
+        ((since, until),) = read_outages(feed(ledger)["outages"])
         assert since == down
         assert begin <= until <= datetime.now(UTC)
         body = encode(webhook())
         assert running.post(body, SIGNER.headers(body)).status_code == 200
-        assert outages.read(feed(ledger)["outages"]) == [(since, until)]
+        assert read_outages(feed(ledger)["outages"]) == [(since, until)]
 
 
 class Load(threading.Thread):

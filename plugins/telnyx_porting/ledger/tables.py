@@ -127,7 +127,7 @@ feeds = Table(
     Column("proved_at", Instant),  # when it first showed a port-in notification of this account
     Column("checked_at", Instant),
     Column("heartbeat", Instant),  # on `receiver`
-    Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/deliveries/outages.py
+    Column("outages", Text),  # on `receiver`: gaps in its heartbeat, see flows/feeds.py
     Column("error", Lossless),
     Column("refused", Integer, nullable=False, server_default="0"),  # bad signatures since the last good one
     Column("doubled_at", Instant),  # when one notification was last seen to come as several webhooks

@@ -117,8 +117,10 @@ def decide(account: Account) -> DeliveryResult:
             read_clocks(connection, account.id),
             budget(connection, account.id, account.settings),
         )
-        held_back = _held_back(look)
-        state = _rule(look, allow_missed=held_back is None)
+        state = _rule(look)
+        if held_back := _held_back(look, state):
+            newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
+            state = case((newly, Delivery.PENDING), else_=state)
         still_open = and_(events.c.account == account.id, is_open(events))
         became = and_(still_open, state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
         newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
@@ -150,7 +152,7 @@ def at_record(record: Record) -> list[ColumnElement[bool]]:
     return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
 
 
-def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
+def _rule(look: _Look) -> ColumnElement[str]:
     record, begin = look.record, look.begin
     unclear: list[ColumnElement[bool]] = []
     if record is not None:
@@ -171,9 +173,7 @@ def _rule(look: _Look, *, allow_missed: bool) -> ColumnElement[str]:
         (or_(literal(False), *unclear), Delivery.UNDETERMINED),
         (~covered, Delivery.PENDING),
         (events.c.sends >= look.budget, Delivery.GIVEN_UP),
-        (literal(allow_missed), Delivery.MISSED),
-        (events.c.delivery == Delivery.MISSED, Delivery.MISSED),
-        else_=Delivery.PENDING,
+        else_=Delivery.MISSED,
     )
 
 
@@ -248,7 +248,7 @@ def _cause() -> ColumnElement[str]:
     return case((exists().where(failed).correlate(events), Cause.FAILED), else_=Cause.NO_TRACE)
 
 
-def _held_back(look: _Look) -> str | None:
+def _held_back(look: _Look, state: ColumnElement[str]) -> str | None:
     """Return why nothing may become missed now, or None."""
     record = look.record
     if record is None or look.begin is None:
@@ -256,7 +256,7 @@ def _held_back(look: _Look) -> str | None:
     if record.refused:
         return record.refused
     begin = max(look.begin, record.covered_until - STORM_WINDOW)
-    due, state = look.due, _rule(look, allow_missed=True)
+    due = look.due
     came_due = and_(
         events.c.account == look.account,
         _has_webhook(),

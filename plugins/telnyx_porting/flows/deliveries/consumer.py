@@ -10,8 +10,7 @@ from sqlalchemy import select
 
 from telnyx_porting.flows.account import get_account, touch_account, watched_since
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
-from telnyx_porting.flows.deliveries import outages
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.feeds import get_feed, read_outages
 from telnyx_porting.flows.subscriptions import is_below
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Delivery, Feed
@@ -187,7 +186,7 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
 def _outages(feed: RowMapping, clocks: Clocks, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
     """Return the ones that ended, and the one that is going on: no webhook was accepted in them."""
     ended = [
-        (clocks.from_provider(since), clocks.from_provider(until)) for since, until in outages.read(feed["outages"])
+        (clocks.from_provider(since), clocks.from_provider(until)) for since, until in read_outages(feed["outages"])
     ]
     found = [(since - AROUND, until + AROUND) for since, until in ended]
     beat = last_beat(feed, clocks, now)

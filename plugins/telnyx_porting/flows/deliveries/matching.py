@@ -8,7 +8,7 @@ while an event that it may belong to is open.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, exists, func, or_, select, update
 
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
-from telnyx_porting.flows.deliveries.rivals import Reading, assign
+from telnyx_porting.flows.deliveries.rivals import Reach, assign
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unmatched
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 CHUNK = 500
 _UNCLEAR = (Match.AMBIGUOUS, Match.FAR)
@@ -53,34 +51,21 @@ class Decided:
     rivals: list[str]
 
 
-@dataclass(frozen=True)
-class MatchResult:
-    """Deliveries looked at, by outcome."""
-
-    by_id: int = 0
-    by_key: int = 0
-    ambiguous: int = 0
-    unmatched: int = 0
-    odd: tuple[tuple[str, str], ...] = ()  # source, and what is wrong with a webhook of it that can match nothing
-
-
-def match(account: Account) -> MatchResult:
+def match(account: Account) -> list[tuple[str, str]]:
     """Assign new deliveries, those that wait, and those for which an event has been read since.
 
     Costs what is new or open: a handful of statements for each few hundred orders.
+
+    :return: sources, and what is wrong with a webhook of each that can match nothing.
     """
-    by_id = _match_by_id(account)
-    outcome: Counter[Match | None] = Counter()
+    _match_by_id(account)
     for subjects in _work(account):
         with account.ledger.read() as connection:
-            changed = {new.subject for new in _decisions(connection, account.id, account.settings, subjects)}
-        left = {subject: subjects[subject] for subject in changed}
-        if left:
+            changed = {new.subject for new in _decisions(account, connection, subjects)}
+        if left := {subject: subjects[subject] for subject in changed}:
             with account.ledger.write() as connection:
                 account.ledger.lock(connection, f"match:{account.id}")
-                outcome += _write(
-                    account.ledger, connection, account.id, _decisions(connection, account.id, account.settings, left)
-                )
+                _write(account, connection, list(_decisions(account, connection, left)))
     with account.ledger.write() as connection:
         # Only what has no key: a delivery that came in since the look began is left to the next one.
         done = (
@@ -90,24 +75,18 @@ def match(account: Account) -> MatchResult:
             .values(matched=Match.NONE)
             .returning(deliveries.c.source, deliveries.c.type)
         )
-        keyless = connection.execute(done).all()
-    outcome[Match.NONE] += len(keyless)
-    unclear = sum(outcome[each] for each in _UNCLEAR)
-    return MatchResult(by_id, outcome[Match.KEY], unclear, outcome[Match.NONE], _unclear(keyless))
-
-
-def _unclear(keyless: Sequence[Any]) -> tuple[tuple[str, str], ...]:
-    """Say which port-in webhooks do not say what they are about; a table of yours may have ids only."""
-    found = {(row.source, row.type) for row in keyless if row.type in (None, *WEBHOOK_TYPES)}
+        keyless = set(connection.execute(done).all())
+    # A table of yours may have ids only.
+    keyless = {row for row in keyless if row.source in _TOLD and row.type in (None, *WEBHOOK_TYPES)}
     what = "a webhook of type {} that does not say which event it is about"
-    return tuple((source, what.format(kind or "unknown")) for source, kind in sorted(found, key=str) if source in _TOLD)
+    return [(row.source, what.format(row.type or "unknown")) for row in sorted(keyless, key=str)]
 
 
-def _match_by_id(account: Account) -> int:
+def _match_by_id(account: Account) -> None:
     """Assign where the webhook's id is an event's id. Late events are found from their own side."""
     new = deliveries.c.matched.is_(None)
-    late = and_(is_unmatched(deliveries), deliveries.c.webhook_id.in_(_late_ids(account.id)))
-    total = 0
+    open_ids = select(events.c.id).where(events.c.account == account.id, is_open(events))
+    late = and_(is_unmatched(deliveries), deliveries.c.webhook_id.in_(open_ids))
     for condition in (new, late):
         statement = (
             update(deliveries)
@@ -116,11 +95,8 @@ def _match_by_id(account: Account) -> int:
             .returning(deliveries.c.event_id)
         )
         with account.ledger.write() as connection:
-            touched = connection.execute(statement).scalars().all()
-            for start in range(0, len(touched), CHUNK):
-                _look_again(connection, account.id, touched[start : start + CHUNK])
-        total += len(touched)
-    return total
+            for part in chunks(connection.execute(statement).scalars().all(), CHUNK):
+                _look_again(connection, account.id, part)
 
 
 def _same_id() -> ColumnElement[bool]:
@@ -129,10 +105,6 @@ def _same_id() -> ColumnElement[bool]:
         events.c.id == deliveries.c.webhook_id,
         events.c.type == deliveries.c.type,
     )
-
-
-def _late_ids(account: str) -> Any:
-    return select(events.c.id).where(events.c.account == account, is_open(events))
 
 
 def _work(account: Account) -> Iterator[Subjects]:
@@ -162,15 +134,16 @@ def _subject(key: str) -> str:
     return key if PREFIX + kind == NEW_COMMENT else f"{kind}:{rest.partition(':')[0]}"
 
 
-def _decisions(connection: Connection, account: str, settings: Settings, subjects: Subjects) -> Iterator[Decided]:
+def _decisions(account: Account, connection: Connection, subjects: Subjects) -> Iterator[Decided]:
     """Decide all deliveries of these subjects as if none was; yield what is new."""
-    feed = get_feed(connection, account, Feed.EVENTS)
-    reading = Reading.of(settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
-    doubled = _was_doubled(connection, account, reading.until)
-    candidates = _candidates(connection, account, subjects)
-    for subject, rows in _grouped(connection, account, subjects, deliveries, [deliveries.c.natural_key.is_not(None)]):
+    feed = get_feed(connection, account.id, Feed.EVENTS)
+    reach = Reach.of(account.settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
+    doubled = _was_doubled(connection, account.id, reach.until)
+    candidates = _candidates(connection, account.id, subjects)
+    keyed = [deliveries.c.natural_key.is_not(None)]
+    for subject, rows in _grouped(connection, account.id, subjects, deliveries, keyed):
         mine = candidates[subject]
-        for row, event_id, matched in assign(mine, rows, reading, doubled=doubled):
+        for row, event_id, matched in assign(mine, rows, reach, doubled=doubled):
             if (row.event_id, row.matched) != (event_id, matched):
                 yield Decided(subject, row, event_id, matched, [c.id for c in mine])
 
@@ -230,44 +203,41 @@ def _was_doubled(connection: Connection, account: str, until: datetime | None) -
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _note_doubled(ledger: Ledger, connection: Connection, account: str, touched: list[str]) -> None:
+def _note_doubled(account: Account, connection: Connection, touched: list[str]) -> None:
     """Keep that a notification came as more webhooks than it promises, though it was never sent again."""
     again = exists().where(
-        republishes.c.account == account,
+        republishes.c.account == account.id,
         republishes.c.event_id == deliveries.c.event_id,
         republishes.c.reply_date.is_not(None),
     )
     query = (
         select(deliveries.c.source, func.max(deliveries.c.stored_at, type_=Instant()))
         .join(events, and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.event_id))
-        .where(deliveries.c.account == account, deliveries.c.event_id.in_(touched), deliveries.c.ok)
+        .where(deliveries.c.account == account.id, deliveries.c.event_id.in_(touched), deliveries.c.ok)
         .where(events.c.sends == 0, ~again)
         .group_by(deliveries.c.source, deliveries.c.event_id, events.c.copies)
         .having(func.count(distinct(deliveries.c.webhook_id)) > events.c.copies)
     )
     for source, at in connection.execute(query).all():
-        touch_feed(ledger, connection, account, source, doubled_at=at)
+        touch_feed(account.ledger, connection, account.id, source, doubled_at=at)
 
 
-def _write(ledger: Ledger, connection: Connection, account: str, decided: Iterable[Decided]) -> Counter[Match | None]:
-    outcome: Counter[Match | None] = Counter()
+def _write(account: Account, connection: Connection, decided: Iterable[Decided]) -> None:
     touched: set[str] = set()
-    for new in list(decided):
+    for new in decided:
         row = new.row
         mine = (
-            deliveries.c.account == account,
+            deliveries.c.account == account.id,
             deliveries.c.source == row.source,
             deliveries.c.source_id == row.source_id,
         )
         connection.execute(update(deliveries).where(*mine).values(event_id=new.event_id, matched=new.matched))
-        outcome[new.matched] += 1
         touched.update(filter(None, (new.event_id, row.event_id)))
         if new.matched in _UNCLEAR or row.matched in _UNCLEAR:
             touched.update(new.rivals)
     for part in chunks(sorted(touched), CHUNK):
-        _look_again(connection, account, part)
-        _note_doubled(ledger, connection, account, part)
-    return outcome
+        _look_again(connection, account.id, part)
+        _note_doubled(account, connection, part)
 
 
 def _look_again(connection: Connection, account: str, touched: Iterable[str]) -> None:

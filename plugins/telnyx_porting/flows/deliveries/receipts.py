@@ -20,7 +20,7 @@ from sqlalchemy import case, func, select, text
 from telnyx_porting.client.clock import read_difference
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.clock import kept_offset
-from telnyx_porting.flows.deliveries import outages
+from telnyx_porting.flows.feeds import noted_outages
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds
@@ -44,7 +44,7 @@ _BEAT = {
         else_=feeds.c.refused + excluded("refused"),
     ),
     "clock_offset": func.coalesce(excluded("clock_offset"), feeds.c.clock_offset),
-    "outages": outages.noted(),
+    "outages": noted_outages(),
 }
 
 

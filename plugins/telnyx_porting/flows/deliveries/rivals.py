@@ -43,7 +43,7 @@ FAR: Decision = (None, Match.FAR)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reach:
     """How far events are read, and how near a webhook must be."""
 
     until: datetime | None  # None: nothing is read
@@ -52,7 +52,7 @@ class Reading:
     now: timedelta = SKEW  # a webhook signed so soon after it says it happened may be a resend
 
     @classmethod
-    def of(cls, settings: Settings, until: datetime | None, lateness: int | None = None) -> Reading:
+    def of(cls, settings: Settings, until: datetime | None, lateness: int | None = None) -> Reach:
         """Make it of settings and the feed of events; rows that came late lately are waited for."""
         late = min(timedelta(seconds=lateness or 0), settings.overlap)
         return cls(until, max(2 * settings.grace, late), settings.overlap, min(SKEW, settings.grace))
@@ -63,7 +63,7 @@ class Reading:
 
 
 def assign(
-    candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]], reading: Reading, *, doubled: bool = False
+    candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]], reach: Reach, *, doubled: bool = False
 ) -> Iterator[tuple[Row[Any], str | None, Match | None]]:
     """Say for each delivery which event it proves.
 
@@ -75,14 +75,14 @@ def assign(
     by_webhook: Webhooks = defaultdict(list)
     for row in rows:
         by_webhook[row.webhook_id or f"{row.source}:{row.source_id}"].append(row)
-    one_each = {} if doubled else _one_each(candidates, by_webhook, reading)
-    told = {name: _Webhook(group, reading) for name, group in by_webhook.items()}
+    one_each = {} if doubled else _one_each(candidates, by_webhook, reach)
+    told = {name: _Webhook(group, reach) for name, group in by_webhook.items()}
     decided: dict[str, Decision] = {}
     for _ in range(2):  # an event that turns out to have arrived is no rival of later webhooks
         here = Counter(decision[0] for name, decision in decided.items() if told[name].ok)
         arrived = {c.id for c in candidates if c.arrived_at is not None or here[c.id] >= c.copies}
         for name, webhook in told.items():
-            decided[name] = one_each.get(name) or _decide(candidates, webhook, reading, arrived)
+            decided[name] = one_each.get(name) or _decide(candidates, webhook, reach, arrived)
     for name, group in sorted(by_webhook.items()):
         for row in group:
             yield row, *decided[name]
@@ -91,17 +91,17 @@ def assign(
 class _Webhook:
     """One webhook, as first signed."""
 
-    def __init__(self, group: Sequence[Row[Any]], reading: Reading) -> None:
+    def __init__(self, group: Sequence[Row[Any]], reach: Reach) -> None:
         self.row = min(group, key=lambda row: (row.signed_at or row.stored_at, row.source_id))
         self.ok = any(row.ok for row in group)
         self.made: datetime = self.row.signed_at or self.row.stored_at
         self.at: datetime = self.row.occurred_at or self.made
         signed = self.row.signed_at
         # It may be a resend that says it happened now: then its time says nothing about its event's.
-        self.now = signed is None or self.row.occurred_at is None or abs(signed - self.at) <= reading.now
+        self.now = signed is None or self.row.occurred_at is None or abs(signed - self.at) <= reach.now
 
 
-def _decide(candidates: Sequence[Row[Any]], webhook: _Webhook, reading: Reading, arrived: set[str]) -> Decision:
+def _decide(candidates: Sequence[Row[Any]], webhook: _Webhook, reach: Reach, arrived: set[str]) -> Decision:
     begun = [c for c in candidates if c.created_at <= webhook.made + EARLY]
     fitting = [c for c in begun if c.natural_key is not None and _fits(c, webhook.row)]
     if not fitting:
@@ -111,8 +111,8 @@ def _decide(candidates: Sequence[Row[Any]], webhook: _Webhook, reading: Reading,
         return named[0].id, Match.KEY
     unknown = [c for c in begun if c.natural_key is None]
     if webhook.row.type in TIMED:
-        return _same_second(named or fitting, unknown, webhook, reading)
-    return _nearest(named or fitting, unknown, webhook, reading, arrived)
+        return _same_second(named or fitting, unknown, webhook, reach)
+    return _nearest(named or fitting, unknown, webhook, reach, arrived)
 
 
 def _fits(candidate: Row[Any], row: Row[Any]) -> bool:
@@ -136,11 +136,9 @@ def _names(candidate: Row[Any], row: Row[Any]) -> bool:
     return all((moment := parse_time(text)) and moment.microsecond for text in (candidate.natural_at, row.natural_at))
 
 
-def _same_second(
-    fitting: Sequence[Row[Any]], unknown: Sequence[Row[Any]], webhook: _Webhook, reading: Reading
-) -> Decision:
+def _same_second(fitting: Sequence[Row[Any]], unknown: Sequence[Row[Any]], webhook: _Webhook, reach: Reach) -> Decision:
     at = parse_time(webhook.row.natural_at) or webhook.at
-    if not reading.covers(at, reading.near):
+    if not reach.covers(at, reach.near):
         return WAITS
     rivals = [c for c in unknown if abs(c.created_at - at) <= APART]
     return (fitting[0].id, Match.KEY) if len(fitting) == 1 and not rivals else AMBIGUOUS
@@ -150,20 +148,20 @@ def _nearest(
     fitting: Sequence[Row[Any]],
     unknown: Sequence[Row[Any]],
     webhook: _Webhook,
-    reading: Reading,
+    reach: Reach,
     arrived: set[str],
 ) -> Decision:
-    resent = [c for c in fitting if webhook.now and _awaits(c, webhook, reading, arrived)]
+    resent = [c for c in fitting if webhook.now and _awaits(c, webhook, reach, arrived)]
     # one that was recorded later explains nothing where a resend does
     begun = [c for c in (*fitting, *unknown) if not resent or c.created_at <= webhook.made + APART]
     gaps = sorted((_gap(c, webhook.at), c.id) for c in begun)
-    near = [(gap, event_id) for gap, event_id in gaps if gap <= reading.near]
-    sent_near = {c.id for c in resent if any(_after(c, sent, webhook, reading.near) for sent in c.sent)}
+    near = [(gap, event_id) for gap, event_id in gaps if gap <= reach.near]
+    sent_near = {c.id for c in resent if any(_after(c, sent, webhook, reach.near) for sent in c.sent)}
     tight = near and near[0][0] <= APART or any(_after(c, sent, webhook, APART) for c in resent for sent in c.sent)
     happened = webhook.made if webhook.now else webhook.at
-    if not reading.covers(happened, reading.near if tight else max(reading.near, reading.overlap)):
+    if not reach.covers(happened, reach.near if tight else max(reach.near, reach.overlap)):
         return WAITS
-    started = {c.id for c in unknown if webhook.now and _may_have_begun(c, webhook, reading)}
+    started = {c.id for c in unknown if webhook.now and _may_have_begun(c, webhook, reach)}
     possible = {event_id for _, event_id in near} | {c.id for c in resent} | started
     if not possible or (len(possible) == 1 and not near and not sent_near):
         return FAR
@@ -183,10 +181,10 @@ def _gap(candidate: Row[Any], at: datetime) -> timedelta:
     return min(recorded, generated)
 
 
-def _awaits(candidate: Row[Any], webhook: _Webhook, reading: Reading, arrived: set[str]) -> bool:
+def _awaits(candidate: Row[Any], webhook: _Webhook, reach: Reach, arrived: set[str]) -> bool:
     """Tell whether a resend of the event may come in now: until one has, however late, and a while after that."""
     return any(
-        sent <= webhook.made + SKEW and (candidate.id not in arrived or webhook.made <= sent + reading.near)
+        sent <= webhook.made + SKEW and (candidate.id not in arrived or webhook.made <= sent + reach.near)
         for sent in candidate.sent
     )
 
@@ -195,17 +193,17 @@ def _after(candidate: Row[Any], sent: datetime, webhook: _Webhook, within: timed
     return sent - SKEW <= webhook.made <= sent + within
 
 
-def _may_have_begun(candidate: Row[Any], webhook: _Webhook, reading: Reading) -> bool:
+def _may_have_begun(candidate: Row[Any], webhook: _Webhook, reach: Reach) -> bool:
     """Tell of an event read without payload whether it may have got one before the webhook was signed."""
     if candidate.payload_status == PayloadStatus.COMPLETED or candidate.created_at > webhook.made + APART:
         return False
     seen = [candidate.reread_at] if candidate.reread_at else []
-    if reading.until is not None and candidate.created_at >= reading.until - reading.overlap:
-        seen.append(reading.until)
+    if reach.until is not None and candidate.created_at >= reach.until - reach.overlap:
+        seen.append(reach.until)
     return not seen or max(seen) < webhook.made + APART
 
 
-def _one_each(candidates: Sequence[Row[Any]], by_webhook: Webhooks, reading: Reading) -> dict[str, Decision]:
+def _one_each(candidates: Sequence[Row[Any]], by_webhook: Webhooks, reach: Reach) -> dict[str, Decision]:
     """Assign splits told as several events: just as many webhooks as promised, before any resend, prove them all."""
     keyed: dict[str, list[Row[Any]]] = defaultdict(list)
     for candidate in candidates:
@@ -215,10 +213,10 @@ def _one_each(candidates: Sequence[Row[Any]], by_webhook: Webhooks, reading: Rea
     for key, alike in keyed.items():
         if len(alike) < 2 or unknown or any(c.type != SPLIT or c.sent for c in alike):
             continue
-        told = {w: _Webhook(group, reading) for w, group in by_webhook.items() if group[0].natural_key == key}
+        told = {w: _Webhook(group, reach) for w, group in by_webhook.items() if group[0].natural_key == key}
         good = [w for w in told if told[w].ok]
-        near = all(any(_gap(c, told[w].at) <= reading.near for c in alike) for w in good)
-        read = all(reading.covers(told[w].made, reading.near) for w in good)
+        near = all(any(_gap(c, told[w].at) <= reach.near for c in alike) for w in good)
+        read = all(reach.covers(told[w].made, reach.near) for w in good)
         if near and read and len(good) == sum(c.copies for c in alike):
             wanted = [c.id for c in sorted(alike, key=lambda c: (c.created_at, c.id)) for _ in range(c.copies)]
             in_time = sorted(good, key=lambda w: (told[w].made, w))

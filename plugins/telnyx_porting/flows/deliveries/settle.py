@@ -64,7 +64,7 @@ class Verdict:
 def settle(account: Account) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
     now = account.clock()
-    for source, what in match(account).odd:
+    for source, what in match(account):
         keep_odd(account, source, [what], now)
     failpoint("verdicts.matched")
     with account.ledger.write() as connection:
