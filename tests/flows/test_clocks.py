@@ -20,9 +20,9 @@ from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.desk.preflight import _receiver
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.flows.findings.finding import Look
 from telnyx_porting.flows.findings.health import watch_clock
-from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.findings.kind import Look
+from telnyx_porting.flows.findings.reconcile import see
 from telnyx_porting.flows.orders import wakeups
 from telnyx_porting.flows.republish.gates import unsafe
 from telnyx_porting.ledger.tables import findings

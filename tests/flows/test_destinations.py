@@ -15,8 +15,8 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.findings.finding import Look
-from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.findings.kind import Look
+from telnyx_porting.flows.findings.reconcile import see
 from telnyx_porting.flows.republish.claim import _unread_evidence
 from telnyx_porting.flows.republish.summary import _decides
 from telnyx_porting.flows.subscriptions import below, ends_with, is_below

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.findings.finding import order_is_open
+from telnyx_porting.flows.findings.kind import order_is_open
 from telnyx_porting.flows.orders.history import Change, Reading, standing
 from telnyx_porting.flows.orders.sync import project_events, sync_orders
 from telnyx_porting.ledger.predicates import alert_is_live, is_given_up, not_generated, to_project

@@ -13,8 +13,8 @@ from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.finding import Look
-from telnyx_porting.flows.findings.see import see
+from telnyx_porting.flows.findings.kind import Look
+from telnyx_porting.flows.findings.reconcile import see
 from telnyx_porting.flows.republish.advance import Done
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.settings import Settings

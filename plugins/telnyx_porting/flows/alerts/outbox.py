@@ -17,7 +17,7 @@ from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_chann
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
 from telnyx_porting.flows.alerts.routing import has_digest, takes
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.finding import HEALTH
+from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import alert_is_live

@@ -23,8 +23,7 @@ from telnyx_porting.escaping import one_line, place
 from telnyx_porting.flows.alerts.channels import channels_of, get_channel
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.kinds.consumer import NOT_ALIVE
-from telnyx_porting.flows.findings.kinds.signatures import ENOUGH
+from telnyx_porting.flows.findings.kinds.health import ENOUGH, NOT_ALIVE
 from telnyx_porting.flows.identity import verify
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import orders

@@ -17,7 +17,7 @@ from telnyx_porting.flows.clock import (
     receiver_differs,
 )
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.finding import HEALTH
+from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings

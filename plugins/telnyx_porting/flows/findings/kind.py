@@ -1,23 +1,154 @@
-"""What a kind of finding is: what is true now, and everything that the rest of the watch asks of it."""
+"""What a kind of finding is, the look in which it finds something true, and what it gives the rest of the watch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import fnmatch
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from telnyx_porting.ledger import predicates
+from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import events, findings, orders
+from telnyx_porting.ledger.types import EPOCH
+from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
-    from telnyx_porting.flows.findings.finding import Look, Row, Seen
     from telnyx_porting.settings import Settings
-    from telnyx_porting.settings.calendar import Calendar
 
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+Row = Mapping[Any, Any]
+HEALTH = "health"  # the watch itself: some of it the ledger shows, the rest is opened and cleared by who notices
 US, TELNYX, CARRIER = "us/customer", "Telnyx", "losing carrier"
 PLATFORM, RECEIVERS = "whoever runs the watch", "whoever runs the receiving system"
 COMMENT = "write a comment on the order, it reaches Telnyx's porting team"
 
 Step = tuple[str, str]  # whose step is next, and which
+_NAMES = ("id", "customer_reference", "customer_group_reference", "support_key")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Something that is true now. A change of `detail`, except of what its kind calls quiet, is one more message."""
+
+    kind: str
+    subject: str
+    order_id: str | None
+    severity: str
+    since: datetime  # when it began; a later one is another occurrence
+    detail: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, as its kind types it
+    touched: datetime | None = None  # when somebody last did something about it; None: when it began
+
+    @property
+    def key(self) -> str:
+        """The finding's stable key."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at one account, at one moment."""
+
+    connection: Connection
+    account: str
+    settings: Settings
+    now: datetime
+    failed: dict[tuple[str, str | None], str] = field(default_factory=dict)
+    """What could not be judged, and why: a kind at one order, or (None) a kind as a whole."""
+    found: list[Seen] = field(default_factory=list)  # by the kinds that looked before
+
+    def kind(self, name: str, read: Callable[[Look], Iterable[Seen]]) -> list[Seen]:
+        """Return what one kind finds; where it fails, nothing, and it stops no other."""
+        try:
+            with self.connection.begin_nested():
+                return list(read(self))
+        except OperationalError:
+            raise  # the database is gone, so nothing can be said of any kind
+        except Exception as error:
+            log.exception("findings of the kind %s of %s", name, self.account)
+            self.failed[name, None] = type(error).__name__
+            return []
+
+    def each(
+        self,
+        name: str,
+        rows: Iterable[R],
+        judge: Callable[[R], Iterable[Seen]],
+        order_of: Callable[[R], str | None] = lambda row: row["id"],  # type: ignore[index]
+    ) -> Iterator[Seen]:
+        """Yield what is found in each row; one that cannot be judged stops no other."""
+        for row in rows:
+            try:
+                found = list(judge(row))
+            except (OperationalError, ProgrammingError):
+                raise
+            except Exception as error:  # whatever is odd about it
+                order_id = order_of(row)
+                log.exception("findings of the kind %s of %s at %r", name, self.account, order_id)
+                self.failed[name, order_id] = type(error).__name__
+                continue
+            yield from found
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The account's working hours."""
+        return calendar_of(self.settings)
+
+    @cached_property
+    def open_orders(self) -> dict[str, dict[str, Any]]:
+        """Orders that can still need somebody: not drafts, not ignored, not finished (messaging included)."""
+        query = select(orders).where(orders.c.account == self.account, order_is_open())
+        rows = (dict(row) for row in self.connection.execute(query).mappings())
+        return {row["id"]: row for row in rows if row["status"] != "draft" and not self.ignores(row)}
+
+    def events_where(self, *conditions: ColumnElement[bool]) -> Sequence[Row]:
+        """Return events, each with what its order is called, as far as that is known."""
+        about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
+        query = (
+            select(
+                events.c.id.label("event_id"),
+                events.c.order_id,
+                events.c.type,
+                events.c.created_at,
+                events.c.sends,
+                events.c.last_sent_at,
+                orders.c.status,
+                *(orders.c[name] for name in _NAMES),
+            )
+            .outerjoin(orders, about)
+            .where(events.c.account == self.account, *conditions)
+        )
+        return self.connection.execute(query).mappings().all()
+
+    def acknowledged(self, keys: Iterable[str]) -> dict[str, datetime]:
+        """Return when people said of these findings, by key, that they know."""
+        known: dict[str, datetime] = {}
+        for batch in chunks(keys, 500):
+            query = select(findings.c.key, findings.c.acked_at).where(
+                findings.c.account == self.account, findings.c.key.in_(batch), findings.c.acked_at.is_not(None)
+            )
+            known |= {row.key: row.acked_at for row in self.connection.execute(query)}
+        return known
+
+    def is_dormant(self, since: datetime) -> bool:
+        """Whether something has been so for so long that it is only listed."""
+        return self.now - since >= timedelta(days=self.settings.dormant_after_days)
+
+    def ignores(self, order: Row) -> bool:
+        """Whether people said that they do not want to hear of this order."""
+        return any(
+            fnmatch.fnmatchcase(str(order[name]), pattern)
+            for pattern in self.settings.ignore_orders
+            for name in _NAMES
+            if order[name] is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -61,3 +192,14 @@ class Kind:
     quiet: frozenset[str] = frozenset()
     hangs_on: tuple[str, ...] = ()
     order_decides: bool = True
+
+
+def order_or_event(row: Row) -> str:
+    """Name the order, or else the event, at which something failed."""
+    return str(row["order_id"] or row["event_id"])
+
+
+def order_is_open() -> ColumnElement[bool]:
+    """Return SQL: an order, or its messaging part, is not finished."""
+    # always true, and what lets SQLite prefer the index on what is open to one on everything
+    return and_(predicates.order_is_open(orders), orders.c.updated_at > EPOCH)

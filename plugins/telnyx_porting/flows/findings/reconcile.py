@@ -19,14 +19,13 @@ from sqlalchemy import Connection, func, select
 from telnyx_porting.flows.account import get_account, touch_account
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.finding import HEALTH, Look, Seen
-from telnyx_porting.flows.findings.kinds import kind_of
-from telnyx_porting.flows.findings.see import is_held, see
+from telnyx_porting.flows.findings.kind import HEALTH, Look, Seen
+from telnyx_porting.flows.findings.kinds import KINDS, kind_of
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
-from telnyx_porting.settings.values import rank
+from telnyx_porting.settings.values import LOW, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -73,6 +72,36 @@ def reconcile(account: Account, queue: Queue) -> FindingsResult:
         # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
 
 
+def see(look: Look) -> dict[str, Seen]:
+    """Return what is true now, by key; what could not be judged is in ``look.failed``, and itself a finding."""
+    for kind in KINDS:
+        if kind.look is not None:
+            look.found.extend(look.kind(kind.name, kind.look))
+    return {item.key: _lower_dormant(look, item) for item in look.found}
+
+
+def _is_held(look: Look, finding: Row) -> bool:
+    """Whether a finding that is not seen may be true all the same, because what it hangs on could not be judged."""
+    kind = kind_of(finding["kind"], finding["subject"])
+    looked_for = () if kind.look is None else (kind.name, *kind.hangs_on)
+    return any(
+        name in looked_for if order_id is None else order_id == finding["order_id"] for name, order_id in look.failed
+    )
+
+
+def _lower_dormant(look: Look, item: Seen) -> Seen:
+    """Lower what nobody touched for very long: it is listed, and nobody is reminded."""
+    if item.kind == HEALTH:
+        return item
+    order = look.open_orders.get(item.order_id or "")
+    last = item.touched or item.since
+    if order is not None and order["status_since"] is not None and order["status"] != "ported":
+        last = max(last, order["status_since"])
+    if not look.is_dormant(last):
+        return item
+    return replace(item, severity=LOW, detail={**item.detail, "dormant": True})
+
+
 def _token(connection: Connection, account: str) -> str | None:
     row = get_account(connection, account)
     return row["findings_token"] if row else None
@@ -91,7 +120,7 @@ def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, S
             opened += was == "opened"
             changed += was == "changed"
     for key, row in known.items():
-        if key in seen or row["resolved_at"] is not None or is_held(look, row):
+        if key in seen or row["resolved_at"] is not None or _is_held(look, row):
             continue
         absent = _resolve(row, settings, now, fresh_at)
         if absent is not None:

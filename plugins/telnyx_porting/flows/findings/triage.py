@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.escaping import LONG
@@ -14,7 +14,6 @@ from telnyx_porting.settings.calendar import calendar_of
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.ledger.engine import Ledger
 
 MUTE_MOST = timedelta(days=14)
 ACK_MOST = timedelta(days=90)
@@ -31,9 +30,7 @@ def acknowledge(account: Account, key: str, by: str, until: datetime | None = No
     until = until or calendar_of(account.settings).next_working_day(now)
     if not now < until <= now + ACK_MOST:
         raise SettingsError("until", until.isoformat(), f"a time after now and within {ACK_MOST.days} days")
-    with account.ledger.write() as connection:
-        triage = _open(account.ledger, connection, account.id, key)["triage"] or {}
-        _write(connection, account.id, key, acked_at=now, acked_until=until, triage=triage | {"acked_by": _short(by)})
+    _write(account, key, {"acked_by": _short(by)}, acked_at=now, acked_until=until)
     return until
 
 
@@ -48,10 +45,7 @@ def mute(account: Account, key: str, by: str, reason: str, until: datetime) -> N
         raise SettingsError("until", until.isoformat(), f"a time after now and within {MUTE_MOST.days} days")
     if not reason.strip():
         raise SettingsError("reason", reason, "why nobody needs to hear of it")
-    with account.ledger.write() as connection:
-        triage = _open(account.ledger, connection, account.id, key)["triage"] or {}
-        said = {"muted_by": _short(by), "mute_reason": _short(reason)}
-        _write(connection, account.id, key, muted_until=until, triage=triage | said)
+    _write(account, key, {"muted_by": _short(by), "mute_reason": _short(reason)}, muted_until=until)
 
 
 def unmute(account: Account, key: str) -> None:
@@ -59,9 +53,7 @@ def unmute(account: Account, key: str) -> None:
 
     :raises SettingsError: no such open finding.
     """
-    with account.ledger.write() as connection:
-        _open(account.ledger, connection, account.id, key)
-        _write(connection, account.id, key, muted_until=None)
+    _write(account, key, muted_until=None)
 
 
 def take(account: Account, key: str, owner: str | None) -> None:
@@ -69,9 +61,7 @@ def take(account: Account, key: str, owner: str | None) -> None:
 
     :raises SettingsError: no such open finding.
     """
-    with account.ledger.write() as connection:
-        _open(account.ledger, connection, account.id, key)
-        _write(connection, account.id, key, owner=_short(owner) if owner else None)
+    _write(account, key, owner=_short(owner) if owner else None)
 
 
 def write_note(account: Account, key: str, note: str | None) -> None:
@@ -79,25 +69,18 @@ def write_note(account: Account, key: str, note: str | None) -> None:
 
     :raises SettingsError: no such open finding.
     """
+    _write(account, key, note=_short(note) if note else None)
+
+
+def _write(account: Account, key: str, who: dict[str, str] | None = None, /, **values: Any) -> None:
+    mine = (findings.c.account == account.id, findings.c.key == key, findings.c.resolved_at.is_(None))
     with account.ledger.write() as connection:
-        _open(account.ledger, connection, account.id, key)
-        _write(connection, account.id, key, note=_short(note) if note else None)
-
-
-def _open(ledger: Ledger, connection: Connection, account: str, key: str) -> dict[str, Any]:
-    ledger.lock(connection, f"findings:{account}")
-    query = select(findings).where(
-        findings.c.account == account, findings.c.key == key, findings.c.resolved_at.is_(None)
-    )
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        raise SettingsError("finding", key, f"the key of an open finding of {account}")
-    return dict(row)
-
-
-def _write(connection: Connection, account: str, key: str, **values: Any) -> None:
-    mine = (findings.c.account == account, findings.c.key == key)
-    connection.execute(update(findings).where(*mine).values(**values))
+        account.ledger.lock(connection, f"findings:{account.id}")
+        row = connection.execute(select(findings.c.triage).where(*mine)).one_or_none()
+        if row is None:
+            raise SettingsError("finding", key, f"the key of an open finding of {account.id}")
+        triage = (row.triage or {}) | (who or {})
+        connection.execute(update(findings).where(*mine).values(triage=triage or None, **values))
 
 
 def _short(text: str) -> str:

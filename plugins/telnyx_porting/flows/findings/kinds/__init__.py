@@ -3,23 +3,7 @@
 from __future__ import annotations
 
 from telnyx_porting.flows.findings.kind import Kind
-from telnyx_porting.flows.findings.kinds import (
-    approval,
-    consumer,
-    exception,
-    foc,
-    given_up,
-    nothing_sealed,
-    noticed,
-    odd,
-    overdue,
-    question,
-    rate,
-    record,
-    signatures,
-    stuck,
-    unjudged,
-)
+from telnyx_porting.flows.findings.kinds import exception, foc, given_up, health, overdue, question, stuck
 
 KINDS: tuple[Kind, ...] = (
     exception.KIND,
@@ -28,15 +12,7 @@ KINDS: tuple[Kind, ...] = (
     given_up.KIND,
     foc.KIND,  # looks at exceptions and questions
     overdue.KIND,
-    nothing_sealed.KIND,
-    rate.KIND,
-    signatures.KIND,
-    approval.KIND,
-    consumer.KIND,
-    record.KIND,
-    odd.KIND,
-    noticed.KIND,
-    unjudged.KIND,  # looks at what failed before it
+    *health.KINDS,  # looks at what failed before it
 )
 _BY_SUBJECT = {(kind.name, subject): kind for kind in KINDS for subject in kind.subjects or {""}}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telnyx_porting.flows.findings.exception_codes import Code, reasons, solution
-from telnyx_porting.flows.findings.finding import Look, Row, Seen
-from telnyx_porting.flows.findings.kind import TELNYX, US, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import TELNYX, US, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW
 
 if TYPE_CHECKING:

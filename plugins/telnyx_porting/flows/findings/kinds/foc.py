@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from telnyx_porting.flows.findings.exception_codes import Code, reasons, solution
-from telnyx_porting.flows.findings.finding import Look, Row, Seen
-from telnyx_porting.flows.findings.kind import COMMENT, TELNYX, US, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import COMMENT, TELNYX, US, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.flows.findings.wording import in_working_days, moment
 from telnyx_porting.ledger.states import CLOSED
 from telnyx_porting.settings.values import CRITICAL, HIGH

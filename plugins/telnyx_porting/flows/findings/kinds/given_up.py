@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from telnyx_porting.flows.findings.finding import Look, Row, Seen, order_or_event
-from telnyx_porting.flows.findings.kind import RECEIVERS, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import RECEIVERS, Kind, Look, Row, Seen, Step, Told, order_or_event
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.predicates import is_given_up
 from telnyx_porting.ledger.tables import events

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from telnyx_porting.flows.findings.finding import Look, Row, Seen
-from telnyx_porting.flows.findings.kind import CARRIER, COMMENT, TELNYX, US, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import CARRIER, COMMENT, TELNYX, US, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.flows.findings.wording import day
 from telnyx_porting.settings.values import HIGH, LOW, Limit
 

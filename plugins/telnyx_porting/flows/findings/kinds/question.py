@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import and_, func, or_, select
 
-from telnyx_porting.flows.findings.finding import Look, Seen, order_is_open
-from telnyx_porting.flows.findings.kind import US, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import US, Kind, Look, Seen, Step, Told, order_is_open
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import NEW_COMMENT
 from telnyx_porting.settings.values import HIGH, LOW

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import Text, and_, or_, type_coerce
 
-from telnyx_porting.flows.findings.finding import Look, Row, Seen, order_or_event
-from telnyx_porting.flows.findings.kind import TELNYX, Kind, Step, Told
+from telnyx_porting.flows.findings.kind import TELNYX, Kind, Look, Row, Seen, Step, Told, order_or_event
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.tables import events
