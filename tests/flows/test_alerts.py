@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.alerts.dispatch import LEASE
 from telnyx_porting.flows.alerts.outbox import enqueue
-from telnyx_porting.flows.alerts.send import LEASE, send_due
+from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.desk import status as desk
 from telnyx_porting.flows.findings.health import health
 from tests.support.watched import ACCOUNT, START, Watched, order_id, quick

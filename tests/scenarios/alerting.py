@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.alerts.send import LEASE
+from telnyx_porting.flows.alerts.dispatch import LEASE
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.ledger.engine import Ledger
 from tests.scenarios.desk import KNOBS, Desk

@@ -14,7 +14,7 @@ from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import WrongAccountError
 from telnyx_porting.flows.account import Account, get_account
-from telnyx_porting.flows.alerts.exception_types import keep_exception_types
+from telnyx_porting.flows.alerts.facts import keep_exception_types
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.desk.preflight import preflight
 from telnyx_porting.flows.events.audit import audit, audit_tonight

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from telnyx_porting.flows.alerts.exception_types import keep_exception_types
+from telnyx_porting.flows.alerts.facts import keep_exception_types
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.reconcile import reconcile

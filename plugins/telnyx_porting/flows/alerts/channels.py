@@ -6,6 +6,7 @@ A channel's row holds how it fares: its back-off, its open incident, its digest.
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from sqlalchemy import Connection, RowMapping, select
 
 from telnyx_porting.errors import TelnyxPortingError
 from telnyx_porting.ledger.tables import channels
+from telnyx_porting.settings.values import LOW, ChannelFilter, rank
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from telnyx_porting.ledger.engine import Ledger
@@ -31,11 +34,31 @@ class Channel:
     connection: str
     kind: str  # json | slack | pagerduty | alertmanager | mail
     recipients: tuple[str, ...] = field(default=(), repr=False)  # of mail
+    wanted: ChannelFilter = ChannelFilter()
 
     @property
     def is_machine(self) -> bool:
         """Whether grouping and reminders are the receiver's business."""
         return self.kind in MACHINES
+
+    def takes(self, account: str, finding: Mapping[Any, Any]) -> bool:
+        """Whether it wants to hear of a finding: its row, with the `customer_reference` of its order."""
+        wanted, reference = self.wanted, finding["customer_reference"] or ""
+        return (
+            rank(finding["severity"]) <= rank(wanted.severity)
+            and (not wanted.kinds or finding["kind"] in wanted.kinds)
+            and (not wanted.accounts or account in wanted.accounts)
+            and (not wanted.references or any(fnmatch.fnmatchcase(reference, name) for name in wanted.references))
+        )
+
+    def takes_everything(self, account: str) -> bool:
+        """Whether it also hears of what is no finding: drafts, letters, counts."""
+        wanted = self.wanted
+        return not wanted.kinds and not wanted.references and (not wanted.accounts or account in wanted.accounts)
+
+    def has_digest(self, settings: Settings) -> bool:
+        """Whether it gets the digest: people who take what is low."""
+        return settings.digest_at != "off" and not self.is_machine and self.wanted.severity == LOW
 
 
 @dataclass(frozen=True)
@@ -68,10 +91,11 @@ def channels_of(settings: Settings) -> list[Channel]:
     found = []
     for name in settings.alert_channels:
         connection, _, kind = name.partition(":")
+        wanted = settings.alert_filters.get(name, ChannelFilter())
         if name == "mail":
-            found.append(Channel(name, settings.mail_connection, "mail", settings.mail_to))
+            found.append(Channel(name, settings.mail_connection, name, settings.mail_to, wanted))
         else:
-            found.append(Channel(name, connection, kind))
+            found.append(Channel(name, connection, kind, wanted=wanted))
     return found
 
 

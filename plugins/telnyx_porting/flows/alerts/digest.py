@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, touch_channel
-from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark
-from telnyx_porting.flows.alerts.facts import Facts, gather
+from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark, told_of
+from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.outbox import open_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.flows.alerts.routing import has_digest, takes, takes_everything
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.alerts.text import bare, entry
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kinds import kind_of
-from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.states import AlertAction, Feed
-from telnyx_porting.ledger.tables import alerts, events, findings, orders, republishes, windows
+from telnyx_porting.ledger.tables import alerts, events, orders, republishes, windows
 from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
 from telnyx_porting.settings.values import SEVERITIES, rank
 
@@ -37,23 +35,14 @@ SHOWN = 40
 DRAFTS_LIVE = timedelta(days=30)  # then Telnyx deletes a draft that was not submitted
 
 
-@dataclass(frozen=True)
-class Digest:
-    """One digest; empty when there is nothing to say."""
-
-    entries: tuple[dict[str, Any], ...]
-    text: str
-    empty: bool
-
-
 def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Batch, Message] | None:
     """Take the digest of a channel when it is due, and compose it.
 
     Like any message it is claimed before it is sent: a crash ends in one repeat under the same dedup key.
     """
-    if not has_digest(account.settings, channel):
+    if not channel.has_digest(account.settings):
         return None
-    policy = Policy.of(account.settings, now)
+    policy = Policy(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
         met = get_channel(connection, account.id, channel.name)
@@ -75,73 +64,68 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with account.ledger.read() as connection:
         over = [row for row in rows if row["action"] == AlertAction.RESOLVED]
-        told = digest(connection, account.id, account.settings, channel, now, met["digest_at"], over)
-        revisions = _revisions(connection, account.id, rows)
+        said = _compose(connection, account, channel, now, met["digest_at"], over)
+        found = told_of(connection, account.id, [row["key"] for row in rows])
     for row in rows:
-        row["revision"] = revisions.get((row["key"], row["occurrence"]), row["told"])
+        finding = found.get(row["key"])
+        is_current = finding is not None and finding["occurrence"] == row["occurrence"]
+        row["revision"] = finding["revision"] if finding and is_current else row["told"]
     batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
-    if told.empty:
+    if said is None:
         mark(account, channel, batch, now)
         return None
-    return batch, Message(account.id, DIGEST, told.entries, batch.dedup_key, told.text, now)
+    text, entries = said
+    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now)
 
 
-def _revisions(connection: Connection, account: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
-    found: dict[tuple[str, int], int] = {}
-    for batch in chunks([row["key"] for row in rows], 500):
-        query = select(findings.c.key, findings.c.occurrence, findings.c.revision).where(
-            findings.c.account == account, findings.c.key.in_(batch)
-        )
-        found |= {(row.key, row.occurrence): row.revision for row in connection.execute(query)}
-    return found
-
-
-def digest(
+def _compose(
     connection: Connection,
-    account: str,
-    settings: Settings,
+    account: Account,
     channel: Channel,
     now: datetime,
     since: datetime,
     over: Sequence[Mapping[str, Any]],
-) -> Digest:
-    """Compose the digest of one account for one channel: what its filter takes, and each trouble under one name.
+) -> tuple[str, list[dict[str, Any]]] | None:
+    """Compose the digest for one channel: what its filter takes, and each trouble under one name; None: nothing to say.
 
     :param since: how far back what happened is told.
     :param over: outbox rows that wait to say that something low is over.
     """
-    is_open = open_rows(connection, account)
+    name, settings = account.id, account.settings
+    is_open = open_rows(connection, name)
     severities = {key: row["severity"] for key, row in is_open.items()}
-    rows = [row for row in is_open.values() if takes(settings, channel, account, row)]
+    rows = [row for row in is_open.values() if channel.takes(name, row)]
     rows = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
     rows = [row for row in rows if not kind_of(row["kind"], row["subject"]).inhibited(row, severities)]
     active = [row for row in rows if not row["detail"].get("dormant")]
     dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
     active.sort(key=lambda row: (rank(row["severity"]), row["since"], row["key"]))
     keys = [row["key"] for row in active[:SHOWN]] + [row["key"] for row in over]
-    facts = gather(connection, account, settings, now, keys)
-    everything = takes_everything(settings, channel, account)
-    loa = _loa_expired(connection, account, settings, since) if everything else []
-    drafts = _drafts(connection, account, settings, now) if everything else []
-    missed, sent, recovered = _notifications(connection, account, since) if everything else (0, 0, 0)
-    feed = get_feed(connection, account, Feed.EVENTS)
+    facts = gather(connection, name, settings, now, keys)
+    everything = channel.takes_everything(name)
+    loa = _loa_expired(connection, name, settings, since) if everything else []
+    drafts = _drafts(connection, name, settings, now) if everything else []
+    missed, sent, recovered = _notifications(connection, name, since) if everything else (0, 0, 0)
+    feed = get_feed(connection, name, Feed.EVENTS)
     covered = feed["covered_until"] if feed else None
+    if not (rows or over or loa or drafts or missed or sent):
+        return None
     text = render(
         AlertAction.DIGEST,
         settings.alert_templates,
-        account=account,
+        account=name,
         today=words.day(now, now, settings.business_zone),
         open=len(active),
         counts=_counts(active),
-        dormant=_labels(connection, account, settings, dormant),
+        dormant=_labels(connection, name, settings, dormant),
         dormant_more=max(len(dormant) - SHOWN, 0),
         dormant_days=settings.dormant_after_days,
         complete=words.moment(covered, now, settings.business_zone) if covered else "",
-        open_windows=_open_windows(connection, account, since),
+        open_windows=_open_windows(connection, name, since),
         missed=missed,
         sent=sent,
         recovered=recovered,
-        lines=[_line(row, facts) for row in active[:SHOWN]],
+        lines=[f"{row['severity']}: {bare(row, DIGEST, facts)}" for row in active[:SHOWN]],
         more=max(len(active) - SHOWN, 0),
         over=[
             bare(facts.findings[row["key"]], AlertAction.RESOLVED, facts)
@@ -151,18 +135,11 @@ def digest(
         loa=loa,
         drafts=drafts,
     )
-    entries = [entry(row, row["occurrence"], AlertAction.DIGEST, facts) for row in active[:SHOWN]]
-    return Digest(tuple(entries), text.strip(), not (rows or over or loa or drafts or missed or sent))
-
-
-def _line(row: Mapping[str, Any], facts: Facts) -> str:
-    return f"{row['severity']}: {bare(row, 'digest', facts)}"
+    return text.strip(), [entry(row, row["occurrence"], DIGEST, facts) for row in active[:SHOWN]]
 
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
-    found: dict[str, int] = {}
-    for row in rows:
-        found[row["severity"]] = found.get(row["severity"], 0) + 1
+    found = Counter(row["severity"] for row in rows)
     return ", ".join(f"{found[name]} {name}" for name in SEVERITIES if name in found)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, and_, or_, select
 from telnyx_porting.flows.alerts.channels import get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
+from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.states import AlertAction, AlertStatus
 from telnyx_porting.ledger.tables import alerts, findings
 from telnyx_porting.settings.values import LOW
@@ -125,14 +126,15 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
 
     :return: whether the channel had failed before.
     """
-    policy = Policy.of(account.settings, now)
+    policy = Policy(account.settings, now)
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
-        severities = _severities(connection, account.id, [row["key"] for row in batch.rows])
+        found = told_of(connection, account.id, [row["key"] for row in batch.rows])
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in batch.rows:
             over = row["action"] == AlertAction.RESOLVED
-            reminder = None if over else policy.reminder(channel, severities.get(row["key"], LOW))
+            severity = found[row["key"]]["severity"] if row["key"] in found else LOW
+            reminder = None if over else policy.reminder(channel, severity)
             alike.setdefault((row["revision"], over, reminder), []).append(row)
         for (revision, over, reminder), rows in alike.items():
             said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
@@ -153,13 +155,13 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
     return met is not None and met["error"] is not None
 
 
-def _severities(connection: Connection, account: str, keys: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for start in range(0, len(keys), 500):
-        query = select(findings.c.key, findings.c.severity).where(
-            findings.c.account == account, findings.c.key.in_(keys[start : start + 500])
-        )
-        found |= {row.key: row.severity for row in connection.execute(query)}
+def told_of(connection: Connection, account: str, keys: list[str]) -> dict[str, RowMapping]:
+    """Return severity, occurrence and revision of findings, by key."""
+    found: dict[str, RowMapping] = {}
+    query = select(findings.c.key, findings.c.severity, findings.c.occurrence, findings.c.revision)
+    for batch in chunks(keys, 500):
+        these = query.where(findings.c.account == account, findings.c.key.in_(batch))
+        found |= {row["key"]: row for row in connection.execute(these).mappings()}
     return found
 
 

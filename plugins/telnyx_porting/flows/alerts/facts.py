@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.errors import TelnyxError
+from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings import wording as words
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.models import NEW_COMMENT
@@ -20,9 +24,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from telnyx_porting.client import TelnyxClient
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
+log = logging.getLogger(__name__)
 COMMENTS = 3  # newest comments shown with an order
+EVERY = timedelta(days=1)  # the descriptions of exception codes are read again
 
 
 @dataclass(frozen=True)
@@ -102,3 +110,22 @@ def _siblings(
         if others := [other for other in family if other != order_id]:
             found[order_id] = words.family(others, named, details)
     return found
+
+
+def keep_exception_types(account: Account, client: TelnyxClient) -> None:
+    """Read Telnyx's own descriptions of exception codes, once a day. Without them alerts say less: no failure matters.
+
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
+    """
+    now = account.clock()
+    with account.ledger.read() as connection:
+        feed = get_feed(connection, account.id, Feed.EXCEPTION_TYPES)
+    if feed is not None and feed["checked_at"] is not None and now - feed["checked_at"] < EVERY:
+        return
+    try:
+        known = accept(account, client).list_exception_types()
+    except TelnyxError as error:
+        log.info("exception types of %s could not be read: %s", account.id, error)
+        return
+    with account.ledger.write() as connection:
+        touch_feed(account.ledger, connection, account.id, Feed.EXCEPTION_TYPES, known=known, checked_at=now)

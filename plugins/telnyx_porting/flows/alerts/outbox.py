@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tu
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.flows.alerts.routing import has_digest, takes
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
@@ -73,7 +72,7 @@ def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Sett
     baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
     is_open = open_rows(connection, account)
     severities = {key: row["severity"] for key, row in is_open.items()}
-    policy = Policy.of(settings, now)
+    policy = Policy(settings, now)
     for channel in channels_of(settings):
         last = _last_sent(connection, account, channel, now - settings.group_interval)
         box = _Outbox(ledger, connection, account, channel, policy, is_open, baseline_before, ready, last, severities)
@@ -129,7 +128,7 @@ def _may_add(box: _Outbox, finding: Row) -> bool:
         return False
     if finding["muted_until"] is not None and finding["muted_until"] > box.now:
         return False
-    return takes(box.policy.settings, box.channel, box.account, finding) and not box.inhibited(finding)
+    return box.channel.takes(box.account, finding) and not box.inhibited(finding)
 
 
 def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
@@ -181,7 +180,7 @@ def _follow(box: _Outbox) -> None:
 
 def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
     """Take back what was told, and only that."""
-    digest_ended = row["group_key"] == DIGEST and not has_digest(box.policy.settings, box.channel)
+    digest_ended = row["group_key"] == DIGEST and not box.channel.has_digest(box.policy.settings)
     if row["status"] == AlertStatus.RESOLVING and not digest_ended:
         return {}
     if row["status"] == AlertStatus.QUEUED and row["batch"] is None:

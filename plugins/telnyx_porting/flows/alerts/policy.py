@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from telnyx_porting.flows.alerts.routing import has_digest
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 from telnyx_porting.settings.values import CRITICAL, LOW
 
@@ -29,16 +29,15 @@ class Policy:
 
     settings: Settings
     now: datetime
-    calendar: Calendar
 
-    @classmethod
-    def of(cls, settings: Settings, now: datetime) -> Policy:
-        """Return the policy of an account at this moment."""
-        return cls(settings, now, calendar_of(settings))
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The account's working hours."""
+        return calendar_of(self.settings)
 
     def group(self, channel: Channel, kind: str, severity: str) -> str:
         """Name the group in which a finding is told."""
-        return DIGEST if severity == LOW and has_digest(self.settings, channel) else f"{kind}/{severity}"
+        return DIGEST if severity == LOW and channel.has_digest(self.settings) else f"{kind}/{severity}"
 
     def first(
         self,

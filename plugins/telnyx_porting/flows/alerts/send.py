@@ -20,7 +20,7 @@ from telnyx_porting.escaping import one_line
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message, channels_of
 from telnyx_porting.flows.alerts.digest import claim_digest
-from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, claim, claim_end_of_first_look, failed, mark, release
+from telnyx_porting.flows.alerts.dispatch import Batch, claim, claim_end_of_first_look, failed, mark, release
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.text import entry, headline
@@ -33,8 +33,6 @@ from telnyx_porting.ledger.tables import alerts, findings, orders
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.alerts.facts import Facts
-
-__all__ = ["LEASE", "AlertsResult", "ReadOrders", "Send", "send_due"]
 
 log = logging.getLogger(__name__)
 Send = Callable[[Channel, Message], None]
@@ -53,11 +51,7 @@ class AlertsResult:
     failed: tuple[str, ...] = ()  # channels that did not take a message
 
 
-def send_due(
-    account: Account,
-    send: Send,
-    read_orders: ReadOrders | None = None,
-) -> AlertsResult:
+def send_due(account: Account, send: Send, read_orders: ReadOrders | None = None) -> AlertsResult:
     """Send every message that is due.
 
     :param send: delivers one message to one channel, or raises; a channel that raised waits and stops no other.
@@ -101,11 +95,11 @@ def send_due(
             log.exception("channel %s of %s", channel.name, account.id)
             wordless[f"channel {channel.name}"] = type(error).__name__
             not_taken.append(channel.name)
-    _say_wordless(account, wordless, moment(), any_told=told > 0)
+    _say_wordless(account, wordless, any_told=told > 0)
     return AlertsResult(account.id, messages, told, tuple(not_taken))
 
 
-def _say_wordless(account: Account, wordless: dict[str, str], now: datetime, *, any_told: bool) -> None:
+def _say_wordless(account: Account, wordless: dict[str, str], *, any_told: bool) -> None:
     """Say that words could not be made; it is over when a round has told something, and had words for all of it."""
     if wordless:
         first = min(wordless)
@@ -145,10 +139,7 @@ def _look_again(account: Account, now: datetime, read_orders: ReadOrders) -> Non
 
 
 def _due(
-    account: Account,
-    channel: Channel,
-    moment: Callable[[], datetime],
-    wordless: dict[str, str],
+    account: Account, channel: Channel, moment: Callable[[], datetime], wordless: dict[str, str]
 ) -> Iterator[tuple[Batch, Message]]:
     while (batch := claim(account, channel, moment())) is not None:
         message = _render(account, channel, batch, moment(), wordless)
@@ -164,11 +155,7 @@ def _due(
 
 
 def _render(
-    account: Account,
-    channel: Channel,
-    batch: Batch,
-    now: datetime,
-    wordless: dict[str, str],
+    account: Account, channel: Channel, batch: Batch, now: datetime, wordless: dict[str, str]
 ) -> Message | None:
     with account.ledger.read() as connection:
         facts = gather(connection, account.id, account.settings, now, [row["key"] for row in batch.rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import LONG, as_data, one_line
@@ -102,9 +103,7 @@ def headline(account: str, action: str, entries: Sequence[Mapping[str, Any]], fo
 
 
 def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
-    found: dict[str, int] = {}
-    for item in entries:
-        found[item["kind"]] = found.get(item["kind"], 0) + 1
+    found = Counter(item["kind"] for item in entries)
     return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(found.items()))
 
 
