@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def failure_callbacks() -> dict[str, Any]:
-    """Return ``default_args`` that open a `health` finding when a task fails, and clear it when it works."""
-    return {"on_failure_callback": PortingAlertNotifier(), "on_success_callback": PortingAlertNotifier(over=True)}
-
-
 class PortingAlertNotifier(BaseNotifier):
     """Open a `health` finding for the task that failed and send it to the configured channels; never raises.
 

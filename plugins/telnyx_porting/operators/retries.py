@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import RetryDecision, RetryPolicy
 
 from telnyx_porting.errors import FOR_GOOD, RateLimitedError
-from telnyx_porting.notifications.failure import failure_callbacks
+from telnyx_porting.notifications.failure import PortingAlertNotifier
 from telnyx_porting.operators.forms import refuse_unknown_keys
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ def watch_task_defaults(**overrides: Any) -> dict[str, Any]:
 
     :param overrides: arguments to add or replace
     """
-    return telnyx_task_defaults(
-        **{"owner": "porting", "pre_execute": refuse_unknown_keys, **failure_callbacks(), **overrides}
-    )
+    ours: dict[str, Any] = {
+        "owner": "porting",
+        "pre_execute": refuse_unknown_keys,
+        "on_failure_callback": PortingAlertNotifier(),
+        "on_success_callback": PortingAlertNotifier(over=True),
+    }
+    return telnyx_task_defaults(**(ours | overrides))

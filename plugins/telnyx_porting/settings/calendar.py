@@ -36,10 +36,6 @@ class Calendar:
     closes: time
     holidays: tuple[str, ...]
 
-    def is_open(self, at: datetime) -> bool:
-        """Whether people work at this moment."""
-        return any(start <= at < end for start, end in self._hours(at, at))
-
     def next_open(self, at: datetime) -> datetime:
         """Return the moment itself when people work then, else the next opening."""
         for start, end in self._hours(at, at + timedelta(days=_LOOK_AHEAD)):

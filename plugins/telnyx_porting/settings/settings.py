@@ -197,8 +197,8 @@ def table(settings: Settings) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, timedelta):
         seconds = int(value.total_seconds())
-        unit = next(unit for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % size == 0)
-        return f"{seconds // {'d': 86400, 'h': 3600, 'm': 60, 's': 1}[unit]}{unit}" if seconds else "0s"
+        sizes = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+        return next((f"{seconds // size}{unit}" for unit, size in sizes if seconds and seconds % size == 0), "0s")
     if isinstance(value, tuple):
         return ",".join(_written(item) for item in value) or " "
     return str(value).lower() if isinstance(value, bool) else str(value) or " "

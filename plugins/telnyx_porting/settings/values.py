@@ -13,13 +13,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def parse_duration(value: Any) -> Any:
+def _duration(value: Any) -> Any:
     """Turn ``90``, ``"90s"``, ``"15m"``, ``"4h"`` or ``"2d"`` into a timedelta; leave anything else to pydantic."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", value.strip())):
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", value.strip())
+    if match is None:
         raise ValueError("a duration such as 90s, 15m, 4h or 2d")
-    return value
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
 def _split(value: Any) -> Any:
@@ -134,27 +135,23 @@ def _holidays(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _columns(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('a JSON object such as {"body": "payload"}') from None
+def _json(example: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(f"a JSON object such as {example}") from None
+
+    return BeforeValidator(read)
 
 
-def _filters(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('a JSON object such as {"on_call:pagerduty": {"severity": "critical"}}') from None
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_channels)]
 Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
-Columns = Annotated[dict[str, str], BeforeValidator(_columns)]
-Filters = Annotated[dict[str, ChannelFilter], BeforeValidator(_filters)]
+Columns = Annotated[dict[str, str], _json('{"body": "payload"}')]
+Filters = Annotated[dict[str, ChannelFilter], _json('{"on_call:pagerduty": {"severity": "critical"}}')]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Hours = Annotated[str, AfterValidator(_hours)]

@@ -63,7 +63,5 @@ def pick(account: Account, name: str) -> str:
         return name
     if len(keys) == 1:
         return str(keys[0])
-    expected = (
-        f"one of {', '.join(keys)}" if keys else f"the key of an open finding of {account.id}, or its order's name"
-    )
-    raise SettingsError("finding", name, expected)
+    open_ = f"the key of an open finding of {account.id}, or its order's name"
+    raise SettingsError("finding", name, f"one of {', '.join(keys)}" if keys else open_)

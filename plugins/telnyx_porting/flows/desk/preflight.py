@@ -29,7 +29,7 @@ from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
 
@@ -122,28 +122,21 @@ def _endpoints(client: AccountClient) -> list[Line]:
         return next(iter(client.iter_webhook_deliveries(status="failed")), None)
 
     return [
-        _try(
-            "porting orders can be read",
-            "order sync and exceptions",
-            first_order,
-        ),
-        _try("exception types can be read", "descriptions of codes", client.list_exception_types),
-        _try("webhook deliveries can be read", "evidence of what was delivered", first_delivery),
+        _try("porting orders", "order sync and exceptions", first_order),
+        _try("exception types", "descriptions of codes", client.list_exception_types),
+        _try("webhook deliveries", "evidence of what was delivered", first_delivery),
     ]
 
 
-def _try(good: str, needed_for: str, call: Callable[[], Any]) -> Line:
+def _try(what: str, needed_for: str, call: Callable[[], Any]) -> Line:
     try:
         call()
     except (PermissionDeniedError, NotFoundError) as error:
-        return Line(
-            False,
-            good.replace("can be", "cannot be"),
-            f"the key lacks the permission; needed for {needed_for} ({error})",
-        )
+        todo = f"the key lacks the permission; needed for {needed_for} ({error})"
+        return Line(False, f"{what} cannot be read", todo)
     except TelnyxError as error:
-        return Line(False, good.replace("can be", "could not be"), f"{error}; needed for {needed_for}")
-    return Line(True, good)
+        return Line(False, f"{what} could not be read", f"{error}; needed for {needed_for}")
+    return Line(True, f"{what} can be read")
 
 
 def _subscriptions(client: AccountClient) -> list[Line]:
@@ -176,9 +169,8 @@ def _clock(client: AccountClient) -> Line:
     if offset is None:
         return Line(True, "clock: Telnyx told no time")
     if abs(offset) > SKEW:
-        return Line(
-            False, f"clock is {abs(offset).total_seconds():.0f} s off Telnyx's", "set this machine's clock (NTP)"
-        )
+        off = f"{abs(offset).total_seconds():.0f} s"
+        return Line(False, f"clock is {off} off Telnyx's", "set this machine's clock (NTP)")
     return Line(True, f"clock agrees with Telnyx's within {abs(offset).total_seconds():.1f} s")
 
 
@@ -205,9 +197,8 @@ def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]
     else:
         lines.append(Line(True, "receiver is alive"))
     if (feed["refused"] or 0) >= ENOUGH:
-        lines.append(
-            Line(False, "receiver's keys", "signatures do not fit: give it the public key of this Telnyx account")
-        )
+        todo = "signatures do not fit: give it the public key of this Telnyx account"
+        lines.append(Line(False, "receiver's keys", todo))
     elif feed["proved_at"] is None:
         lines.append(Line(True, "receiver has not seen a webhook of this account yet"))
     else:
@@ -230,8 +221,3 @@ def _channels(connection: Connection, account: str, settings: Settings) -> list[
     if not settings.alert_channels:
         lines.append(Line(False, "channels", "set TELNYX_PORTING_ALERT_CHANNELS; findings are kept, nobody is told"))
     return lines
-
-
-def as_text(lines: Sequence[Line]) -> str:
-    """Return the lines as people read them."""
-    return "\n".join(str(line) for line in lines)

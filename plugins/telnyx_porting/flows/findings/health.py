@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -30,16 +29,11 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 
-def health(
-    account: Account,
-    subject: str,
-    detail: str | Mapping[str, Any],
-    severity: str = HIGH,
-) -> None:
+def health(account: Account, subject: str, detail: str | Mapping[str, Any], severity: str = HIGH) -> None:
     """Say that something about the watch is wrong; saying it again changes nothing.
 
     :param subject: what is wrong, as a short stable word such as ``key_refused``; one finding per subject. Whose step
-        it is says `kinds/noticed.py`.
+        it is says `kinds/health.py`.
     :param detail: one sentence for people, or a mapping with that sentence as ``text``. No secrets, no customer data.
     :param severity: critical, high or low.
     """
@@ -76,7 +70,6 @@ def health(
 
 def clear(account: Account, subject: str) -> None:
     """Say that it is over; the finding resolves after the hold time, unless it comes back."""
-    now = account.clock()
     is_open = (
         findings.c.account == account.id,
         findings.c.key == f"{HEALTH}:{subject}",
@@ -87,7 +80,7 @@ def clear(account: Account, subject: str) -> None:
         if connection.execute(select(findings.c.key).where(*is_open)).first() is None:
             return
     with account.ledger.write() as connection:
-        connection.execute(update(findings).where(*is_open).values(absent_since=now or datetime.now(UTC)))
+        connection.execute(update(findings).where(*is_open).values(absent_since=account.clock()))
 
 
 def watch_clock(account: Account, offset: timedelta | None) -> None:
