@@ -85,5 +85,5 @@ def test_calendar_of_settings() -> None:
     calendar = calendar_of(settings)
     assert calendar.days == {5, 6, 0}
     assert calendar.day_length == timedelta(hours=2)
-    assert calendar.is_open(utc(2026, 9, 19, 23, 59))
-    assert not calendar.is_open(utc(2026, 9, 20, 0))
+    assert calendar.next_open(utc(2026, 9, 19, 23, 59)) == utc(2026, 9, 19, 23, 59)
+    assert calendar.working_time(utc(2026, 9, 20), utc(2026, 9, 20, 22)) == timedelta(0)
