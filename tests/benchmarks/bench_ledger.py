@@ -1,8 +1,7 @@
 """What the ledger's promises cost, against the plainest code that writes the same rows.
 
 ``python -m tests.benchmarks.bench_ledger [--quick]``: ingest against raw ``executemany`` (SQLite) and COPY + merge
-(PostgreSQL) in the same chunks; a poll at 10,000 and at 1,000,000 rows; an audit's requests; a backfill's memory; and
-how long a receiver's insert waits beside a backfill, a prune and an upgrade of the same file.
+(PostgreSQL) in the same chunks; a poll at 10,000 and at 1,000,000 rows; an audit's requests.
 """
 
 from __future__ import annotations
@@ -13,13 +12,9 @@ import os
 import random
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-import uuid
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import psycopg
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from include.sandbox.api import render
 from include.sandbox.testing import RunningSandbox, running_sandbox
@@ -36,17 +31,17 @@ from include.sandbox.world.ids import Ids
 from include.sandbox.world.switches import Switches
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.flows.events.store import CHUNK, _row, store
+from telnyx_porting.flows.events.store import CHUNK, store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
-from telnyx_porting.ledger.tables import deliveries, events
+from telnyx_porting.ledger.tables import events
 from telnyx_porting.models import parse_event
 from telnyx_porting.settings import Settings
 from tests.support.ledgers import shared_server
+from tests.support.measured import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,14 +60,12 @@ def blocks(count: int, until: datetime) -> Iterator[list[Any]]:
         yield [parse_event(raw) for raw in orjson.loads(orjson.dumps(rows))]
 
 
-def tuples(ledger: Ledger, batch: list[Any], now: datetime) -> tuple[list[str], list[tuple[Any, ...]]]:
-    rows = [_row(ACCOUNT, event, now) for event in batch]
-    names = list(rows[0])
-    dialect = ledger.engine.dialect
-    prepare = {
-        n: events.c[n].type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value) for n in names
-    }
-    return names, [tuple(prepare[name](row[name]) for name in names) for row in rows]
+def written(ledger: Ledger, ids: list[str]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names of the columns, and the rows of some events, as they stand in a SQLite ledger."""
+    with ledger.read() as connection:
+        sql = "SELECT * FROM porting_events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        found = connection.exec_driver_sql(sql, (json.dumps(ids),))
+        return list(found.keys()), [tuple(row) for row in found]
 
 
 def merge_sql(names: list[str]) -> str:
@@ -115,29 +108,23 @@ def raw_postgres(url: str) -> Callable[[list[str], list[tuple[Any, ...]]], None]
     return write
 
 
-def ingest(ledger: Ledger, raw: Callable[[list[str], list[tuple[Any, ...]]], None], count: int) -> tuple[float, float]:
-    """Seconds we take, and seconds the raw way takes, block by block in turns."""
+def ingest(
+    ledger: Ledger, raw: Callable[[list[str], list[tuple[Any, ...]]], None], copy: Ledger, count: int
+) -> tuple[float, float]:
+    """Seconds we take, and seconds the raw way takes, block by block in turns.
+
+    :param copy: a SQLite ledger from which the raw way has its rows; it may be the same one.
+    """
     ours = theirs = 0.0
     now = datetime.now(UTC)
-    for number, batch in enumerate(blocks(count, now - DAY)):
-        names, rows = tuples(ledger, batch, now)
-
-        def plain(names: list[str] = names, rows: list[tuple[Any, ...]] = rows) -> float:
-            began = time.perf_counter()
-            raw(names, rows)
-            return time.perf_counter() - began
-
-        def mine(batch: list[Any] = batch) -> float:
-            began = time.perf_counter()
-            store(Account(ledger, ACCOUNT), batch, now)
-            return time.perf_counter() - began
-
-        if number % 2:
-            theirs += plain()
-            ours += mine()
-        else:
-            ours += mine()
-            theirs += plain()
+    for batch in blocks(count, now - DAY):
+        began = time.perf_counter()
+        store(Account(ledger, ACCOUNT), batch, now)
+        ours += time.perf_counter() - began
+        names, rows = written(copy, [event.id for event in batch])
+        began = time.perf_counter()
+        raw(names, rows)
+        theirs += time.perf_counter() - began
     return ours, theirs
 
 
@@ -187,113 +174,20 @@ def audits(sandbox: RunningSandbox, folder: Path, count: int) -> list[tuple[int,
     return outcome
 
 
-# -- beside each other ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def provider_process(count: int) -> Iterator[str]:
-    arguments = [sys.executable, "-m", "include.sandbox", "--port", "0", "--scenario", "volume", "--events", str(count)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
-
-
-def child(url: str, origin: str) -> None:
-    """Backfill all of history in a process of its own, and say how much memory that took."""
-    ledger, now = Ledger(url).ready(), datetime.now(UTC)
-    with TelnyxClient("KEY_SANDBOX", f"{origin}/v2") as client:
-        scan(Account(ledger, ACCOUNT, FAST, lambda: now), client)
-        began = time.perf_counter()
-        result = backfill(Account(ledger, ACCOUNT, FAST, lambda: now), client, now - 1200 * DAY, now)
-    # This program's own: what getrusage tells survives the start from a larger process.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-    print(json.dumps({"read": result.read, "seconds": time.perf_counter() - began, "peak_mib": peak}))
-
-
-def run_child(url: str, origin: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.bench_ledger", "--child", url, origin],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-class Receiver(threading.Thread):
-    """Durable inserts of one delivery, fifty a second, and how long the slowest waited."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.ledger = Ledger(url, durable=True)
-        self.waits: list[float] = []
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        while not self.stop.wait(0.02):
-            began = time.perf_counter()
-            row = {"account": ACCOUNT, "source": "receiver", "source_id": uuid.uuid4().hex, "ok": True}
-            with self.ledger.write() as connection:
-                connection.execute(deliveries.insert().values(**row, stored_at=datetime.now(UTC)))
-            self.waits.append(time.perf_counter() - began)
-
-    def slowest(self) -> tuple[float, float]:
-        ordered, self.waits = sorted(self.waits), []
-        return ordered[int(len(ordered) * 0.99)] if ordered else 0.0, ordered[-1] if ordered else 0.0
-
-
-def beside(folder: Path, count: int) -> tuple[dict[str, tuple[float, float]], dict[str, Any]]:
-    url = f"sqlite:///{folder / 'beside.db'}"
-    ledger = Ledger(url).ready()
-    receiver = Receiver(url)
-    receiver.start()
-    waits: dict[str, tuple[float, float]] = {}
-    with provider_process(count) as origin:
-        memory = run_child(url, origin)
-    waits[f"backfill of {count:,}"] = receiver.slowest()
-    with ledger.read() as connection:
-        total = connection.execute(select(func.count()).select_from(events)).scalar_one()
-    for start in range(0, total, 5_000):  # decided, as the delivery rule would have done long ago
-        with ledger.write() as connection:
-            some = select(events.c.id).where(events.c.delivery.is_(None)).limit(5_000 + 0 * start)
-            connection.execute(update(events).where(events.c.id.in_(some)).values(delivery="undetermined"))
-        time.sleep(0.02)
-    receiver.slowest()
-    removed = maintain(Account(ledger, ACCOUNT, Settings(retention_days=30))).payloads_removed
-    waits[f"prune of {removed:,}"] = receiver.slowest()
-    for _ in range(5):
-        ledger.upgrade()
-        time.sleep(0.1)
-    waits["upgrade"] = receiver.slowest()
-    receiver.stop.set()
-    receiver.join()
-    return waits, memory
-
-
 def main(quick: bool) -> None:
     count = 50_000 if quick else 1_000_000
-    lines: list[str] = []
-
-    def say(what: str, value: str, wanted: str = "") -> None:
-        lines.append(f"{what:58} {value:>26}   {wanted}")
-        print(lines[-1], flush=True)
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         big = Ledger(f"sqlite:///{folder / 'ours.db'}").ready()
         Ledger(f"sqlite:///{folder / 'raw.db'}").ready()
-        ours, theirs = ingest(big, raw_sqlite(folder / "raw.db"), count)
+        ours, theirs = ingest(big, raw_sqlite(folder / "raw.db"), big, count)
         rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
         say(f"SQLite: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of raw executemany ({rates})")
         if server := shared_server():
             address = {name: server.create(name) for name in ("ours", "raw")}
             for database in address.values():
                 Ledger(database).upgrade()
-            ours, theirs = ingest(Ledger(address["ours"]), raw_postgres(address["raw"]), count)
+            ours, theirs = ingest(Ledger(address["ours"]), raw_postgres(address["raw"]), big, count)
             rates = f"{count / ours:,.0f}/s, raw {count / theirs:,.0f}/s"
             say(f"PostgreSQL: ingest of {count:,} events", f"{theirs / ours:.2f}", f">= 0.5 of COPY + merge ({rates})")
         small = Ledger(f"sqlite:///{folder / 'small.db'}").ready()
@@ -307,26 +201,6 @@ def main(quick: bool) -> None:
             say("  its requests", f"{many} against {few}", "the same")
             for holes, requests, promised in audits(sandbox, folder, min(count, 100_000) - 37):
                 say(f"audit with {holes} holes: requests", str(requests), f"<= {promised:.0f}")
-        with provider_process(10_000) as origin:
-            little = run_child(f"sqlite:///{folder / 'memory.db'}", origin)
-        waits, much = beside(folder, count)
-        ratio = much["peak_mib"] / little["peak_mib"]
-        say(
-            f"backfill's memory, {much['read']:,} against {little['read']:,}",
-            f"{ratio:.2f}",
-            f"<= 1.2 ({much['peak_mib']:.0f} MiB)",
-        )
-        say(
-            "  its speed",
-            f"{much['read'] / much['seconds']:,.0f} events/s",
-            "over sockets, from a simulator on the same cores",
-        )
-        for what, (most, worst) in waits.items():
-            say(
-                f"receiver's insert beside {what}: slowest",
-                f"{worst * 1e3:.0f} ms",
-                f"< 1500 ms (99 %: {most * 1e3:.0f} ms)",
-            )
 
 
 @pytest.mark.bench
@@ -335,7 +209,4 @@ def test_bench_ledger() -> None:
 
 
 if __name__ == "__main__":
-    if "--child" in sys.argv:
-        child(*sys.argv[-2:])
-    else:
-        main("--quick" in sys.argv)
+    main("--quick" in sys.argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 from telnyx_porting.flows.republish.advance import Halted
@@ -182,44 +181,6 @@ def deleted(loop: Loop) -> str:
     return got(loop)
 
 
-def clock_far_off(provider: float = 0.0, receiver: float = 0.0):
-    """A clock goes wrong just after a scan, when a plan has been approved: nothing is sent, and the next scan tells."""
-
-    def play(loop: Loop) -> str:
-        loop.begin()
-        down(loop, 3)
-        loop.jump(20 * MINUTE)
-        loop.look()
-        plan = loop.plan()
-        assert plan is not None
-        loop.skew(provider=provider, receiver=receiver)
-        if receiver:
-            loop.events(1)  # its webhook is refused
-        end = loop.execute(plan)
-        loop.jump(loop.settings.scan_every.total_seconds())
-        loop.look()
-        told = re.sub(r"\b(39[89]|40[12]) s\b", "400 s", loop.told("clock_skew") or "nothing").split(":")[0]
-        again = "" if loop.plan() is None else "; a plan"
-        stopped = "; stopped for it" if isinstance(end, Halted) and "'s clock is " in end.reason else ""
-        return f"{got(loop)}{stopped}{again}; told: {told}"
-
-    return play
-
-
-def clocks_off(provider: float, receiver: float):
-    def play(loop: Loop) -> str:
-        loop.begin()
-        loop.skew(provider=provider, receiver=receiver)
-        loop.look()
-        down(loop, 5)
-        loop.jump(25 * MINUTE)
-        loop.look()
-        loop.cycle()
-        return got(loop)
-
-    return play
-
-
 def unclear_consumer(loop: Loop) -> str:
     """Nothing of ours listens, two others do, and nobody said which of them counts."""
     loop.sandbox.subscribe(loop.sandbox.sink_url(), loop.sandbox.sink_url(503))
@@ -269,7 +230,6 @@ def rows(n: int) -> str:
     return f"{n} sends, {n} arrived"
 
 
-STOPPED = "0 sends, 3 dropped; stopped for it; told:"
 HISTORY = {"first_look_days": 3_650}
 STORIES = [
     Story("receiver down 10 min under 100 events", outage(100), rows(100), sample=True),
@@ -298,30 +258,6 @@ STORIES = [
     Story("two channels, ours down", two_channels, f"{rows(3)}; both named", sample=True),
     Story("order has moved on", superseded, rows(1), sample=True),
     Story("deletion missed", deleted, "0 sends"),
-    Story(
-        "provider 400 s ahead",
-        clock_far_off(400),
-        f"{STOPPED} this machine's clock is 400 s behind Telnyx's",
-        sample=True,
-    ),
-    Story("provider 400 s behind", clock_far_off(-400), f"{STOPPED} this machine's clock is 400 s ahead of Telnyx's"),
-    Story(
-        "our clock 400 s behind", clock_far_off(400, 400), f"{STOPPED} this machine's clock is 400 s behind Telnyx's"
-    ),
-    Story(
-        "our clock 400 s ahead", clock_far_off(-400, -400), f"{STOPPED} this machine's clock is 400 s ahead of Telnyx's"
-    ),
-    Story(
-        "receiver 400 s behind",
-        clock_far_off(0, -400),
-        f"{STOPPED} the receiver's clock is 400 s behind Telnyx's",
-        sample=True,
-    ),
-    Story("receiver 400 s ahead", clock_far_off(0, 400), f"{STOPPED} the receiver's clock is 400 s ahead of Telnyx's"),
-    Story("provider 240 s ahead", clocks_off(240, 0), rows(5), sample=True),
-    Story("provider 240 s behind", clocks_off(-240, 0), rows(5)),
-    Story("receiver 200 s ahead", clocks_off(0, 200), rows(5)),
-    Story("receiver 100 s behind", clocks_off(0, -100), rows(5)),
     Story("nobody said which consumer counts", unclear_consumer, "0 sends; told: set consumer_of_record"),
     Story("manual republish, nothing to confirm it", no_consumer, "1 sends, 1 unknown; said before"),
     Story("mail is subscribed", mailed, "2 sends, 2 not arrived, 1 dropped; asked; 1 mail address (2 mails)"),

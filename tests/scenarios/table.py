@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.scenarios import alerting, hostile, outages, switches
+from tests.scenarios import alerting, hostile, outages, skew, switches
 
-STORIES = [*outages.STORIES, *switches.STORIES, *alerting.STORIES, *hostile.STORIES]
+STORIES = [*outages.STORIES, *skew.STORIES, *switches.STORIES, *alerting.STORIES, *hostile.STORIES]

@@ -19,68 +19,21 @@ from urllib.parse import unquote
 
 import orjson
 
+from tests.support.samples import event
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=1)
 
-ORDER = "f6fadfa7-e5c1-4b62-9362-da5cc13da58a"
-PAYLOADS = {
-    "porting_order.status_changed": {
-        "id": ORDER,
-        "customer_reference": "north-branch-17",
-        "support_key": "sr_4d71e9",
-        "status": {"value": "exception", "details": [{"code": "OTHER", "description": "Telnyx will say more"}]},
-        "updated_at": "2026-09-16T13:05:44.120551Z",
-        "webhook_url": "https://hooks.example.net/portin",
-    },
-    "porting_order.new_comment": {
-        "porting_order_id": ORDER,
-        "support_key": "sr_4d71e9",
-        "comment": {
-            "id": "ac8efe12-1c59-49f1-ba2d-de83458bfed0",
-            "body": "Please send the last invoice.",
-            "user_id": "0b80a255-53a1-4945-a932-58ef7777682c",
-            "user_type": "admin",
-            "inserted_at": "2026-09-16T13:20:02.410Z",
-        },
-    },
-    "porting_order.split": {
-        "from": {"id": ORDER},
-        "to": {"id": "2c63888f-28f0-4481-be6d-dce7a7ace732"},
-        "porting_phone_numbers": [{"id": "dd2ee150-d284-4277-b89c-1af40ce8fcc9"}],
-    },
-    "porting_order.messaging_changed": {
-        "id": ORDER,
-        "customer_reference": "north-branch-17b",
-        "support_key": "sr_90ce3a",
-        "messaging": {
-            "enable_messaging": True,
-            "messaging_capable": True,
-            "messaging_port_completed": False,
-            "messaging_port_status": "activating",
-        },
-    },
-}
+KINDS = ("status_changed", "new_comment", "split", "messaging_changed")
 _PARAMETER = re.compile(r"[?&]([^=&]+)=([^&]*)")
 
 
 def row(number: int) -> bytes:
     """Encode one event."""
-    types = list(PAYLOADS)
-    kind = types[0] if number % 2 else types[number // 2 % 4]
+    kind = KINDS[0] if number % 2 else KINDS[number // 2 % 4]
     written = (START + STEP * number).isoformat().replace("+00:00", ".123456Z")
-    return orjson.dumps(
-        {
-            "id": f"{number:08x}-0000-4000-8000-000000000000",
-            "event_type": kind,
-            "porting_order_id": ORDER,
-            "available_notification_methods": ["email", "webhook"],
-            "payload_status": "completed",
-            "payload": PAYLOADS[kind],
-            "record_type": "porting_event",
-            "created_at": written,
-            "updated_at": written,
-        }
-    )
+    named = f"{number:08x}-0000-4000-8000-000000000000"
+    return orjson.dumps(event(kind, id=named, created_at=written, updated_at=written))
 
 
 class Shop:
