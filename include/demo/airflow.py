@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
+from sqlalchemy import URL
 
 from include.demo.processes import DemoError
 
@@ -42,7 +44,8 @@ class Databases:
     @classmethod
     def in_files(cls, home: Path) -> Databases:
         """Name a SQLite file for each."""
-        return cls(f"sqlite:///{home / 'airflow.db'}", f"sqlite:///{home / 'porting_ledger.db'}")
+        metadata = URL.create("sqlite", database=str(home / "airflow.db")).render_as_string()
+        return cls(metadata, f"sqlite:///{quote(str(home / 'porting_ledger.db'))}")
 
 
 def environment(home: Path, ports: Ports, given: dict[str, str], password: str, databases: Databases) -> dict[str, str]:

@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import case, func, select, text
@@ -19,6 +22,7 @@ from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger import files
 from telnyx_porting.ledger.engine import HEAD, Ledger, excluded
 from telnyx_porting.ledger.tables import events, feeds
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from tests.support.ledgers import OpenLedger
@@ -165,6 +169,29 @@ def test_an_unwritable_path_is_one_sentence(open_ledger: OpenLedger, path: Path,
     with pytest.raises(LedgerError, match=sentence) as caught:
         open_ledger(make(path)).ready()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["feature%2Fporting", "100% (x)s %(here)s", "a:b;c d#e?f", "Łódź"])
+def test_a_clone_and_a_ledger_may_have_any_path(tmp_path: Path, name: str) -> None:
+    """The code below a folder of that name, and the ledger there too."""
+    clone = tmp_path / name
+    clone.mkdir()
+    (clone / "plugins").symlink_to(ROOT / "plugins")
+    if ":" in name:  # which PYTHONPATH cannot hold
+        code = "import sys; sys.path.insert(0, 'plugins'); from telnyx_porting.__main__ import main; sys.exit(main())"
+        program = ["-c", code]
+    else:
+        program = ["-m", "telnyx_porting"]
+    address = f"sqlite:///{quote(str(clone / 'ledger.db'))}"
+    done = subprocess.run(
+        [sys.executable, *program, "--ledger", address, "upgrade"],
+        cwd=clone,
+        env=os.environ | {"PYTHONPATH": str(clone / "plugins")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.returncode) == (f"the ledger is at version {HEAD}\n", 0), done.stderr
+    assert (clone / "ledger.db").is_file()
 
 
 def test_a_file_that_is_no_ledger_is_one_sentence(open_ledger: OpenLedger, path: Path) -> None:

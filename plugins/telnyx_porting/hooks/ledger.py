@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 DEFAULT_CONN_ID = "telnyx_porting_ledger"
-_POSTGRES_EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "connect_timeout", "options")
 
 
 class TelnyxLedgerHook(BaseHook):
@@ -95,7 +94,7 @@ def _url(conn_id: str, connection: Any, said: dict[str, Any]) -> URL | str:
             raise LedgerError(
                 f"connection {conn_id!r}: host is {path!r}, expected the absolute path of the SQLite file"
             )
-        return f"sqlite:///{path}"
+        return URL.create("sqlite", database=path)
     if kind.startswith("postgres"):
         return URL.create(
             "postgresql",
@@ -104,6 +103,11 @@ def _url(conn_id: str, connection: Any, said: dict[str, Any]) -> URL | str:
             host=connection.host,
             port=connection.port,
             database=connection.schema,
-            query={name: str(said[name]) for name in _POSTGRES_EXTRAS if said.get(name)},
+            query={name: _option(value) for name, value in said.items() if value not in (None, "")},
         )
     raise LedgerError(f"connection {conn_id!r}: type is {kind!r}, expected postgres or sqlite")
+
+
+def _option(value: Any) -> str:
+    """Write an option as libpq reads it."""
+    return str(int(value)) if isinstance(value, bool) else str(value)

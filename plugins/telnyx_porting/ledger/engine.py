@@ -28,7 +28,6 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
-    create_engine,
     func,
     inspect,
     literal,
@@ -42,6 +41,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.bulk import write_many
 from telnyx_porting.ledger.files import copy_to, open_file
+from telnyx_porting.ledger.server import open_server
 from telnyx_porting.ledger.statistics import write_statistics
 from telnyx_porting.ledger.urls import normalise
 
@@ -77,7 +77,7 @@ class Ledger:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Ledger({self.url.render_as_string(hide_password=True)})"
+        return f"Ledger({self.url.set(query={}).render_as_string(hide_password=True)})"
 
     @property
     def is_sqlite(self) -> bool:
@@ -121,9 +121,7 @@ class Ledger:
             time.sleep(_PAUSE)
 
     def _connect(self) -> Engine:
-        if not self.is_sqlite:
-            return create_engine(self.url, pool_pre_ping=True, pool_size=2, max_overflow=8)
-        return open_file(self.url, durable=self.durable)
+        return open_file(self.url, durable=self.durable) if self.is_sqlite else open_server(self.url)
 
     # -- schema ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +136,8 @@ class Ledger:
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        folder = Path(__file__).parent / "migrations"
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))  # it knows %(variables)s
         config.set_main_option("path_separator", "os")
         found = self.version()
         self._check_not_newer(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,7 +18,7 @@ _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycop
 def normalise(url: str | URL) -> URL:
     """Return the URL with the driver the ledger uses.
 
-    :raises LedgerError: when it is no URL, or of a database the ledger does not support.
+    :raises LedgerError: when it is no URL, or of a database the ledger does not support, or has an unknown option.
     """
     try:
         parsed = make_url(url)
@@ -27,13 +28,19 @@ def normalise(url: str | URL) -> URL:
             " or postgresql://user:password@host/database"
         ) from error
     if parsed.drivername in _POSTGRES:
+        if unknown := sorted(set(parsed.query) - _options()):
+            raise LedgerError(
+                f"the ledger's connection has the option {unknown[0]!r}, which PostgreSQL's client library does not"
+                " know; expected names such as sslmode or application_name (libpq's parameter key words)"
+            )
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"} and parsed.database not in (None, "", ":memory:"):
-        if not Path(parsed.database).is_absolute():  # each process would make one where it happens to run
-            raise LedgerError(
-                f"the ledger's file is {parsed.database!r}; expected an absolute path: sqlite:////path/to/ledger.db"
-            )
-        return parsed.set(drivername="sqlite+pysqlite")
+        path = parsed.database
+        if isinstance(url, str):  # SQLAlchemy 2.0 leaves %20 as it is, 2.1 does not
+            path = unquote(url.partition(":///")[2].partition("?")[0])
+        if not Path(path).is_absolute():  # each process would make one where it happens to run
+            raise LedgerError(f"the ledger's file is {path!r}; expected an absolute path: sqlite:////path/to/ledger.db")
+        return parsed.set(drivername="sqlite+pysqlite", database=path)
     raise LedgerError(
         f"the ledger cannot live in {parsed.drivername!r}; expected a sqlite file or a postgresql database"
     )
@@ -45,9 +52,27 @@ def ledger_url(option: str | None) -> URL:
     :raises SettingsError: the option has a password, or neither says anything.
     :raises LedgerError: as :func:`normalise`.
     """
-    if option and normalise(option).password is not None:
+    if option and _has_secret(normalise(option)):
         raise SettingsError("--ledger", "(hidden)", f"a URL without password, `ps` would show it: use {LEDGER_URL}")
     if url := option or os.environ.get(LEDGER_URL, ""):
         return normalise(url)
     expected = "sqlite:////path/to/ledger.db or postgresql://user:password@host/database, here or as --ledger"
     raise SettingsError(LEDGER_URL, "", expected)
+
+
+def _has_secret(url: URL) -> bool:
+    return url.password is not None or any(name.endswith(("password", "secret")) for name in url.query)
+
+
+def _options() -> set[str]:
+    """Return the names of the connection options that this libpq knows.
+
+    :raises LedgerError: PostgreSQL's driver is not installed.
+    """
+    try:
+        from psycopg.pq import Conninfo
+    except ImportError as error:
+        raise LedgerError(
+            "a ledger on PostgreSQL needs its driver: pip install 'airflow-provider-telnyx-porting[postgres]'"
+        ) from error
+    return {option.keyword.decode() for option in Conninfo.get_defaults()}
