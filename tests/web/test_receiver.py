@@ -57,6 +57,14 @@ def test_the_bare_envelope_is_taken_and_its_path_is_its_destination(world: World
     assert row["destination"] == PATH
 
 
+@pytest.mark.parametrize("path", [f"{PATH}/", f"{PATH}//", f"/{PATH}", f"/webhooks//telnyx///{ACCOUNT}"])
+def test_a_slash_too_many_loses_no_webhook(world: World, path: str) -> None:
+    body = encode(webhook() | {"meta": {}})
+    assert world.running.post(body, world.new.headers(body), path).status_code == 200
+    [row] = stored(world.ledger, body)
+    assert (row["account"], row["destination"]) == (ACCOUNT, PATH)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -124,6 +124,15 @@ def test_counters_are_on_a_local_port_of_their_own(world: World) -> None:
     assert world.running.get("/metrics").status_code == 404
 
 
+def test_what_comes_to_another_path_is_counted(world: World) -> None:
+    name = 'telnyx_porting_receiver_answers_total{account="",status="404"}'
+    for path in ("/", "/webhooks/telnyx", "/webhooks", f"{PATH}/more", "/telnyx"):
+        before = world.running.counter(name)
+        body = encode(webhook())
+        assert world.running.post(body, world.new.headers(body), path).status_code == 404
+        assert world.running.counter(name) == before + 1, path
+
+
 def test_no_log_holds_anything_of_a_body_or_a_key(world: World) -> None:
     marked = webhook(payload={"id": "MARK-order", "customer_reference": "MARK-reference"})
     body = encode(marked)

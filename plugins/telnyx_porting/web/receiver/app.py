@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 log = logging.getLogger(__name__)
-_WEBHOOK = re.compile(r"/webhooks/telnyx/([^/]+)")
+_WEBHOOK = re.compile(r"/+webhooks/+telnyx/+([^/]+)/*")  # a slash too many in the portal, or by a proxy, is one path
 BODY_LIMIT = 1 << 20  # bytes
 ANSWER_WITHIN = 1.8  # seconds; Telnyx gives up after 2
 
@@ -81,9 +81,14 @@ class Receiver:
             await self._public(scope, receive, send)
         elif scope["server"][1] == self._counters_port:
             await self._counters(scope, receive, send)
-        elif scope["method"] == "POST" and (path := _WEBHOOK.fullmatch(scope["path"])):
+        elif scope["method"] == "POST":
             # Not through the router and its middleware: they would cost an eighth of a webhook's time.
-            await (await self.webhook(scope, receive, path[1]))(scope, receive, send)
+            if path := _WEBHOOK.fullmatch(scope["path"]):
+                response = await self.webhook(scope, receive, path[1])
+            else:
+                response = PlainTextResponse("not a path for webhooks", 404)
+                self._answers["", 404] += 1
+            await response(scope, receive, send)
         else:
             await self._public(scope, receive, send)
 
@@ -129,7 +134,7 @@ class Receiver:
                 self._recorder.refuse(account, error.offset if isinstance(error, StaleSignature) else None)
             return PlainTextResponse("signature refused", 401, headers={"connection": "close"})
         scope["state"]["connection"].is_verified = True
-        receipt = read_receipt(account, body, signed_at, scope["path"], now)
+        receipt = read_receipt(account, body, signed_at, f"/webhooks/telnyx/{account}", now)
         if await self._recorder.keep(receipt, max(0.0, until - loop.time())):
             return PlainTextResponse("stored")
         return PlainTextResponse("not stored", 503)
