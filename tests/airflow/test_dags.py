@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 SCHEDULED = {"porting_scan", "porting_stuck_events", "porting_exception_alerts", "porting_missed_notifications"}
 NEVER_CALL_TELNYX = {  # what they do is in the ledger, or in Airflow
+    "BranchPythonOperator",
     "TelnyxApprovePortingPlanOperator",
     "TelnyxFailRunOperator",
     "TelnyxMaintainPortingLedgerOperator",

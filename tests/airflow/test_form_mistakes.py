@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.republish.plan import Destinations, make_plan
+from telnyx_porting.flows.republish.plan import make_plan
+from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import feeds, findings, plans
 from telnyx_porting.operators.forms import refuse_what_would_be_ignored, republish_form
 from telnyx_porting.settings import Settings

@@ -116,7 +116,7 @@ WAYS: list[tuple[str, dict[str, Any], type[BaseException] | None]] = [
     ("TelnyxMaintainPortingLedgerOperator", {}, None),
     ("TelnyxPreflightPortingOperator", {}, None),
     (PLAN, {}, None),
-    (PLAN, {"preview": True}, AirflowSkipException),
+    ("TelnyxPreviewPortingRepublishOperator", {}, None),
     (PLAN, {"event_ids": [NOBODY]}, PlanError),
     (DELIVERIES, {}, None),
     (TABLE, {}, AirflowSkipException),
@@ -129,6 +129,7 @@ WAYS: list[tuple[str, dict[str, Any], type[BaseException] | None]] = [
 ]
 WITH_A_PLAN: list[tuple[str, bool, type[BaseException] | None]] = [
     ("TelnyxApprovePortingPlanOperator", False, None),
+    ("TelnyxClosePortingPlanOperator", False, None),
     (EXECUTE, True, TaskDeferred),
     (EXECUTE, False, PlanError),
     (REPORT, True, None),

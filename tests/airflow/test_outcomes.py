@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.republish.plan import Destinations, make_plan
+from telnyx_porting.flows.republish.plan import make_plan
+from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import events, plans
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, add_event
@@ -29,6 +30,9 @@ def outcome(scene: Scene, conf: dict[str, Any]) -> dict[str, Any]:
     assert ended.state == "success"
     assert states(ended)["report"] == "success"
     said: dict[str, Any] = told(ended, "report")
+    done = {"dry_run": "preview", "closed": "close", "nothing": "preview" if conf.get("dry_run") else None}
+    if task := done.get(said["outcome"]):
+        assert (states(ended)[task], states(ended)["plan"]) == ("success", "skipped"), "what was asked for was done"
     return said
 
 
@@ -116,7 +120,6 @@ def test_an_order_without_events(scene: Scene, sandbox: RunningSandbox) -> None:
 def test_a_plan_that_is_closed(scene: Scene) -> None:
     knobs = Settings(consumer_of_record="receiver")
     plan = make_plan(Account(scene.ledger, ACCOUNT, knobs), Destinations())
-    assert plan is not None
     said = outcome(scene, {"plan_id": plan.id, "dry_run": True})
     assert (said["outcome"], said["size"]) == ("dry_run", 1)
     said = outcome(scene, {"plan_id": plan.id, "close": True})

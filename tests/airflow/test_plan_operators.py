@@ -15,8 +15,10 @@ from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import events, findings, plans, republishes
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
+    TelnyxClosePortingPlanOperator,
     TelnyxExecutePortingPlanOperator,
     TelnyxPlanPortingRepublishOperator,
+    TelnyxPreviewPortingRepublishOperator,
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReportPortingPlanOperator,
     TelnyxScanPortingEventsOperator,
@@ -70,10 +72,11 @@ def test_a_plan_is_made_once_and_says_what_it_does(ledger: Ledger) -> None:
 
 def test_a_dry_run_speaks_and_stores_nothing(ledger: Ledger) -> None:
     event = missed(ledger)
-    with pytest.raises(AirflowSkipException, match="dry run: 1 event, 1 order"):
-        plan(preview=True)
-    with pytest.raises(AirflowSkipException, match="dry run: 1 event, 1 order"):
-        plan(preview=True, event_ids=[event.upper()])
+    for asked in ({}, {"event_ids": [event.upper()]}):
+        said = TelnyxPreviewPortingRepublishOperator(task_id="preview", **asked).execute(CONTEXT)  # type: ignore[arg-type]
+        assert (said["outcome"], said["size"]) == ("dry_run", 1)
+        assert said["text"].startswith("dry run: 1 event, 1 order")
+        assert KEPT["outcome"] == said
     with ledger.read() as connection:
         assert connection.execute(plans.select()).all() == []
 
@@ -90,8 +93,9 @@ def test_nothing_is_planned_while_nothing_could_be_sent(ledger: Ledger) -> None:
 def test_a_person_closes_a_plan(ledger: Ledger) -> None:
     missed(ledger)
     made = plan()
-    with pytest.raises(AirflowSkipException, match="is closed"):
-        plan(plan_id=made["plan_id"], close=True)
+    for words in ("is closed", "was closed already"):
+        said = TelnyxClosePortingPlanOperator(task_id="close", plan_id=made["plan_id"]).execute(CONTEXT)  # type: ignore[arg-type]
+        assert said == {"outcome": "closed", "text": f"plan {made['plan_id']} {words}"} == KEPT["outcome"]
     with pytest.raises(PlanError, match="closed by ann"):
         plan(plan_id=made["plan_id"])
 
@@ -159,8 +163,7 @@ def test_an_answer_is_for_what_was_shown(ledger: Ledger, asked: list[dict[str, A
     missed(ledger)
     shown = plan()["plan_id"]
     kept = ask(shown)
-    with pytest.raises(AirflowSkipException):
-        plan(plan_id=shown, close=True)
+    TelnyxClosePortingPlanOperator(task_id="close", plan_id=shown).execute(CONTEXT)  # type: ignore[arg-type]
     other = plan()
     assert other["plan_id"] != shown
     late = approve(other["plan_id"])

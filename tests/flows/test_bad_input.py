@@ -14,7 +14,9 @@ from telnyx_porting.client import TelnyxClient
 from telnyx_porting.errors import AuthenticationError, ConnectError, LedgerError, NotSentError, PlanError, SettingsError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.flows.republish.plan import Destinations, make_plan, select_ids
+from telnyx_porting.flows.republish.plan import make_plan
+from telnyx_porting.flows.republish.selection import Asked, select_ids
+from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.settings import load
@@ -129,14 +131,14 @@ def test_a_person_cannot_send_by_accident(
     add_feed(ledger)
     event = add_event(ledger, **given)
     with pytest.raises(PlanError, match=sentence):
-        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), event_ids=[event], consents=consents)
+        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), Asked([event], consents))
     assert rows(ledger, plans) == rows(ledger, republishes) == 0
 
 
 def test_ids_that_are_not_held_and_ranges_that_cannot_be(ledger: Ledger) -> None:
     unknown = "5796a670-482c-490e-8d97-82bfcdc83011"
     with pytest.raises(PlanError, match=f"{unknown}.*not in the ledger"):
-        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), event_ids=[unknown])
+        make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), Asked([unknown]))
     with pytest.raises(PlanError, match="expected from <= to"):
         select_ids(Account(ledger, ACCOUNT), event_type="porting_order.split", since=NOW, until=NOW - timedelta(days=1))
     with pytest.raises(PlanError, match="time range"):

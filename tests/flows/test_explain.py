@@ -22,7 +22,8 @@ from telnyx_porting.flows.events import scan, store
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import project_events
 from telnyx_porting.flows.orders.wakeups import to_look_at, waking
-from telnyx_porting.flows.republish.plan import Destinations, make_plan
+from telnyx_porting.flows.republish.plan import make_plan
+from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
 from telnyx_porting.models import STATUS_CHANGED
 from telnyx_porting.settings import Settings

@@ -10,8 +10,10 @@ from sqlalchemy import text
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.status import status
-from telnyx_porting.flows.republish.plan import approve, make_plan
+from telnyx_porting.flows.republish.approval import approve
+from telnyx_porting.flows.republish.plan import make_plan
 from telnyx_porting.flows.republish.report import report
+from telnyx_porting.flows.republish.selection import Asked
 from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
@@ -44,10 +46,9 @@ def account(ledger: Ledger) -> Account:
     return Account(ledger, ACCOUNT, Settings(consumer_of_record="receiver"), lambda: NOW)
 
 
-def planned(account: Account, **more: Any) -> set[str]:
+def planned(account: Account) -> set[str]:
     """Make, approve, report and list a plan; return what it holds."""
-    plan = make_plan(account, CRM, **more)
-    assert plan is not None
+    plan = make_plan(account, CRM)
     assert "Goes to: crm.example.com/hook" in plan.words
     approve(account, plan.id, plan.hash, "ann")
     assert report(account, plan.id).summary
@@ -68,9 +69,8 @@ def test_what_no_request_can_name_is_counted_in_a_selection_and_refused_by_name(
     good = add_event(account.ledger, order_id=ORDER, delivery="missed")
     add_event(account.ledger, id=odd, order_id=ORDER, type="porting_order.new_comment", delivery="missed")
     with pytest.raises(PlanError, match="is no UUID"):
-        make_plan(account, CRM, event_ids=[good, odd])
-    plan = make_plan(account, CRM, event_ids=[good, odd], leave_out=True)
-    assert plan is not None
+        make_plan(account, CRM, Asked([good, odd]))
+    plan = make_plan(account, CRM, Asked([good, odd], leave_out=True))
     assert (plan.size, plan.left_out) == (1, {"no_uuid": 1})
     assert "Left out: 1 with an id that cannot be asked for." in plan.words
 

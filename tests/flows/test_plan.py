@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ import pytest
 from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
-from telnyx_porting.flows.republish.plan import approve, close_plan, load_plan, make_plan, needs_person, require_open
-from telnyx_porting.flows.republish.selection import CONSENTS, select_ids
+from telnyx_porting.flows.republish.approval import approve, needs_person
+from telnyx_porting.flows.republish.plan import close_by, close_plan, make_plan, preview, require_open
+from telnyx_porting.flows.republish.selection import Asked, select_ids
 from telnyx_porting.flows.subscriptions import Destinations
-from telnyx_porting.ledger.tables import orders, republishes
+from telnyx_porting.ledger.states import Consent
+from telnyx_porting.ledger.tables import orders, plans, republishes
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, add_feed, add_watch, event_row
 
@@ -36,8 +39,9 @@ def missed(ledger: Ledger, **given: Any) -> str:
     return add_event(ledger, **{"delivery": "missed", **given})
 
 
-def planned(ledger: Ledger, **more: Any) -> Any:
-    return make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), NOBODY, **more)
+def planned(ledger: Ledger, ids: list[str] | None = None, consents: Any = (), **more: Any) -> Any:
+    asked = None if ids is None else Asked(ids, consents, **more)
+    return make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), NOBODY, asked)
 
 
 def rows(ledger: Ledger, plan_id: str) -> list[Any]:
@@ -66,17 +70,18 @@ def test_what_the_watch_selects(ledger: Ledger) -> None:
 def test_a_moment_in_which_subscriptions_cannot_be_read_gives_nothing_up(ledger: Ledger) -> None:
     """Mails are assumed for this plan; how often an event may be sent stays what was last known."""
     tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
-    assert planned(ledger, dry_run=True).size == 1
-    unread = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), dry_run=True)
-    assert unread is not None
-    assert unread.expected_mails is None
+    account = Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)
+    assert preview(account, NOBODY).ids == [tried]
+    assert preview(account, Destinations()).ids == [tried]
+    assert make_plan(account, Destinations()).expected_mails is None
     decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, tried).delivery == "missed"
 
 
 def test_mails_that_were_never_readable_are_assumed(ledger: Ledger) -> None:
     tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))
-    make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations(), dry_run=True)
+    with suppress(NothingToSendError):
+        preview(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), Destinations())
     decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW))
     assert event_row(ledger, tried).delivery == "given_up"
 
@@ -86,9 +91,9 @@ def test_one_open_plan_whose_list_never_changes(ledger: Ledger) -> None:
     first = planned(ledger)
     missed(ledger)
     again = planned(ledger)
-    assert (again.id, again.hash, again.size, again.already_open) == (first.id, first.hash, 1, True)
+    assert (again.id, again.hash, again.size) == (first.id, first.hash, 1)
     with pytest.raises(PlanError, match="still open"):
-        planned(ledger, event_ids=[missed(ledger)])
+        planned(ledger, [missed(ledger)])
 
 
 def test_the_hash_binds_what_is_approved(ledger: Ledger) -> None:
@@ -100,14 +105,13 @@ def test_the_hash_binds_what_is_approved(ledger: Ledger) -> None:
         approve(Account(ledger, ACCOUNT, clock=lambda: plan.expires_at), plan.id, plan.hash, "ann")
     approve(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id, plan.hash, "ann")
     approve(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id, plan.hash, "bob")
-    assert load_plan(Account(ledger, ACCOUNT), plan.id).approved_by == "ann"
+    assert require_open(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id).approved_by == "ann"
 
 
 def test_an_expired_plan_gives_way_to_a_new_one(ledger: Ledger) -> None:
     missed(ledger)
     old = planned(ledger)
     later = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: old.expires_at), NOBODY)
-    assert later is not None
     assert later.id != old.id
     assert [row.state for row in rows(ledger, old.id)] == ["dropped"]
     with pytest.raises(PlanError, match=r"closed \(expired\)"):
@@ -119,8 +123,9 @@ def test_what_a_person_rejected_is_not_asked_again_for_a_day(ledger: Ledger) -> 
     plan = planned(ledger)
     with ledger.write() as connection:
         close_plan(connection, ACCOUNT, plan.id, NOW, "ann", "rejected by ann")
-    assert planned(ledger) is None
-    assert make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW + timedelta(hours=25)), NOBODY) is not None
+    with pytest.raises(NothingToSendError):
+        planned(ledger)
+    assert make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW + timedelta(hours=25)), NOBODY).size == 1
 
 
 def test_what_nobody_answered_is_asked_again(ledger: Ledger) -> None:
@@ -128,7 +133,7 @@ def test_what_nobody_answered_is_asked_again(ledger: Ledger) -> None:
     plan = planned(ledger)
     with ledger.write() as connection:
         close_plan(connection, ACCOUNT, plan.id, NOW, "nobody", "nobody answered")
-    assert planned(ledger) is not None
+    assert planned(ledger).id != plan.id
 
 
 @pytest.mark.parametrize(
@@ -146,28 +151,30 @@ def test_what_nobody_answered_is_asked_again(ledger: Ledger) -> None:
 def test_each_kind_a_person_names_has_its_own_tick(ledger: Ledger, kind: str, given: dict[str, Any]) -> None:
     event = add_event(ledger, **given)
     with pytest.raises(PlanError, match=f"consent '{kind}'"):
-        planned(ledger, event_ids=[event], consents=[name for name in CONSENTS if name != kind])
-    assert planned(ledger, event_ids=[event], consents=[kind]).size == 1
+        planned(ledger, [event], [name for name in Consent if name != kind])
+    assert planned(ledger, [event], [kind]).size == 1
 
 
 def test_named_events_that_cannot_be_sent(ledger: Ledger) -> None:
     with pytest.raises(PlanError, match="not in the ledger"):
-        planned(ledger, event_ids=["182bd5e5-6e1a-4fe4-a799-aa6d9a6ab200"])
+        planned(ledger, ["182bd5e5-6e1a-4fe4-a799-aa6d9a6ab200"])
     with pytest.raises(PlanError, match="no payload yet"):
-        planned(ledger, event_ids=[add_event(ledger, payload_status="created")], consents=CONSENTS)
+        planned(ledger, [add_event(ledger, payload_status="created")], Consent)
     with pytest.raises(PlanError, match="unknown, expected some of"):
-        planned(ledger, event_ids=[missed(ledger)], consents=["all"])
+        planned(ledger, [missed(ledger)], ["all"])
     with pytest.raises(PlanError, match="by event type together with a time range"):
         select_ids(Account(ledger, ACCOUNT), event_type="porting_order.split")
 
 
 def test_a_dry_run_says_all_and_stores_nothing(ledger: Ledger) -> None:
     missed(ledger)
-    told = planned(ledger, dry_run=True)
+    told = preview(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), NOBODY)
     assert told.words.startswith("1 event, 1 order, oldest 60 min.")
     with ledger.read() as connection:
-        assert connection.execute(republishes.select()).all() == []
-    assert planned(ledger).already_open is False
+        assert connection.execute(republishes.select()).all() == connection.execute(plans.select()).all() == []
+    plan = planned(ledger)
+    assert (plan.words, plan.size) == (told.words, len(told.ids)), "what was shown is what is made"
+    assert preview(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), NOBODY, Asked([missed(ledger)])).left_out == {}
 
 
 def test_the_canary_is_clear_and_untried(ledger: Ledger) -> None:
@@ -203,7 +210,6 @@ def test_the_words_name_who_gets_it_twice_and_no_secret(ledger: Ledger) -> None:
         )
     mails = Destinations((AUDIT, CRM), ("a@example.com", "b@example.com"))
     plan = make_plan(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW), mails)
-    assert plan is not None
     assert plan.words == (
         "4 events, 4 orders, oldest 60 min. Goes to: audit.example.com/hook (will get it twice),"
         " crm.example.com/hook (missed it), own.example.net/x (own URL of an order), 2 mail addresses (8 mails)."
@@ -225,20 +231,20 @@ def test_the_words_name_who_gets_it_twice_and_no_secret(ledger: Ledger) -> None:
 def test_mode_and_caps(ledger: Ledger, changes: dict[str, Any], why: str | None) -> None:
     missed(ledger)
     missed(ledger)
-    told = needs_person(ledger, AUTO.model_copy(update=changes), planned(ledger), NOW)
+    told = needs_person(Account(ledger, ACCOUNT, AUTO.model_copy(update=changes), lambda: NOW), planned(ledger))
     assert told is None if why is None else why in (told or "")
 
 
 def test_mails_and_consents_need_a_person(ledger: Ledger) -> None:
-    event = missed(ledger)
-    unreadable = make_plan(Account(ledger, ACCOUNT, AUTO, lambda: NOW), Destinations(), dry_run=True)
-    mailed = make_plan(
-        Account(ledger, ACCOUNT, AUTO, lambda: NOW), Destinations((CRM,), ("a@example.com",)), dry_run=True
-    )
-    agreed = planned(ledger, event_ids=[event], consents=["arrived"], dry_run=True)
-    for plan, why in ((unreadable, "unknown number of mails"), (mailed, "1 mails"), (agreed, "by itself")):
-        assert plan is not None
-        assert why in (needs_person(ledger, AUTO, plan, NOW) or "")
+    event, account = missed(ledger), Account(ledger, ACCOUNT, AUTO, lambda: NOW)
+    for destinations, asked, why in (
+        (Destinations(), None, "unknown number of mails"),
+        (Destinations((CRM,), ("a@example.com",)), None, "1 mails"),
+        (NOBODY, Asked([event], ["arrived"]), "by itself"),
+    ):
+        plan = make_plan(account, destinations, asked)
+        assert why in (needs_person(account, plan) or "")
+        assert close_by(account, plan.id, "ann")
 
 
 CONTENTS: dict[str, dict[str, Any]] = {  # what a selection may hold, by why it is left out
@@ -253,24 +259,24 @@ CONTENTS: dict[str, dict[str, Any]] = {  # what a selection may hold, by why it 
 
 
 @pytest.mark.parametrize("kinds", [[kind] for kind in CONTENTS] + [list(CONTENTS)], ids="+".join)
-@pytest.mark.parametrize("agreed", [(), ("arrived",), tuple(CONSENTS)], ids=lambda names: "+".join(names) or "none")
+@pytest.mark.parametrize("agreed", [(), ("arrived",), tuple(Consent)], ids=lambda names: "+".join(names) or "none")
 def test_what_cannot_go_is_left_out_and_counted(ledger: Ledger, kinds: list[str], agreed: tuple[str, ...]) -> None:
     """For every content and consent: what can go goes, the rest is counted by its reason, nothing is lost."""
     wanted = missed(ledger)
     ids = [wanted, *(add_event(ledger, **CONTENTS[kind]) for kind in kinds)]
-    plan = planned(ledger, event_ids=ids, consents=agreed, leave_out=True)
+    plan = planned(ledger, ids, agreed, leave_out=True)
     dropped = {kind: 1 for kind in kinds if kind not in agreed}
     assert plan.left_out == dropped
     assert (plan.size, len(rows(ledger, plan.id))) == (len(ids) - len(dropped),) * 2
     assert wanted in {row.event_id for row in rows(ledger, plan.id)}
     assert ("Left out: " in plan.words) == bool(dropped)
-    assert load_plan(Account(ledger, ACCOUNT), plan.id).left_out == dropped
+    assert require_open(Account(ledger, ACCOUNT, clock=lambda: NOW), plan.id).left_out == dropped
 
 
 def test_a_selection_of_which_nothing_can_go_says_why(ledger: Ledger) -> None:
     ids = [add_event(ledger, **given) for given in CONTENTS.values()]
     with pytest.raises(NothingToSendError, match="1 without a payload yet, 1 arrived already, ") as caught:
-        planned(ledger, event_ids=ids, leave_out=True)
+        planned(ledger, ids, leave_out=True)
     assert caught.value.left_out == dict.fromkeys(CONTENTS, 1)
     with ledger.read() as connection:
         assert connection.execute(republishes.select()).all() == []
@@ -280,7 +286,7 @@ def test_an_event_that_lacks_several_consents_is_counted_once(ledger: Ledger) ->
     order = "0c28cec1-b947-42af-a4b9-36976b4b76b0"
     overtaken = add_event(ledger, order_id=order, created_at=NOW - timedelta(hours=3), delivery="given_up")
     newest = missed(ledger, order_id=order, created_at=NOW - timedelta(hours=2))
-    plan = planned(ledger, event_ids=[overtaken, newest], leave_out=True)
+    plan = planned(ledger, [overtaken, newest], leave_out=True)
     assert (plan.size, plan.left_out) == (1, {"given_up": 1})
 
 

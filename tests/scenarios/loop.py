@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from telnyx_porting.client import TelnyxClient
+from telnyx_porting.errors import NothingToSendError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import VerdictsResult, settle
@@ -17,8 +18,10 @@ from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.findings.health import watch_clock
 from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance
+from telnyx_porting.flows.republish.approval import approve, needs_person
 from telnyx_porting.flows.republish.gates import unsafe
-from telnyx_porting.flows.republish.plan import Plan, approve, make_plan, needs_person, read_destinations
+from telnyx_porting.flows.republish.plan import Plan, make_plan
+from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events, findings, republishes
 from telnyx_porting.settings import Settings
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
+    from telnyx_porting.flows.republish.selection import Asked
 
 ACCOUNT = "telnyx_default"
 KNOBS: dict[str, Any] = {
@@ -106,14 +110,16 @@ class Loop:
         read_deliveries(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()), self.client)
         return settle(Account(self.ledger, ACCOUNT, self.settings, lambda: self.clock.now()))
 
-    def plan(self, **named: Any) -> Plan | None:
+    def plan(self, asked: Asked | None = None) -> Plan | None:
         now = self.clock.now()
-        if not named:
+        if asked is None:
             with self.ledger.read() as connection:
                 if unsafe(connection, ACCOUNT, self.settings, now) is not None:
                     return None
         destinations = read_destinations(Account(self.ledger, ACCOUNT, self.settings, lambda: now), self.client)
-        return make_plan(Account(self.ledger, ACCOUNT, self.settings, lambda: now), destinations, **named)
+        with suppress(NothingToSendError):
+            return make_plan(Account(self.ledger, ACCOUNT, self.settings, lambda: now), destinations, asked)
+        return None
 
     def execute(self, plan: Plan, by: str = "policy", most: int = 400) -> Done | Halted:
         """Approve and advance to the end."""
@@ -135,7 +141,7 @@ class Loop:
         """Look, and send what is missed if it may go by itself."""
         self.look()
         plan = self.plan()
-        if plan is None or needs_person(self.ledger, self.settings, plan, self.clock.now()) is not None:
+        if plan is None or needs_person(Account(self.ledger, ACCOUNT, self.settings, self.clock.now), plan) is not None:
             return None
         return self.execute(plan)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from telnyx_porting.flows.republish.advance import Halted
+from telnyx_porting.flows.republish.selection import Asked
 from tests.scenarios.loop import MINUTE, Loop
 from tests.scenarios.story import Story, got
 
@@ -199,7 +200,7 @@ def no_consumer(loop: Loop) -> str:
     (event,) = loop.events(1)
     loop.jump(30 * MINUTE)
     loop.look()
-    plan = loop.plan(event_ids=[event], consents=["pending"])
+    plan = loop.plan(Asked([event], ["pending"]))
     if plan is None:
         return "no plan"
     loop.execute(plan, by="ann")

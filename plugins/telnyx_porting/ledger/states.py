@@ -89,6 +89,18 @@ UNRESOLVED = (Republish.SENDING, Republish.ACCEPTED, Republish.UNKNOWN)
 """Sent, or perhaps sent: without a verdict as long as `settled_at` is null."""
 
 
+class Consent(StrEnum):
+    """What a person agrees to for one plan: that it holds events of a kind that the watch never sends by itself."""
+
+    ARRIVED = "arrived"
+    PENDING = "pending"
+    EMAIL_ONLY = "email_only"
+    GIVEN_UP = "given_up"
+    SUPERSEDED = "superseded"
+    DELETED = "deleted"
+    UNDETERMINED = "undetermined"
+
+
 class CloseReason(StrEnum):
     """Why a plan was closed. Others are sentences: why it was halted, who closed it."""
 

@@ -13,7 +13,8 @@ from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
-from telnyx_porting.flows.republish import plan as plans
+from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
+from telnyx_porting.flows.republish.plan import close_plan, require_open
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -72,14 +73,14 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         now = account.clock()
         if account.settings.require_valid().republish_mode == "off":
             raise AirflowSkipException("republish_mode is off: nothing is republished")
-        plan = plans.require_open(account, self.plan_id)
+        plan = require_open(account, self.plan_id)
         if plan.approved_by is not None:
             return {"approved_by": plan.approved_by}
-        why = plans.needs_person(account.ledger, account.settings, plan, now)
+        why = needs_person(account, plan)
         if why is None:
-            plans.approve(account, plan.id, plan.hash, plans.POLICY)
+            approve(account, plan.id, plan.hash, POLICY)
             self.log.info("plan %s approved by policy", plan.id)
-            return {"approved_by": plans.POLICY}
+            return {"approved_by": POLICY}
         self.subject = f"Republish {plan.size} port-in notifications of {account.id}?"
         self.body = (
             f"{plan.words}\n\nA person is asked because {why}. Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
@@ -109,11 +110,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         if not approved:  # before Airflow skips what comes next
             reason = f"{CloseReason.REJECTED} by {who}" if who else CloseReason.UNANSWERED
             with account.ledger.write() as connection:
-                plans.close_plan(connection, account.id, plan_id, account.clock(), who or "nobody", reason)
+                close_plan(connection, account.id, plan_id, account.clock(), who or "nobody", reason)
         super().execute_complete(context, event)
         if not approved:
             return {"rejected_by": who or "nobody"}
-        plans.approve(account, plan_id, plan_hash, who or "nobody known")
+        approve(account, plan_id, plan_hash, who or "nobody known")
         return {"approved_by": who}
 
     @contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param
 
 from telnyx_porting.errors import FormError, SettingsError
-from telnyx_porting.flows.republish.selection import CONSENTS
 from telnyx_porting.hooks.inputs import as_ids, as_time
+from telnyx_porting.ledger.states import Consent
 from telnyx_porting.models import EVENT_TYPES, UUID
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 WHAT = "What: leave all of it empty for what the watch found missed"
 CONSENT_WORDS = {
-    "arrived": "have arrived already (sent again)",
-    "pending": "are not due yet, or cannot be judged",
-    "email_only": "cause mails only",
-    "given_up": "were given up",
-    "superseded": "are superseded (the order has moved on)",
-    "deleted": "are deletions",
-    "undetermined": "are undetermined (before the watch, or unclear)",
+    Consent.ARRIVED.value: "have arrived already (sent again)",
+    Consent.PENDING.value: "are not due yet, or cannot be judged",
+    Consent.EMAIL_ONLY.value: "cause mails only",
+    Consent.GIVEN_UP.value: "were given up",
+    Consent.SUPERSEDED.value: "are superseded (the order has moved on)",
+    Consent.DELETED.value: "are deletions",
+    Consent.UNDETERMINED.value: "are undetermined (before the watch, or unclear)",
 }
 _WHOLE_UUID = f"^{UUID}$"
 
@@ -87,8 +87,8 @@ def republish_form(settings: Settings) -> dict[str, Param]:
         "consents": Param(
             [],
             type="array",
-            items={"type": "string", "enum": list(CONSENTS)},
-            examples=list(CONSENTS),
+            items={"type": "string", "enum": list(CONSENT_WORDS)},
+            examples=list(CONSENT_WORDS),
             values_display=CONSENT_WORDS,
             title="Also send events that",
             section="Care",
@@ -159,6 +159,19 @@ def form_ids(field: str, value: Any) -> list[str]:
         return as_ids(field, value)
     except SettingsError as error:
         raise FormError(*error.args) from None
+
+
+def asked_by_form(params: Mapping[str, Any]) -> str:
+    """
+    Return what a filled-in :func:`republish_form` asks for: ``plan``, ``preview`` or ``close``.
+
+    :raises FormError: a field is malformed, or would be ignored beside another one
+    """
+    form = {name: value for name, value in params.items() if name != "account"}
+    refuse_what_would_be_ignored(form)
+    for field in ("created_from", "created_to"):
+        form_time(field, form[field])
+    return "close" if form["close"] else "preview" if form["dry_run"] else "plan"
 
 
 def refuse_what_would_be_ignored(given: Mapping[str, Any]) -> None:

@@ -1,29 +1,28 @@
-"""The operator that makes a republish plan, says what it will do, or closes one."""
+"""Operators that make a republish plan, say what one would do, and close one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NothingToSendError, PlanError
-from telnyx_porting.flows.republish import plan as plans
 from telnyx_porting.flows.republish.gates import unsafe
-from telnyx_porting.flows.republish.orders import read_order
-from telnyx_porting.flows.republish.selection import select_ids
-from telnyx_porting.flows.subscriptions import read_destinations
+from telnyx_porting.flows.republish.plan import Plan, close_by, make_plan, preview, require_open
+from telnyx_porting.flows.republish.selection import Asked, read_order, select_ids
+from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
 
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.flows.identity import AccountClient
+
+Made = TypeVar("Made")
 
 
 class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
@@ -35,11 +34,10 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     :param event_type: all events of this type between `created_from` and `created_to`. (templated)
     :param created_from: ISO 8601 time with zone. (templated)
     :param created_to: ISO 8601 time with zone. (templated)
-    :param consents: kinds the watch would not send by itself, see ``flows.republish.plan.CONSENTS``. (templated)
+    :param consents: kinds the watch would not send by itself, see ``ledger.states.Consent``. (templated)
     :param reason: why, for the report. (templated)
-    :param preview: say what would be sent, then skip; no plan is stored. (templated)
-    :param close: close the plan `plan_id` instead of continuing it; what it has not sent is dropped. (templated)
-    :return: ``{"account", "plan_id", "hash", "size", "words"}``.
+    :return: ``{"account", "plan_id", "hash", "size", "words"}``; what came of it in any case is the XCom ``outcome``:
+        ``{"outcome", "text", "size", "left_out"}``, with ``planned``, ``nothing`` or ``held_back``.
     """
 
     template_fields: Sequence[str] = (
@@ -52,8 +50,6 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         "created_to",
         "consents",
         "reason",
-        "preview",
-        "close",
     )
 
     def __init__(
@@ -67,8 +63,6 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         created_to: str | None = None,
         consents: list[str] | None = None,
         reason: str | None = None,
-        preview: bool = False,
-        close: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,96 +74,127 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.created_to = created_to
         self.consents = consents
         self.reason = reason
-        self.preview = preview
-        self.close = close
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Make or load the plan."""
-        form = {name: getattr(self, name) for name in self.template_fields if name not in ("telnyx_conn_id", "preview")}
-        refuse_what_would_be_ignored({**form, "dry_run": self.preview})
-        if self.close:
-            self._close(context, account)
-        if self.plan_id:
-            found: plans.Plan | None = plans.require_open(account, self.plan_id)
-        else:
-            found = self._make(context, account)
-        if found is None:
-            self._end(context, "nothing", "nothing to republish")
-        self.log.info("plan %s: %s", found.id or "(dry run)", found.words)
-        if self.preview:
-            reason = self._not_now(account)
-            text = f"dry run: {found.words}" + (f" Nothing would be sent now: {reason}." if reason else "")
-            self._end(context, "dry_run", text, size=found.size, left_out=found.left_out)
-        self._say(context, "planned", found.words, size=found.size, left_out=found.left_out)
+        try:
+            plan = self._stored(account)
+            if plan is None:
+                self._hold_back(context, account)
+                plan = self._of_what_is_asked(context, account, make_plan)
+        except NothingToSendError as nothing:
+            _say(context, "nothing", str(nothing), **_left_out(nothing))
+            raise AirflowSkipException(str(nothing)) from None
+        self.log.info("plan %s: %s", plan.id, plan.words)
+        _say(context, "planned", plan.words, size=plan.size, left_out=plan.left_out)
         return {
             "account": account.id,
-            "plan_id": found.id,
-            "hash": found.hash,
-            "size": found.size,
-            "words": found.words,
+            "plan_id": plan.id,
+            "hash": plan.hash,
+            "size": plan.size,
+            "words": plan.words,
         }
 
-    def _make(self, context: Context, account: Account) -> plans.Plan | None:
-        by_selection = bool(self.porting_order_id or self.event_type)
-        ids = None if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)
-        times = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
-        self._check(context, account, by_a_person=by_selection or ids is not None)
-        with self.client(account) as client:
-            if by_selection:
-                ids = self._select(account, client, *times)
-            if ids is not None and not ids:
-                self._end(context, "nothing", "the selection holds no event")
-            destinations = read_destinations(account, client)
-        try:
-            return plans.make_plan(
-                account,
-                destinations,
-                reason=self.reason or ("missed notifications" if ids is None else "asked for by a person"),
-                by=_who(context) if ids is not None else "schedule",
-                event_ids=ids,
-                consents=self.consents or (),
-                leave_out=by_selection,
-                dry_run=self.preview,
-            )
-        except NothingToSendError as nothing:
-            self._end(context, "nothing", str(nothing), left_out=nothing.left_out)
+    def _stored(self, account: Account) -> Plan | None:
+        form = {name: getattr(self, name) for name in self.template_fields if name != "telnyx_conn_id"}
+        refuse_what_would_be_ignored(form)
+        return require_open(account, self.plan_id) if self.plan_id else None
 
-    def _check(self, context: Context, account: Account, *, by_a_person: bool) -> None:
-        """Say at once what would only be found out at the first send."""
-        if self.preview or not (reason := self._not_now(account)):
-            return
-        if by_a_person:
-            raise PlanError(f"nothing can be sent now: {reason}")
-        self._end(context, "held_back", f"nothing is planned: {reason}")
-
-    def _not_now(self, account: Account) -> str | None:
-        with account.ledger.read() as connection:
-            stop = unsafe(connection, account.id, account.settings, account.clock())
-        return None if stop is None else stop.reason
-
-    def _close(self, context: Context, account: Account) -> NoReturn:
-        plan_id, who = str(self.plan_id), _who(context)
-        plans.load_plan(account, plan_id)
-        with account.ledger.write() as connection:
-            closed = plans.close_plan(connection, account.id, plan_id, account.clock(), who, f"closed by {who}")
-        self._end(context, "closed", f"plan {plan_id} {'is closed' if closed else 'was closed already'}")
-
-    def _select(
-        self, account: Account, client: AccountClient, since: datetime | None, until: datetime | None
-    ) -> list[str]:
+    def _of_what_is_asked(
+        self, context: Context, account: Account, make: Callable[[Account, Destinations, Asked | None], Made]
+    ) -> Made:
+        """Select what is asked for, and make something of it."""
         order_id, event_type = self.porting_order_id or None, self.event_type or None
-        if order_id is not None:
-            read_order(account, client, order_id)
-        return select_ids(account, order_id=order_id, event_type=event_type, since=since, until=until)
+        since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
+        ids = form_ids("event_ids", self.event_ids or ())
+        by_selection = bool(order_id or event_type)
+        with self.client(account) as client:
+            if order_id is not None:
+                read_order(account, client, order_id)
+            if by_selection:
+                ids = select_ids(account, order_id=order_id, event_type=event_type, since=since, until=until)
+            if self._by_a_person and not ids:
+                raise NothingToSendError("the selection holds no event")
+            destinations = read_destinations(account, client)
+        asked = None
+        if self._by_a_person:
+            why = self.reason or Asked.reason
+            asked = Asked(ids, self.consents or (), leave_out=by_selection, by=_who(context), reason=why)
+        return make(account, destinations, asked)
 
-    def _say(self, context: Context, outcome: str, text: str, **facts: Any) -> None:
-        context["ti"].xcom_push(key="outcome", value=for_airflow({"outcome": outcome, "text": text, **facts}))
-
-    def _end(self, context: Context, outcome: str, text: str, **facts: Any) -> NoReturn:
-        """Let the run do no more; what came of it stays in XCom."""
-        self._say(context, outcome, text, **facts)
+    def _hold_back(self, context: Context, account: Account) -> None:
+        """Say at once what would only be found out at the first send."""
+        if (reason := _not_now(account)) is None:
+            return
+        if self._by_a_person:
+            raise PlanError(f"nothing can be sent now: {reason}")
+        text = f"nothing is planned: {reason}"
+        _say(context, "held_back", text)
         raise AirflowSkipException(text)
+
+    @property
+    def _by_a_person(self) -> bool:
+        return bool(self.event_ids or self.porting_order_id or self.event_type)
+
+
+class TelnyxPreviewPortingRepublishOperator(TelnyxPlanPortingRepublishOperator):
+    """Say what a plan would send and to whom: the dry run. Stores no plan and sends nothing.
+
+    Parameters as :class:`TelnyxPlanPortingRepublishOperator`.
+
+    :return: ``{"outcome", "text", "size", "left_out"}``, with ``dry_run`` or ``nothing``; also the XCom ``outcome``.
+    """
+
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
+        """Look what a plan would hold now."""
+        try:
+            if (plan := self._stored(account)) is not None:
+                size, words, left_out = plan.size, plan.words, plan.left_out
+            else:
+                draft = self._of_what_is_asked(context, account, preview)
+                size, words, left_out = len(draft.ids), draft.words, draft.left_out
+        except NothingToSendError as nothing:
+            return _say(context, "nothing", str(nothing), **_left_out(nothing))
+        reason = _not_now(account)
+        text = f"dry run: {words}" + (f" Nothing would be sent now: {reason}." if reason else "")
+        return _say(context, "dry_run", text, size=size, left_out=left_out)
+
+
+class TelnyxClosePortingPlanOperator(PortingLedgerOperator):
+    """Close a republish plan: what it has not sent is dropped, what it sent keeps its way to a verdict.
+
+    :param plan_id: the plan. (templated)
+    :return: ``{"outcome": "closed", "text"}``; also the XCom ``outcome``.
+    """
+
+    template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
+
+    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_id = plan_id
+
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
+        """Close it, if it is open."""
+        closed = close_by(account, self.plan_id, _who(context))
+        return _say(context, "closed", f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
+
+
+def _say(context: Context, outcome: str, text: str, **facts: Any) -> dict[str, Any]:
+    """Leave in XCom what came of it, for the report."""
+    told: dict[str, Any] = for_airflow({"outcome": outcome, "text": text, **facts})
+    context["ti"].xcom_push(key="outcome", value=told)
+    return told
+
+
+def _left_out(nothing: NothingToSendError) -> dict[str, Any]:
+    return {"left_out": nothing.left_out} if nothing.left_out else {}
+
+
+def _not_now(account: Account) -> str | None:
+    with account.ledger.read() as connection:
+        stop = unsafe(connection, account.id, account.settings, account.clock())
+    return None if stop is None else stop.reason
 
 
 def _who(context: Context) -> str:
-    return str(getattr(context["dag_run"], "triggering_user_name", None) or "a person")
+    return str(getattr(context["dag_run"], "triggering_user_name", None) or Asked.by)

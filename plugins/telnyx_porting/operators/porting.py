@@ -22,7 +22,11 @@ from telnyx_porting.operators.ledger import (
     TelnyxMaintainPortingLedgerOperator,
     TelnyxScanPortingEventsOperator,
 )
-from telnyx_porting.operators.plans import TelnyxPlanPortingRepublishOperator
+from telnyx_porting.operators.plans import (
+    TelnyxClosePortingPlanOperator,
+    TelnyxPlanPortingRepublishOperator,
+    TelnyxPreviewPortingRepublishOperator,
+)
 from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
@@ -33,6 +37,7 @@ __all__ = [
     "TelnyxApprovePortingPlanOperator",
     "TelnyxAuditPortingLedgerOperator",
     "TelnyxBackfillPortingEventsOperator",
+    "TelnyxClosePortingPlanOperator",
     "TelnyxExecutePortingPlanOperator",
     "TelnyxFailRunOperator",
     "TelnyxGetPortingEventOperator",
@@ -40,6 +45,7 @@ __all__ = [
     "TelnyxMaintainPortingLedgerOperator",
     "TelnyxPlanPortingRepublishOperator",
     "TelnyxPreflightPortingOperator",
+    "TelnyxPreviewPortingRepublishOperator",
     "TelnyxReadPortingDeliveriesOperator",
     "TelnyxReadPortingTableOperator",
     "TelnyxReconcilePortingFindingsOperator",

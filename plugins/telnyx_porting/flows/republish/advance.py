@@ -22,13 +22,14 @@ from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.credit import wants_records
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.flows.republish.approval import POLICY
 from telnyx_porting.flows.republish.claim import NotClaimed, forgive, newest_refused, sendable
 from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_plan, refund, unsafe
-from telnyx_porting.flows.republish.plan import POLICY, close_plan
+from telnyx_porting.flows.republish.plan import close_plan, plan_row
 from telnyx_porting.flows.republish.send import Later, Never, Sender, Sent
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Feed, Republish
-from telnyx_porting.ledger.tables import plans, republishes
+from telnyx_porting.ledger.tables import republishes
 from telnyx_porting.ledger.types import Instant
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def advance(
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user; the plan stays as it is.
     """
     client = accept(account, client)
-    plan = _plan(account, plan_id)
+    with account.ledger.read() as connection:
+        plan = plan_row(connection, account.id, plan_id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
     if _pulls(account, account.clock()):
@@ -194,15 +196,6 @@ def _explains(account: Account) -> bool:
         return wants_records(connection, account.id)
 
 
-def _plan(account: Account, plan_id: str) -> RowMapping:
-    with account.ledger.read() as connection:
-        query = select(plans).where(plans.c.account == account.id, plans.c.id == plan_id)
-        row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        raise PlanError(f"account {account.id!r} has no plan {plan_id!r}")
-    return row
-
-
 def _halt(account: Account, plan_id: str, now: datetime, reason: str) -> None:
     log.warning("plan %s halted: %s", plan_id, reason)
     with account.ledger.write() as connection:
@@ -259,6 +252,7 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
         ).where(of_plan(account.id, plan_id), is_unresolved(republishes))
         due, newest = connection.execute(waiting).one()
         hopeless = hopeless_end(connection, account.id, plan_id)
+        plan = plan_row(connection, account.id, plan_id)
     if newest is not None:
         until = now + min(max((now - newest) / 2, LOOK_AGAIN[0]), LOOK_AGAIN[1])
         if due is not None and due > now - LOOK_AGAIN[1]:  # what is due for longer waits for events to be read
@@ -266,7 +260,6 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
         return Wait(until, f"looking whether they arrive: {found}")
     if found.get(Republish.PLANNED):
         return Wait(now + LOOK_AGAIN[0], "the next wave")
-    plan = _plan(account, plan_id)
     if plan["closed_at"] is None:
         if hopeless is not None:
             reason, wave = hopeless

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, and_, select
 
-from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE
+from telnyx_porting.flows.republish.plan import plan_row
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import UNRESOLVED, Cause, CloseReason, Republish
-from telnyx_porting.ledger.tables import events, plans, republishes
+from telnyx_porting.ledger.tables import events, republishes
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
@@ -48,13 +48,7 @@ def report(account: Account, plan_id: str) -> Report:
     :raises PlanError: when the account has no such plan.
     """
     with account.ledger.read() as connection:
-        plan = (
-            connection.execute(select(plans).where(plans.c.account == account.id, plans.c.id == plan_id))
-            .mappings()
-            .one_or_none()
-        )
-        if plan is None:
-            raise PlanError(f"account {account.id!r} has no plan {plan_id!r}")
+        plan = plan_row(connection, account.id, plan_id)
         rows = (
             connection.execute(
                 select(republishes, events.c.type, events.c.order_id, events.c.arrived_at)

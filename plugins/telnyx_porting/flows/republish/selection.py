@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
 
-from telnyx_porting.errors import PlanError
+from telnyx_porting.errors import FormError, NotFoundError, PlanError
+from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.events.coverage import gaps, scanned
+from telnyx_porting.flows.events.store import store
+from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.subscriptions import budget
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unresolved
-from telnyx_porting.ledger.states import CloseReason, Delivery, PayloadStatus, Republish
+from telnyx_porting.ledger.states import CloseReason, Consent, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
+    from telnyx_porting.client import TelnyxClient
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
 LARGEST = 5_000  # ids in one plan; what is left comes with the next one
 REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
-CONSENTS = ("arrived", "pending", "email_only", "given_up", "superseded", "deleted", "undetermined")
 NO_PAYLOAD = "no_payload"
 NO_UUID = "no_uuid"  # Telnyx lists it with an id that no request can name
 _AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for: these events, each kind that the watch would not send by itself with its consent.
+
+    :param leave_out: leave out, and count by reason, what cannot go; else it is refused.
+    """
+
+    ids: Sequence[str]
+    consents: Collection[str] = ()
+    leave_out: bool = False
+    by: str = "a person"
+    reason: str = "asked for by a person"
 
 
 def superseded() -> ColumnElement[bool]:
@@ -92,17 +110,14 @@ def superseded_count(connection: Connection, account: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def named(
-    connection: Connection, account: str, ids: Sequence[str], consents: frozenset[str], *, leave_out: bool = False
-) -> tuple[list[RowMapping], dict[str, int]]:
+def named(connection: Connection, account: str, asked: Asked) -> tuple[list[RowMapping], dict[str, int]]:
     """Return the events a person named, and how many were left out, by reason.
 
-    :param leave_out: leave out what has nothing to send or lacks a consent; else it is refused.
     :raises PlanError: naming the id that is unknown, has nothing to send, or needs a consent that is missing.
     """
-    if unknown := consents - set(CONSENTS):
-        raise PlanError(f"consents: {sorted(unknown)} unknown, expected some of {', '.join(CONSENTS)}")
-    wanted = sorted(set(ids))
+    if unknown := set(asked.consents) - set(Consent):
+        raise PlanError(f"consents: {sorted(unknown)} unknown, expected some of {', '.join(Consent)}")
+    wanted = sorted(set(asked.ids))
     if len(wanted) > LARGEST:
         raise PlanError(f"event_ids: {len(wanted)} ids, expected at most {LARGEST} in one plan")
     found: list[RowMapping] = []
@@ -115,10 +130,10 @@ def named(
         raise PlanError(f"event_ids: {absent[0]!r}{more} not in the ledger: scan or backfill first")
     chosen, left_out = [], Counter[str]()
     for row in found:
-        reason = next(iter(_stops(row, consents)), None)
+        reason = next(iter(_stops(row, frozenset(asked.consents))), None)
         if reason is None:
             chosen.append(row)
-        elif leave_out:
+        elif asked.leave_out:
             left_out[reason] += 1
         elif reason == NO_UUID:
             raise PlanError(f"event_ids: {row['id']!r} is no UUID: Telnyx cannot be asked to send it")
@@ -134,19 +149,46 @@ def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
     if not is_uuid(row["id"]):
         return [NO_UUID]
     empty = row["payload_status"] != PayloadStatus.COMPLETED and row["has_webhook"]
-    return [NO_PAYLOAD] if empty else [kind for kind in CONSENTS if kind in needs(row) - consents]
+    return [NO_PAYLOAD] if empty else [kind.value for kind in Consent if kind in needs(row) - consents]
 
 
 def needs(row: RowMapping) -> set[str]:
     """Return the consents without which an event is not sent."""
-    found = {row["delivery"] or Delivery.PENDING} & set(CONSENTS)  # some are named like a delivery
+    found = {row["delivery"] or Delivery.PENDING} & set(Consent)  # some are named like a delivery
     if row["delivery"] == Delivery.NOT_EXPECTED or not row["has_webhook"]:
-        found.add("email_only")
+        found.add(Consent.EMAIL_ONLY)
     if row["superseded"]:
-        found.add("superseded")
+        found.add(Consent.SUPERSEDED)
     if row["type"] == "porting_order.deleted":
-        found.add("deleted")
+        found.add(Consent.DELETED)
     return found
+
+
+def read_order(account: Account, client: TelnyxClient, order_id: str) -> None:
+    """Store what Telnyx has of one order: the ledger may know none of its events, or only the newer ones.
+
+    :raises FormError: neither Telnyx nor the ledger knows the order.
+    :raises NotScannedError: the account was never scanned.
+    :raises WrongAccountError: the connection does not lead to the account's own Telnyx user.
+    """
+    now = account.clock()
+    with account.ledger.read() as connection:
+        scanned(connection, account.id)
+    client = accept(account, client)
+    if found := list(client.iter_porting_events(porting_order_id=order_id)):
+        store(account, found, now)
+        decide(account)
+        return
+    with account.ledger.read() as connection:
+        mine = (events.c.account == account.id, events.c.order_id == order_id.lower())
+        held = connection.execute(select(events.c.id).where(*mine).limit(1)).first()
+    if held is None:
+        try:
+            client.get_porting_order(order_id)
+        except NotFoundError:
+            raise FormError(
+                "porting_order_id", order_id, "an order of this account; Telnyx knows no such order"
+            ) from None
 
 
 def select_ids(

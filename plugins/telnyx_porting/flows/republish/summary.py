@@ -11,7 +11,7 @@ from telnyx_porting.flows.deliveries.consumer import Record, find_record, why_no
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.states import Feed
+from telnyx_porting.ledger.states import Consent, Feed
 from telnyx_porting.ledger.tables import deliveries, orders
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.subscriptions import Destinations
     from telnyx_porting.settings import Settings
 
-LEFT_OUT = {  # why an event of a selection is not sent
+LEFT_OUT: dict[str, str] = {  # why an event of a selection is not sent
     "no_uuid": "with an id that cannot be asked for",
     "no_payload": "without a payload yet",
-    "arrived": "arrived already",
-    "pending": "not due yet or not judged",
-    "email_only": "told by mail only",
-    "given_up": "given up",
-    "superseded": "superseded",
-    "deleted": "about deletions",
-    "undetermined": "undetermined",
+    Consent.ARRIVED: "arrived already",
+    Consent.PENDING: "not due yet or not judged",
+    Consent.EMAIL_ONLY: "told by mail only",
+    Consent.GIVEN_UP: "given up",
+    Consent.SUPERSEDED: "superseded",
+    Consent.DELETED: "about deletions",
+    Consent.UNDETERMINED: "undetermined",
 }
 NAMED = 3  # own URLs of orders that are written out
 _AT_ONCE = 500
