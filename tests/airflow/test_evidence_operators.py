@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
+from sqlalchemy import select
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.ledger.tables import findings
 from telnyx_porting.operators.evidence import table_rows
 from telnyx_porting.operators.porting import (
     TelnyxReadPortingDeliveriesOperator,
@@ -53,7 +56,9 @@ def test_a_table_of_your_own(ledger: Ledger, tmp_path: Path, monkeypatch: pytest
         skipped.execute(CONTEXT)  # type: ignore[arg-type]
     hook = SimpleNamespace(get_conn=lambda: sqlite3.connect(database))  # any provider's SQL hook has this
     found = {"crm": SimpleNamespace(get_hook=lambda: hook)}
-    monkeypatch.setattr("telnyx_porting.operators.evidence.BaseHook.get_connection", found.__getitem__)
+    real = BaseHook.get_connection
+    either = staticmethod(lambda name: found.get(name) or real(name))
+    monkeypatch.setattr("telnyx_porting.operators.evidence.BaseHook.get_connection", either)
     monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_CONNECTION", "crm")
     with pytest.raises(SettingsError, match="evidence_query"):
         table_rows("crm", *_table_settings())
@@ -61,3 +66,11 @@ def test_a_table_of_your_own(ledger: Ledger, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TELNYX_PORTING_EVIDENCE_COLUMNS", '{"id": "nr", "received_at": "at", "body": "payload"}')
     rows = table_rows("crm", *_table_settings())
     assert [row["id"] for row in rows(datetime.now(UTC) - timedelta(days=7))] == [1]
+    with ledger.read() as connection:
+        told = select(findings.c.subject, findings.c.absent_since.is_(None))
+        for body, is_open in (("{}", True), ('{"event_type": "porting_order.deleted"}', False)):
+            with closing(sqlite3.connect(database, isolation_level=None)) as mine:
+                mine.execute("UPDATE hooks SET payload = ?", [body])
+            TelnyxReadPortingTableOperator(task_id="table").execute(CONTEXT)  # type: ignore[arg-type]
+            assert ("evidence_table", is_open) in connection.execute(told).all()
+            connection.rollback()

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.account import Account
@@ -15,6 +17,7 @@ from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.deliveries.table import read_table
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.settings import Settings
+from tests.support.ledgers import new_file
 from tests.support.rows import ACCOUNT, NOW, add_event, add_feed, add_watch, body, event_row, stored
 
 if TYPE_CHECKING:
@@ -111,3 +114,68 @@ def test_a_row_that_cannot_be_read_moves_no_coverage(ledger: Ledger, row: dict[s
         read_table(Account(ledger, ACCOUNT, Settings(), lambda: NOW), TABLE, lambda since: [row])
     with ledger.read() as connection:
         assert get_feed(connection, ACCOUNT, TABLE) is None
+
+
+@settings(max_examples=20)
+@given(
+    shift=st.integers(-28, 28).map(lambda halves: timedelta(minutes=30 * halves)),
+    pauses=st.lists(st.integers(1, 400), min_size=1, max_size=12),
+    every=st.sampled_from([15, 60]),
+)
+def test_nothing_is_covered_that_a_query_left_out(shift: timedelta, pauses: list[int], every: int) -> None:
+    """Whatever zone the query takes the time for that it is given: another one of up to 14 hours."""
+    came = [NOW - timedelta(hours=1)]
+    for pause in pauses:
+        came.append(came[-1] + timedelta(minutes=pause))
+    table = [
+        {"id": n, "received_at": at, "webhook_id": str(n), "event_type": "porting_order.new_comment"}
+        for n, at in enumerate(came)
+    ]
+    now = NOW
+    with new_file() as ledger:
+        while now < came[-1] + timedelta(hours=2):
+            there = [row for row in table if row["received_at"] <= now]
+            account = Account(ledger, ACCOUNT, Settings(), lambda now=now: now)
+            shown = lambda since, there=there: [row for row in there if row["received_at"] >= since + shift]  # noqa: E731
+            result = read_table(account, TABLE, shown)
+            with ledger.read() as connection:
+                feed = get_feed(connection, ACCOUNT, TABLE)
+            assert feed is not None
+            read = {row.source_id for row in stored(ledger, TABLE)}
+            covered = [row for row in there if feed["covers_from"] <= row["received_at"] <= feed["covered_until"]]
+            assert {str(row["id"]) for row in covered} <= read
+            assert feed["error"] == result.trouble
+            if shift <= timedelta(0):
+                assert (result.trouble, result.covered_until) == (None, now - Settings().settle)
+            now += timedelta(minutes=every)
+
+
+def test_a_row_that_is_not_shown_any_more_stops_the_coverage_for_a_day(ledger: Ledger) -> None:
+    rows = [{"id": n, "received_at": NOW - timedelta(minutes=n), "body": body("o", NOW.isoformat())} for n in (1, 20)]
+
+    def look(hours: float, shown: list[Any]) -> tuple[Any, Any]:
+        now = NOW + timedelta(hours=hours)
+        result = read_table(Account(ledger, ACCOUNT, Settings(), lambda: now), TABLE, lambda since: shown)
+        with ledger.read() as connection:
+            return result, get_feed(connection, ACCOUNT, TABLE)
+
+    first, _ = look(0, rows)
+    for hours in (0.2, 23):
+        result, feed = look(hours, rows[:1])
+        assert "rows that table:crm showed are not shown any more (1, for example 20)" in (result.trouble or "")
+        assert (result.covered_until, feed["covers_from"]) == (first.covered_until, NOW - timedelta(minutes=20))
+    result, feed = look(24.5, rows[:1])
+    assert feed["covers_from"] == feed["covered_until"] == NOW + timedelta(hours=24.5) - Settings().settle
+    assert look(24.6, [])[0].trouble is None
+
+
+@pytest.mark.parametrize("no_webhook", ["no webhook", "{}", {}, {"status": "ok"}, [1], 7, 10**12, True, b"\xff", b""])
+def test_rows_of_which_none_is_a_webhook_are_told(ledger: Ledger, no_webhook: Any) -> None:
+    row = {"id": 1, "received_at": NOW, "body": no_webhook}
+    webhook = {"id": 2, "received_at": NOW, "body": body("o", NOW.isoformat())}
+    account = Account(ledger, ACCOUNT, Settings(), lambda: NOW)
+    assert "none of 1 rows" in (read_table(account, TABLE, lambda since: [row]).trouble or "")
+    assert read_table(account, TABLE, lambda since: [row, webhook]).trouble is None
+    for hours, shown, trouble in ((25, [row, webhook], None), (49, [{**row, "id": 3}], "none of 1 rows")):
+        later = Account(ledger, ACCOUNT, Settings(), lambda hours=hours: NOW + timedelta(hours=hours))
+        assert (read_table(later, TABLE, lambda since, shown=shown: shown).trouble or "None")[:14] == str(trouble)

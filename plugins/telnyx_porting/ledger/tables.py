@@ -190,6 +190,7 @@ deliveries = Table(
     Index("porting_deliveries_key", "account", "natural_key"),
     Index("porting_deliveries_order", "account", "order_id"),
     Index("porting_deliveries_signed", "account", "source", "signed_at"),
+    Index("porting_deliveries_stored", "account", "source", "stored_at"),
 )
 Index(
     "porting_deliveries_unmatched",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -53,11 +53,12 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     with the setting ``consumer_of_record``.
 
     :param evidence_conn_id: an Airflow connection with SQL; default: the setting ``evidence_connection``. (templated)
-    :param query: its columns are named, or mapped to, ``id``, ``received_at`` and ``body`` (the webhook as JSON text),
-        or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at`` (the header
-        ``telnyx-timestamp``), ``destination`` and ``ok``. ``{since}`` is replaced by the UTC time from which on rows
-        are wanted, for example ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``.
-        Default: the setting ``evidence_query``.
+    :param query: its columns are named, or mapped to, ``id``, ``received_at`` and ``body`` (the webhook: text, bytes or
+        JSON), or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at`` (the
+        header ``telnyx-timestamp``), ``destination`` and ``ok``. ``{since}`` is replaced by the time from which on rows
+        are wanted, such as ``2026-10-01 12:00:00+00:00``, for example
+        ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``; for columns of other types see
+        docs/operations.md. Default: the setting ``evidence_query``.
     :param columns: our name -> yours, where they differ; default: the setting ``evidence_columns``.
     :return: counts and coverage, as JSON.
     """
@@ -85,6 +86,7 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or settings.evidence_query, self.columns or settings.evidence_columns)
         result = read_table(account, f"table:{conn_id}", rows)
+        _tell(account, "evidence_table", result.trouble)
         return asdict(result)
 
 
@@ -102,7 +104,10 @@ def table_rows(conn_id: str, query: str, columns: Mapping[str, str]) -> Callable
 
     def rows(since: datetime) -> Iterator[dict[str, Any]]:
         hook = BaseHook.get_connection(conn_id).get_hook()
-        text = query.replace("{since}", (since - timedelta(seconds=1)).strftime("%Y-%m-%d %H:%M:%S"))
+        # With its offset, or the session's zone would be taken. To the second, and a second early: text of whole
+        # seconds is compared with it too.
+        begin = (since - timedelta(seconds=1)).astimezone(UTC)
+        text = query.replace("{since}", begin.isoformat(" ", "seconds"))
         with closing(hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(text)
             names = [column[0].lower() for column in cursor.description]
@@ -125,10 +130,14 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Decide for one account."""
         result = settle(account)
-        for subject, trouble in (("evidence", result.held_back), ("consumer_of_record", result.undecided)):
-            if trouble:
-                health(account, subject, trouble)
-            else:
-                clear(account, subject)
+        _tell(account, "evidence", result.held_back)
+        _tell(account, "consumer_of_record", result.undecided)
         self.log.info("%s: verdicts %s, %d open", account.id, result.verdicts or "none", result.unresolved)
         return asdict(result)
+
+
+def _tell(account: Account, subject: str, trouble: str | None) -> None:
+    if trouble:
+        health(account, subject, trouble)
+    else:
+        clear(account, subject)

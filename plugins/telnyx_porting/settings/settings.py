@@ -115,7 +115,8 @@ class Settings(BaseModel):
         "", "Airflow SQL connection with a table of webhooks you received; the feed is called table:<connection>"
     )
     evidence_query: str = _field(
-        "", "its query: columns id, received_at and body; '{since}' is replaced by a UTC time, quotes are yours"
+        "",
+        "its query: columns id, received_at and body; '{since}' is replaced by a time with its zone",
     )
     evidence_columns: Columns = _field({}, 'our column names to yours, where they differ: {"body": "payload"}')
     grace: Duration = _field(timedelta(minutes=15), "time an event's notification may take before it is missed")

@@ -56,6 +56,7 @@ class EvidenceResult:
     new_attempts: int
     proved: bool
     covered_until: datetime | None
+    trouble: str | None = None  # why it covers no more than before, or can prove nothing
 
 
 def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:

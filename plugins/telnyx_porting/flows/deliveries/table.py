@@ -3,30 +3,39 @@
 The rows come from a query of yours; whoever runs it yields one mapping per received webhook:
 
     id           what tells two rows apart, stable
-    received_at  when it was received: aware datetime, or ISO 8601 text (without a zone it is read as UTC)
-    body         the webhook as received, JSON text; it matches the row to an event
+    received_at  when it was received: a time, ISO 8601 text, or Unix seconds; a time without a zone is read as UTC
+    body         the webhook as received: JSON text, or what a column of JSON gives; it matches the row to an event
     webhook_id, event_type, order_id   instead of `body`, if the webhook's id equals the event's on your account
     signed_at    optional: the header `telnyx-timestamp` (a time or Unix seconds). Without it a republish is never
                  credited, because times of two clocks are not compared: its event is told "arrived otherwise"
     destination  optional
     ok           optional; false for rows of webhooks you refused, or have not taken yet (so is NULL)
+
+Each look wants the newest row again of the day before the coverage ended. A row that was there and is not any more
+stops the coverage: the query reads the time it is given otherwise than it was meant (another zone), or rows vanish,
+maybe before they were read. After a day the coverage begins anew: what was due until then is never called missed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import ColumnElement, Connection, func, select
+
 from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.pull import EvidenceResult, reach_back, store_deliveries
+from telnyx_porting.flows.deliveries.pull import HOLE, EvidenceResult, reach_back, store_deliveries
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import CHUNK
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.tables import deliveries
+from telnyx_porting.ledger.types import Instant
 from telnyx_porting.models import WEBHOOK_TYPES, meant
 from telnyx_porting.webhooks import parse_webhook
 
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 COLUMNS = ("id", "received_at", "body", "webhook_id", "event_type", "order_id", "signed_at", "destination", "ok")
+SECOND = timedelta(seconds=1)
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0", "")
 Rows = Callable[[datetime], Iterable[Mapping[str, Any]]]
 
@@ -50,13 +60,16 @@ def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
     now = account.clock()
     with account.ledger.read() as connection:
         feed, clocks = get_feed(connection, account.id, source), read_clocks(connection, account.id)
-    covered_until = feed["covered_until"] if feed else None
-    since = covered_until or now - timedelta(days=account.settings.first_look_days)
-    records = new = 0
+        covered_until = feed["covered_until"] if feed else None
+        since = (covered_until or now - timedelta(days=account.settings.first_look_days)) - reach_back(account.settings)
+        if covered_until is not None and (witness := _newest(connection, account.id, source, covered_until)):
+            since = min(since, witness - 2 * SECOND)
+    records = new = webhooks = 0
+    there: set[str] = set()
     odd: list[str] = []
     proved: datetime | None = feed["proved_at"] if feed else None
     first: list[datetime] = [feed["covers_from"]] if feed and feed["covers_from"] else []
-    for batch in chunks(rows(since - reach_back(account.settings)), CHUNK):
+    for batch in chunks(rows(since), CHUNK):
         read = [_Row(account.id, source, row, now) for row in batch]
         if not records and proved is None and all(row.odd for row in read):
             raise SettingsError("evidence_query", *read[0].odd[0])
@@ -64,19 +77,55 @@ def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
         found = [row.values for row in read]
         records += len(found)
         new += store_deliveries(account, source, found)
+        there.update(row["source_id"] for row in found)
+        webhooks += sum(row["type"] is not None for row in found)
         if proved is None:  # it vouches from its first port-in webhook on
             for row in (row for row in found if row["type"] in WEBHOOK_TYPES):
                 first.append(clocks.from_provider(row["signed_at"]) if row["signed_at"] else row["stored_at"])
     keep_odd(account, source, odd, now)
     proved = proved or (now if first else None)
     covered = now - account.settings.settle
+    trouble = None
     with account.ledger.write() as connection:
+        if covered_until is not None and (gone := _gone(connection, account.id, source, since, there)):
+            trouble = (
+                f"rows that {source} showed are not shown any more ({len(gone)}, for example {gone[0]}): its query"
+                " reads '{since}', a time with its zone, otherwise than it is meant, or rows are deleted within a day"
+            )
+            if now - covered_until > HOLE:
+                first = [covered]
+            else:
+                covered = covered_until
+        elif records and not webhooks and not _showed(connection, account.id, source, now - HOLE):
+            trouble = f"none of {records} rows that {source} shows is a webhook: look at its column `body`"
         columns = {"covers_from": min(first, default=None), "covered_until": covered}
         touch_feed(
-            account.ledger, connection, account.id, source, checked_at=now, proved_at=proved, error=None, **columns
+            account.ledger, connection, account.id, source, checked_at=now, proved_at=proved, error=trouble, **columns
         )
     log.info("%s of %s: %d rows, %d not seen before", source, account.id, records, new)
-    return EvidenceResult(account.id, source, records, new, proved is not None, covered)
+    return EvidenceResult(account.id, source, records, new, proved is not None, covered, trouble)
+
+
+def _newest(connection: Connection, account: str, source: str, until: datetime) -> datetime | None:
+    """Return when the newest row of the day before came: a query that shows it again leaves out nothing newer."""
+    day = (*_stored(account, source, until - HOLE), deliveries.c.stored_at <= until)
+    return connection.execute(select(func.max(deliveries.c.stored_at, type_=Instant())).where(*day)).scalar()
+
+
+def _gone(connection: Connection, account: str, source: str, since: datetime, there: set[str]) -> list[str]:
+    """Return the rows held of this time that were not shown; at its very begin the query's precision decides."""
+    held = select(deliveries.c.source_id).where(*_stored(account, source, since + SECOND))
+    return sorted(set(connection.execute(held).scalars()) - there)
+
+
+def _showed(connection: Connection, account: str, source: str, since: datetime) -> bool:
+    """Whether it showed a webhook of this time, of whatever kind."""
+    webhook = select(deliveries.c.source_id).where(*_stored(account, source, since), deliveries.c.type.is_not(None))
+    return connection.execute(webhook.limit(1)).first() is not None
+
+
+def _stored(account: str, source: str, since: datetime) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.account == account, deliveries.c.source == source, deliveries.c.stored_at >= since
 
 
 class _Row:
@@ -113,8 +162,12 @@ class _Row:
 
     def _take(self, body: Any) -> None:
         """Read the webhook; a body that is none is kept, and matches nothing."""
+        if isinstance(body, dict):  # a column of JSON
+            body = json.dumps(body)
+        if isinstance(body, str):
+            body = body.encode(errors="surrogatepass")
         try:
-            webhook = parse_webhook(body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body))
+            webhook = parse_webhook(bytes(memoryview(body)))  # a number is no body, nor so many zeros
         except (MalformedWebhook, TypeError):
             return
         key = webhook.natural_key
@@ -131,13 +184,8 @@ class _Row:
     def _time(self, column: str, value: Any) -> datetime | None:
         if value is None or value == "":
             return None
-        moment = None
         try:
-            if isinstance(value, (int, float)) or (isinstance(value, str) and value.isdigit()):
-                moment = datetime.fromtimestamp(float(value), UTC)
-            else:
-                moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-            moment = meant(moment)
+            moment = meant(value if isinstance(value, datetime) else _moment(value))
         except (ValueError, OverflowError, OSError):
             moment = None
         if moment is None:
@@ -153,6 +201,15 @@ class _Row:
             self.odd.append((f"{column} {value[:60]!r}", f"true or false ({', '.join(_TRUE)} are true)"))
             return False
         return written not in _FALSE
+
+
+def _moment(value: Any) -> datetime:
+    """Read Unix seconds, with or without a fraction, in whatever type; else ISO 8601."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return datetime.fromisoformat(str(value))
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _text(value: Any) -> str | None:

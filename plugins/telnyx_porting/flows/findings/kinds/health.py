@@ -186,6 +186,7 @@ _NOTICED: dict[str, Step] = {  # opened with `health`, and closed with `clear`
     "approval_asked": _APPROVE,
     "consumer_of_record": (PLATFORM, "choose one; until then nothing is called missed and nothing is resent"),
     "evidence": (PLATFORM, "check the subscription's URL and the receiver's key; nothing is resent meanwhile"),
+    "evidence_table": (PLATFORM, "correct evidence_query (docs/operations.md); nothing new is called missed meanwhile"),
     "clock_skew": (PLATFORM, "set this machine's clock (NTP)"),
     "channel": (PLATFORM, "repair the channel's Airflow connection; what waits is sent then"),
     "dag": (PLATFORM, "open the log of that run in Airflow"),

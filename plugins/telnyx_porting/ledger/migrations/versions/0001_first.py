@@ -180,6 +180,7 @@ def upgrade() -> None:
     _index("porting_deliveries", "new", "stored_at", where="matched IS NULL")
     _index("porting_deliveries", "order", "order_id")
     _index("porting_deliveries", "signed", "source", "signed_at")
+    _index("porting_deliveries", "stored", "source", "stored_at")
     _index(
         "porting_deliveries",
         "to_look_at",
