@@ -23,7 +23,8 @@ with DAG(
     doc_md="""
 ### Which orders need somebody?
 Takes the events into the orders, reads the orders that are due from the API (an exception may hide in an event that is
-stuck), and tells what is new, changed or over. Each exception is told once per turn; a new rejection is a new turn.
+stuck), and tells what is new, changed or over. Each exception is told once per occurrence; a new rejection
+is a new one.
 
 Runs on its schedule, when a scan changed rows (asset `telnyx_porting_events`), and within seconds when the receiver has
 verified a webhook about an exception (asset `telnyx_porting_webhooks`): the order itself is read, and what the body of

@@ -115,12 +115,18 @@ def _told(letters: list[Json]) -> tuple[frozenset[str], list[str]]:
         for finding in message["findings"]:
             if finding["kind"] not in ("stuck", "exception"):
                 continue
-            turn = (finding["key"], finding["turn"])
+            occurrence = (finding["key"], finding["occurrence"])
             if message["action"] == "firing":
-                fired[turn] += 1
+                fired[occurrence] += 1
                 stuck = finding["kind"] == "stuck"
-                subjects[turn] = finding["subject"] if stuck else _exception(finding["order_id"], finding["detail"])
+                subjects[occurrence] = (
+                    finding["subject"] if stuck else _exception(finding["order_id"], finding["detail"])
+                )
             elif message["action"] == "resolved":
-                over.add(turn)
-    wrong = [f"{key} (turn {turn}) was told {times} times" for (key, turn), times in fired.items() if times > 1]
-    return frozenset(subject for turn, subject in subjects.items() if turn not in over), wrong
+                over.add(occurrence)
+    wrong = [
+        f"{key} (occurrence {occurrence}) was told {times} times"
+        for (key, occurrence), times in fired.items()
+        if times > 1
+    ]
+    return frozenset(subject for occurrence, subject in subjects.items() if occurrence not in over), wrong

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOSTILE = "{{ conn.telnyx_default.password }}{{ 7*7 }}<!channel>\r\nBcc: everybody@example.net<script>![x](http://evil)"
 FINDING: dict[str, Any] = {
     "key": "exception:1",
-    "turn": 1,
+    "occurrence": 1,
     "dedup_key": f"{ACCOUNT}/exception:1/1",
     "kind": "exception",
     "subject": "1",

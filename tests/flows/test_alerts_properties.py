@@ -56,7 +56,7 @@ class World:
 
     def send(self, channel: Channel, message: Message) -> None:
         if self.mode == "killed before":
-            self.never |= {(entry["key"], entry["turn"]) for entry in message.findings}
+            self.never |= {(entry["key"], entry["occurrence"]) for entry in message.findings}
             raise Killed
         if self.mode == "refused":
             raise ChannelError("refused", not_sent=True)
@@ -99,7 +99,7 @@ class World:
             for entry in message.findings:
                 if entry["kind"] != "exception":
                     continue
-                turn = (entry["key"], entry["turn"])
+                turn = (entry["key"], entry["occurrence"])
                 told[turn].append((message.action, message.dedup_key, entry["detail"]))
                 seen[(message.action, *turn)].add(message.dedup_key)
         for turn, messages in told.items():

@@ -58,7 +58,7 @@ def test_question_is_over_with_a_new_status_or_when_somebody_knows(watched: Watc
     assert found(watched, "question") == {}
     watched.later(hours=1)
     watched.comment(1, "admin", "And the PIN?")
-    assert list(found(watched, "question")) == [order_id(1)], "a new question is a new turn"
+    assert list(found(watched, "question")) == [order_id(1)], "a new question is a new occurrence"
 
 
 def test_comments_of_the_customer_drafts_and_finished_orders_are_no_questions(watched: Watched) -> None:

@@ -113,9 +113,11 @@ class Desk:
         return [letter["body"] for letter in self.loop.sandbox.inbox()]
 
     def told(self) -> list[tuple[str, str, int]]:
-        """Return action, key and turn of each finding told, in order."""
+        """Return action, key and occurrence of each finding told, in order."""
         return [
-            (letter["action"], entry["key"], entry["turn"]) for letter in self.letters() for entry in letter["findings"]
+            (letter["action"], entry["key"], entry["occurrence"])
+            for letter in self.letters()
+            for entry in letter["findings"]
         ]
 
     def in_words(self) -> str:

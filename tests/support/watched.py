@@ -145,9 +145,9 @@ class Watched:
         return send_due(Account(self.ledger, self.account, self.settings, lambda: self.now), self.send)
 
     def told(self, channel: str | None = None) -> list[tuple[str, str, int]]:
-        """Return what was told, in order: action, key and turn of each finding."""
+        """Return what was told, in order: action, key and occurrence of each finding."""
         return [
-            (message.action, entry["key"], entry["turn"])
+            (message.action, entry["key"], entry["occurrence"])
             for name, message in self.sent
             if channel in (None, name)
             for entry in message.findings

@@ -1,9 +1,9 @@
 """The bodies of the HTTP channels. Each is documented by its test; customer text is escaped for where it goes.
 
-``json``: ``{"account", "action": "firing|changed|reminder|resolved|digest", "findings": [{"key", "turn", "dedup_key",
-"kind", "subject", "order_id", "severity", "since", "detail", "customer_reference", "support_key", "text"}],
-"dedup_key", "text"}``. ``slack``: an incoming webhook of Slack, or of a chat that imitates it. ``pagerduty``: Events
-API v2. ``alertmanager``: API v2.
+``json``: ``{"account", "action": "firing|changed|reminder|resolved|digest", "findings": [{"key", "occurrence",
+"dedup_key", "kind", "subject", "order_id", "severity", "since", "detail", "customer_reference", "support_key",
+"text"}], "dedup_key", "text"}``. ``slack``: an incoming webhook of Slack, or of a chat that imitates it. ``pagerduty``:
+Events API v2. ``alertmanager``: API v2.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
             "kind": finding["kind"],
             "severity": severity,
             "key": finding["key"],
-            "turn": str(finding["turn"]),
+            "occurrence": str(finding["occurrence"]),
         }
         ends = message.at + _FIRES_FOR if fires else message.at
         alert = {"labels": labels, "annotations": {"summary": finding["text"]}, "endsAt": ends.isoformat()}

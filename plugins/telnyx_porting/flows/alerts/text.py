@@ -47,7 +47,7 @@ def entry(finding: Mapping[str, Any], occurrence: int, action: str, facts: Facts
     detail = finding["detail"] if current else {}
     row = {
         "key": as_data(finding["key"]),
-        "turn": occurrence,
+        "occurrence": occurrence,
         "dedup_key": as_data(f"{facts.account}/{finding['key']}/{occurrence}"),
         "kind": finding["kind"],
         "subject": as_data(finding["subject"]),
