@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import RetryAction
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.ledger.tables import accounts, findings
+from telnyx_porting.ledger.tables import accounts, events, findings
 from telnyx_porting.operators.porting import (
     TelnyxAlertPortingOrdersOperator,
     TelnyxAuditPortingLedgerOperator,
@@ -39,10 +39,10 @@ def test_that_telnyx_let_old_events_go_is_said_once(ledger: Ledger, sandbox: Run
     context: dict[str, Any] = {}
     TelnyxScanPortingEventsOperator(task_id="scan").execute(context)  # type: ignore[arg-type]
 
-    def told() -> str | None:
+    def told(subject: str = "horizon") -> str | None:
         TelnyxAuditPortingLedgerOperator(task_id="audit").execute(context)  # type: ignore[arg-type]
         with ledger.read() as connection:
-            query = findings.select().where(findings.c.subject == "horizon", findings.c.absent_since.is_(None))
+            query = findings.select().where(findings.c.subject == subject, findings.c.absent_since.is_(None))
             row = connection.execute(query).one_or_none()
         return row and row.detail["text"]
 
@@ -50,6 +50,12 @@ def test_that_telnyx_let_old_events_go_is_said_once(ledger: Ledger, sandbox: Run
     sandbox.switches(event_retention_days=5)
     assert "Telnyx no longer has events before" in (told() or "")
     assert told() is None
+    with ledger.read() as connection:
+        spoiled = connection.execute(select(events.c.id).order_by(events.c.created_at.desc()).limit(1)).scalar_one()
+    sandbox.fault("odd_row", row_id=spoiled, path="/v2/porting/events*", instead="no object")
+    assert "could not be compared with Telnyx's" in (told("audit") or "")
+    sandbox.clear_faults()
+    assert told("audit") is None
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ from telnyx_porting.client import TelnyxClient, paging
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events import store
-from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.nights import audit_tonight
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.ledger.engine import Ledger

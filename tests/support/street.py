@@ -17,8 +17,9 @@ from telnyx_porting.flows.account import Account, get_account
 from telnyx_porting.flows.alerts.facts import keep_exception_types
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.desk.preflight import preflight
-from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.nights import audit_tonight
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.flows.republish.advance import advance

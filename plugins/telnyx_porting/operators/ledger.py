@@ -9,8 +9,9 @@ from airflow.sdk.observability import stats
 
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
 from telnyx_porting.flows.desk.maintenance import maintain
-from telnyx_porting.flows.events.audit import audit, audit_tonight
+from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
+from telnyx_porting.flows.events.nights import audit_again, audit_tonight, why_unproved
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.operators.assets import EVENTS, SCANNED
@@ -90,6 +91,8 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
 class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
     """Prove that the ledger holds what Telnyx has: all of it by count, and tonight's part id by id.
 
+    What cannot be proved becomes a health finding.
+
     :param since: audit from here on only, ISO 8601 with a time zone. (templated)
     :param until: audit up to here only. (templated)
     :param by_ids: compare every id of the stretch instead of counting. (templated)
@@ -111,11 +114,15 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         since, until = form_time("from", self.since), form_time("to", self.until)
         with self.client(account) as client:
             results = [audit(account, client, since, until, str(self.by_ids).lower() == "true")]
-            if not (since or until) and (part := audit_tonight(account, client)):
-                results.append(part)
+            if not (since or until):
+                results += filter(None, (audit_tonight(account, client), audit_again(account, client)))
         for result in results:
             self.log.info("%s: %s", account.id, result.certificate)
             stats.incr("telnyx_porting.audit_found", result.found)
+        if unproved := why_unproved(account):
+            health(account, "audit", unproved, LOW)
+        else:
+            clear(account, "audit")
         horizons = [result.horizon for result in results if result.horizon is not None]
         if horizons:
             text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"

@@ -6,9 +6,11 @@ lie where no held event is within 2 s, and neighbours overlap by 2 s: whether bo
 the second is undocumented. A total that is a round number may be a cap, and is believed only when its halves agree.
 
 Retention is undocumented too: where the oldest event is gone, or the provider counts less than is held, nothing is
-deleted here. The horizon moves to the oldest event still there, and stretches with fewer rows are compared id by id.
+deleted here. The horizon moves to the oldest event still there. From then on equal counts prove nothing, for a removal
+may hide a shortfall: all that is left is compared id by id.
 
-Counts hide errors that cancel out: every night a part of history is compared id by id, whatever its counts say.
+Counts hide errors that cancel out: every night a part of history is compared id by id, whatever its counts say. A part
+that cannot be compared is gone round, and tried again on later nights.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
-from telnyx_porting.errors import ContractError, EnvelopeError, FormError, NotFoundError, TelnyxError
-from telnyx_porting.flows.events.coverage import check_stretch, held, scanned
+from telnyx_porting.errors import ContractError, EnvelopeError, FormError, IncompleteListing, NotFoundError, TelnyxError
+from telnyx_porting.flows.events.coverage import check_stretch, gone_any, held, scanned
 from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
 from telnyx_porting.flows.events.store import CHUNK, Stored, store
 from telnyx_porting.flows.events.unread import why_open
@@ -100,41 +102,23 @@ def audit(
     if (asked := since or until) is not None and begin >= end:
         covered = f"{first.isoformat()} to {feed['covered_until'].isoformat()}"
         raise FormError("from" if since else "to", asked.isoformat(), f"the ledger covers {covered} only")
-    work = _Audit(account, client, now, Method.IDS if by_ids else Method.COUNT)
-    try:
-        return work.run(begin, max(begin, end))
-    except TelnyxError as error:
-        if not isinstance(error, ContractError):
-            work.leave_open(begin, end, str(error))
-        raise
+    return Audit(account, client, now, Method.IDS if by_ids else Method.COUNT).run(begin, max(begin, end))
 
 
-def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
-    """Compare the next part of history id by id; all of it gets its turn within ``audit_nights`` nights."""
-    client = accept(account, client)
-    with account.ledger.read() as connection:
-        feed = scanned(connection, account.id)
-        begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
-        until = feed["covered_until"]
-        mine = (windows.c.account == account.id, windows.c.made_by == MadeBy.AUDIT, windows.c.method == Method.IDS)
-        last = select(windows.c.until).where(*mine, windows.c.sealed_at.is_not(None))
-        reached = connection.execute(
-            last.order_by(windows.c.sealed_at.desc(), windows.c.until.desc()).limit(1)
-        ).scalar()
-        total = held(connection, account.id, begin, until)
-        if not total or begin >= until:
-            return None
-        since = reached if reached is not None and begin <= reached < until else begin
-        part = max(PAGE, -(-total // max(account.settings.audit_nights - 1, 1)))
-        later = (events.c.account == account.id, events.c.created_at > since, events.c.created_at <= until)
-        ends = select(events.c.created_at).where(*later).order_by(events.c.created_at).offset(part - 1).limit(1)
-        end = connection.execute(ends).scalar()
-    return audit(account, client, since, end or until, by_ids=True)
+def unproved(account: Account) -> tuple[ColumnElement[bool], ...]:
+    """Return SQL: windows that audits had to leave open."""
+    mine = (windows.c.account == account.id, windows.c.made_by == MadeBy.AUDIT)
+    return (*mine, windows.c.sealed_at.is_(None))
 
 
-class _Audit:
-    def __init__(self, account: Account, client: AccountClient, now: datetime, method: Method) -> None:
-        self.account, self.client, self.now, self.method = account, client, now, method
+class Audit:
+    """One audit of one stretch.
+
+    :param turn: how the id of its window begins, for those that take turns
+    """
+
+    def __init__(self, account: Account, client: AccountClient, now: datetime, method: Method, turn: str = "") -> None:
+        self.account, self.client, self.now, self.method, self.turn = account, client, now, method, turn
         self.stored = Stored()
         self.gone = 0
         self.horizon: datetime | None = None
@@ -150,6 +134,11 @@ class _Audit:
                 since, until = self.prove_all(since, until)
         except EnvelopeError as error:
             self.reasons.append(str(error))
+        except TelnyxError as error:
+            if not isinstance(error, ContractError):
+                self.reasons = [str(error)]
+                self.certify(self.result(since, until, 0, self.now))
+            raise
         as_of += self.client.clock_offset or timedelta(0)
         with self.account.ledger.read() as connection:
             total = held(connection, self.account.id, since, until)
@@ -180,10 +169,14 @@ class _Audit:
             since = quiet(connection, self.account.id, since, until) or since
             until = quiet(connection, self.account.id, until, since) or until
             oldest = nth(connection, self.account.id, since, until, 0)
+            removed = gone_any(connection, self.account.id)
         if oldest is not None and not self.is_there(oldest.id):
             since = self.move_horizon(since, until)
-        if since < until and not self.reasons:
+        if since < until and not self.reasons and not (removed or self.gone):
             self.prove(since, until)
+        if since < until and not self.reasons and (removed or self.gone):
+            self.method = Method.IDS
+            self.compare(since, until)
         return since, until
 
     def prove(self, since: datetime, until: datetime, counted: int | None = None) -> None:
@@ -256,6 +249,9 @@ class _Audit:
                     self.reasons.append(why_open(part.unread))
         except ContractError as error:
             self.reasons.append(str(error))
+            behind = error.until if isinstance(error, IncompleteListing) else None
+            if behind is not None and since < behind < until:  # what lies behind it can be compared all the same
+                self.compare(behind, until)
 
     def _look_for_gone(self, part: ProvedWindow, last: bool) -> None:
         there = {event.id for event in part.events}
@@ -288,20 +284,15 @@ class _Audit:
 
     def certify(self, result: AuditResult) -> None:
         """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
-        row: dict[str, Any] = {"account": self.account.id, "id": uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
+        row: dict[str, Any] = {"account": self.account.id, "id": self.turn + uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
         row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
         row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
         row |= {"as_of": result.as_of, "open_reason": result.open_reason}
         if not result.open_reason:
             row |= {"counted": result.held, "sealed_at": self.now}
         with self.account.ledger.write() as connection:
-            mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.AUDIT)
             inside = (windows.c.since >= result.since - QUIET, windows.c.until <= result.until + QUIET)
-            unproved = (windows.c.method == self.method, windows.c.sealed_at.is_(None))
-            connection.execute(delete(windows).where(*mine, *inside, *unproved))
+            methods = tuple(Method) if self.method == Method.IDS and not result.open_reason else (self.method,)
+            open_ones = (*unproved(self.account), windows.c.method.in_(methods))
+            connection.execute(delete(windows).where(*open_ones, *inside))
             self.account.ledger.upsert(connection, windows, [row])
-
-    def leave_open(self, since: datetime, until: datetime, reason: str) -> None:
-        """Remember that and why nothing was proved."""
-        self.reasons = [reason]
-        self.certify(self.result(since, until, 0, self.now))

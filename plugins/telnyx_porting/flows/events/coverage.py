@@ -91,6 +91,13 @@ def held(connection: Connection, account: str, since: datetime, until: datetime)
     return total - connection.execute(gone).scalar_one()
 
 
+def gone_any(connection: Connection, account: str) -> bool:
+    """Whether the provider is known to have removed any event: then counts prove nothing any more."""
+    feed = get_feed(connection, account, Feed.EVENTS)
+    gone = select(events.c.id).where(events.c.account == account, events.c.gone_at.is_not(None)).limit(1)
+    return (feed is not None and feed["horizon"] is not None) or connection.execute(gone).first() is not None
+
+
 def _proved(connection: Connection, account: str) -> list[Stretch]:
     feed = get_feed(connection, account, Feed.EVENTS)
     query = select(windows.c.since, windows.c.until).where(

@@ -194,6 +194,7 @@ _NOTICED: dict[str, Step] = {  # opened with `health`, and closed with `clear`
     "preflight": (PLATFORM, "do that, then `python -m telnyx_porting preflight` shows whether it is good"),
     "republish_halted": (RECEIVERS, "repair it; the next look makes a new plan, and no try is counted"),
     "not_arrived": (RECEIVERS, "look at the plan's report, and at why it takes none"),
+    "audit": (PLATFORM, "read the reason; if it stays, ask Telnyx support for the events of that time"),
     "horizon": ("nobody", "nothing to do"),
     "wording": _FAULT,
 }
