@@ -64,7 +64,6 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         self.plan_id = plan_id
 
     def execute(self, context: Context) -> Any:
-        """Approve by policy, or wait for a person."""
         check_ids(self)
         with self._account() as account:
             return self._decide(context, account)

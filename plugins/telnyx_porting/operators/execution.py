@@ -48,7 +48,6 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         self._killed = False
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Advance the plan until it is done, halted, or has to wait for long."""
         pull = self._pull(account)
         with self.client(account) as client:
             while True:
@@ -103,7 +102,6 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         self.otherwise = otherwise
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Write the report; open a finding when something is not known to have arrived."""
         if not self.plan_id:
             told: dict[str, Any] | None = json.loads(self.otherwise)
             if told is None:

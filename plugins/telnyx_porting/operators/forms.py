@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import Param
 
@@ -12,13 +12,14 @@ from telnyx_porting.ledger.states import Consent
 from telnyx_porting.models import EVENT_TYPES, UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from airflow.sdk import Context
 
     from telnyx_porting.settings import Settings
 
+Found = TypeVar("Found")
 WHAT = "What: leave all of it empty for what the watch found missed"
 CONSENT_WORDS = {
     Consent.ARRIVED.value: "have arrived already (sent again)",
@@ -47,36 +48,16 @@ def republish_form(settings: Settings) -> dict[str, Param]:
             section=WHAT,
             description="Ids of porting events, one a line.",
         ),
-        "porting_order_id": Param(
-            None,
-            type=["null", "string"],
-            pattern=_WHOLE_UUID,
-            title="Or: all events of this order",
-            section=WHAT,
-        ),
-        "event_type": Param(
-            None,
-            type=["null", "string"],
+        "porting_order_id": _text(title="Or: all events of this order", section=WHAT, pattern=_WHOLE_UUID),
+        "event_type": _text(
             enum=[None, *sorted(EVENT_TYPES)],
             values_display={name: name.rpartition(".")[2].replace("_", " ") for name in sorted(EVENT_TYPES)},
             title="Or: all events of this type",
             section=WHAT,
             description="Needs both times.",
         ),
-        "created_from": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="... created from",
-            section=WHAT,
-        ),
-        "created_to": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="... created to",
-            section=WHAT,
-        ),
+        "created_from": _text(title="... created from", section=WHAT, format="date-time"),
+        "created_to": _text(title="... created to", section=WHAT, format="date-time"),
         "dry_run": Param(
             False,
             type="boolean",
@@ -94,17 +75,13 @@ def republish_form(settings: Settings) -> dict[str, Param]:
             section="Care",
             description="The watch never sends these by itself. Republishing also mails every subscribed address.",
         ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
+        "reason": _text(
             maxLength=200,
             title="Reason",
             section="Care",
             description="Shown to whoever approves, and in the report.",
         ),
-        "plan_id": Param(
-            None,
-            type=["null", "string"],
+        "plan_id": _text(
             pattern=_WHOLE_UUID,
             title="Continue this plan",
             section="An open plan",
@@ -118,6 +95,10 @@ def republish_form(settings: Settings) -> dict[str, Param]:
             description="What it has not sent is dropped.",
         ),
     }
+
+
+def _text(**shown: Any) -> Param:
+    return Param(None, type=["null", "string"], **shown)
 
 
 FROM_AIRFLOW = {"openlineage"}  # what a TriggerDagRunOperator adds to a run's configuration
@@ -143,10 +124,7 @@ def form_time(field: str, value: datetime | str | None) -> datetime | None:
 
     :raises FormError: when it is no time, or has no zone
     """
-    try:
-        return as_time(field, value)
-    except SettingsError as error:
-        raise FormError(*error.args) from None
+    return _from_form(as_time, field, value)
 
 
 def form_ids(field: str, value: Any) -> list[str]:
@@ -155,8 +133,12 @@ def form_ids(field: str, value: Any) -> list[str]:
 
     :raises FormError: naming the first that is none
     """
+    return _from_form(as_ids, field, value)
+
+
+def _from_form(read: Callable[[str, Any], Found], field: str, value: Any) -> Found:
     try:
-        return as_ids(field, value)
+        return read(field, value)
     except SettingsError as error:
         raise FormError(*error.args) from None
 

@@ -35,7 +35,6 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     """
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Scan one account."""
         try:
             with self.client(account) as client:
                 result = scan(account, client)
@@ -77,7 +76,6 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
         self.until = until
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Backfill one account."""
         since, until = form_time("from", self.since), form_time("to", self.until)
         if since is None or until is None:
             raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
@@ -110,7 +108,6 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         self.by_ids = by_ids
 
     def work(self, context: Context, account: Account) -> list[dict[str, Any]]:
-        """Audit one account."""
         since, until = form_time("from", self.since), form_time("to", self.until)
         with self.client(account) as client:
             results = [audit(account, client, since, until, str(self.by_ids).lower() == "true")]
@@ -139,7 +136,6 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
     """
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Maintain what belongs to one account."""
         result = maintain(account)
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
         return asdict(result)

@@ -30,7 +30,6 @@ class TelnyxPortingOrderLink(BaseOperatorLink):
 
     @property
     def name(self) -> str:
-        """What the button says."""
         return "Order in Telnyx's portal"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:

@@ -76,7 +76,6 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.reason = reason
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Make or load the plan."""
         try:
             plan = self._stored(account)
             if plan is None:
@@ -146,7 +145,6 @@ class TelnyxPreviewPortingRepublishOperator(TelnyxPlanPortingRepublishOperator):
     """
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Look what a plan would hold now."""
         try:
             if (plan := self._stored(account)) is not None:
                 size, words, left_out = plan.size, plan.words, plan.left_out
@@ -174,7 +172,6 @@ class TelnyxClosePortingPlanOperator(PortingLedgerOperator):
         self.plan_id = plan_id
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Close it, if it is open."""
         closed = close_by(account, self.plan_id, _who(context))
         return _say(context, "closed", f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
 

@@ -89,7 +89,6 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
         return settings.load(self.telnyx_conn_id)
 
     def work(self, context: Context, account: Account) -> list[str]:
-        """Look at one account."""
         lines = check(account.id, account.ledger)
         self.log.info("preflight of %s:\n%s", account.id, "\n".join(map(str, lines)))
         wrong = [line for line in lines if not line.ok]

@@ -24,5 +24,4 @@ class TelnyxFailRunOperator(BaseOperator):
         super().__init__(**{**kwargs, **quiet, "trigger_rule": "one_failed", "retries": 0})
 
     def execute(self, context: Context) -> None:
-        """Fail."""
         raise AirflowFailException("a task of this run failed; its own log says why")

@@ -63,7 +63,8 @@ class TelnyxSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         if self.timeout <= 0:
-            return self._too_late()
+            message = "The deadline set by the first try of this sensor has passed."
+            raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
         try:
             if looked := self.poke(context):
                 return looked.xcom_value
@@ -87,10 +88,6 @@ class TelnyxSensor(BaseSensorOperator):
             return (datetime.fromisoformat(str(written["at"])) - now).total_seconds()
         store.set("deadline", {"round": round_, "at": (now + timedelta(seconds=self.timeout)).isoformat()})
         return self.timeout
-
-    def _too_late(self) -> None:
-        message = "The deadline set by the first try of this sensor has passed."
-        raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
 
 class TelnyxPortingOrderStatusSensor(TelnyxSensor):

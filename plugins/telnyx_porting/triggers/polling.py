@@ -112,7 +112,6 @@ class PollingTrigger(BaseTrigger):
         return asyncio.run(once())
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until there is something to say."""
         failures = 0
         while True:
             try:

@@ -45,7 +45,6 @@ class TelnyxPortingOrderStatusTrigger(PollingTrigger):
         self.statuses = statuses
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Say how to build this trigger again."""
         return (
             "telnyx_porting.triggers.porting.TelnyxPortingOrderStatusTrigger",
             {
@@ -79,7 +78,6 @@ class TelnyxPortingEventTrigger(PollingTrigger):
         self.filters = filters
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Say how to build this trigger again."""
         return (
             "telnyx_porting.triggers.porting.TelnyxPortingEventTrigger",
             {"filters": self.filters, "telnyx_conn_id": self.telnyx_conn_id, "poll_interval": self.poll_interval},

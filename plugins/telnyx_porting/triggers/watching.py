@@ -72,7 +72,6 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         self.overlap = overlap
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Say how to build this trigger again."""
         return (
             "telnyx_porting.triggers.porting.TelnyxPortingEventsTrigger",
             {
@@ -85,7 +84,6 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll for ever."""
         watch = _Watch(self)
         failures = 0
         while True:

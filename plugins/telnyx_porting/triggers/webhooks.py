@@ -54,7 +54,6 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Say how to build this trigger again."""
         return (
             "telnyx_porting.triggers.porting.TelnyxPortingWebhooksTrigger",
             {"ledger_conn_id": self.ledger_conn_id, "poll_interval": self.poll_interval},

@@ -17,13 +17,13 @@ from sqlalchemy import RowMapping, case, func, select
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import clock_offset, common_clock
-from telnyx_porting.flows.deliveries import pull as evidence
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.credit import wants_records
+from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.republish.approval import POLICY
-from telnyx_porting.flows.republish.claim import NotClaimed, forgive, newest_refused, sendable
+from telnyx_porting.flows.republish.claim import NotClaimed, forgive, sendable
 from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_plan, refund, unsafe
 from telnyx_porting.flows.republish.plan import close_plan, plan_row
 from telnyx_porting.flows.republish.send import Later, Never, Sender, Sent
@@ -102,13 +102,15 @@ def advance(
     client = accept(account, client)
     with account.ledger.read() as connection:
         plan = plan_row(connection, account.id, plan_id)
+        record = find_record(connection, account.id, account.settings, account.clock())
+        explains = wants_records(connection, account.id)
     if plan["closed_at"] is None and plan["approved_at"] is None:
         raise PlanError(f"plan {plan_id} is not approved: nothing is sent")
-    if _pulls(account, account.clock()):
-        evidence.read_deliveries(account, client)
-    elif _explains(account):
+    if (record.source if record else account.settings.consumer_of_record).startswith(Feed.DELIVERIES):
+        read_deliveries(account, client)
+    elif explains:
         with suppress(TelnyxError):  # what it would explain is not credited, then
-            evidence.read_deliveries(account, client)
+            read_deliveries(account, client)
     if pull is not None:
         pull(account.clock())
     common = common_clock(account, client)
@@ -117,10 +119,7 @@ def advance(
 
 
 def _advance(
-    account: Account,
-    client: AccountClient,
-    plan: RowMapping,
-    go_on: Callable[[], bool],
+    account: Account, client: AccountClient, plan: RowMapping, go_on: Callable[[], bool]
 ) -> Wait | Done | Halted:
     plan_id = plan["id"]
     settle(account)
@@ -128,49 +127,34 @@ def _advance(
         with account.ledger.write() as connection:
             close_plan(connection, account.id, plan_id, account.clock(), "watch", plan["close_reason"])
     elif plan["expires_at"] <= account.clock():
-        _halt(account, plan_id, account.clock(), CloseReason.EXPIRED)
+        _halt(account, plan_id, CloseReason.EXPIRED)
     elif (wait := _go(account, client, plan, go_on)) is not None:
         return wait
-    return _what_is_left(account, plan_id, account.clock())
+    return _what_is_left(account, plan_id)
 
 
 def progress(account: Account, plan_id: str) -> Progress:
     """Return how far the plan is."""
-    now = account.clock()
-    final = republishes.c.settled_at.is_not(None)
-    sent = republishes.c.sent_at.is_not(None)
     query = select(
         func.count(),
-        func.sum(case((sent, 1), else_=0)),
-        func.sum(case((republishes.c.state == Republish.ARRIVED, 1), else_=0)),
-        func.sum(case((final, 1), else_=0)),
+        func.count(republishes.c.sent_at),
+        func.count(case((republishes.c.state == Republish.ARRIVED, 1))),
+        func.count(republishes.c.settled_at),
         func.min(republishes.c.sent_at, type_=Instant()),
     ).where(of_plan(account.id, plan_id))
     with account.ledger.read() as connection:
-        size, begun, arrived, settled, first = connection.execute(query).one()
-    left = size - int(settled or 0)
-    minutes = (now - first).total_seconds() / 60 if first else 0.0
-    rate = int(settled or 0) / minutes if minutes > 0 else None
-    return Progress(size, int(begun or 0), int(arrived or 0), left, rate, left / rate * 60 if rate else None)
+        size, sent, arrived, settled, first = connection.execute(query).one()
+    minutes = (account.clock() - first).total_seconds() / 60 if first else 0.0
+    rate = settled / minutes if minutes > 0 else None
+    left = size - settled
+    return Progress(size, sent, arrived, left, rate, left / rate * 60 if rate else None)
 
 
-def counts(account: Account, plan_id: str) -> dict[str, int]:
-    """Return how many events of the plan are in each state."""
-    query = select(republishes.c.state, func.count()).where(of_plan(account.id, plan_id)).group_by(republishes.c.state)
-    with account.ledger.read() as connection:
-        return dict(connection.execute(query).all())
-
-
-def _go(
-    account: Account,
-    client: AccountClient,
-    plan: RowMapping,
-    go_on: Callable[[], bool],
-) -> Wait | None:
+def _go(account: Account, client: AccountClient, plan: RowMapping, go_on: Callable[[], bool]) -> Wait | None:
     """Send what may be sent; halts the plan when it must not go on."""
     if plan["approved_by"] == POLICY and account.settings.republish_mode == "approve":
         reason = "republish_mode is approve now, and no person approved this plan"
-        _halt(account, plan["id"], account.clock(), reason)
+        _halt(account, plan["id"], reason)
         return None
     with account.ledger.read() as connection:
         stop = unsafe(connection, account.id, account.settings, account.clock())
@@ -178,50 +162,27 @@ def _go(
         patient = account.clock() - plan["approved_at"] <= account.settings.confirm_within
         if stop.passing and patient:
             return Wait(account.clock() + LOOK_AGAIN[1], stop.reason)
-        _halt(account, plan["id"], account.clock(), stop.reason)
+        _halt(account, plan["id"], stop.reason)
         return None
     return _send(account, client, plan["id"], go_on)
 
 
-def _pulls(account: Account, now: datetime) -> bool:
-    with account.ledger.read() as connection:
-        record = find_record(connection, account.id, account.settings, now)
-    if record is None:
-        return account.settings.consumer_of_record.startswith(Feed.DELIVERIES)
-    return record.source == Feed.DELIVERIES
-
-
-def _explains(account: Account) -> bool:
-    with account.ledger.read() as connection:
-        return wants_records(connection, account.id)
-
-
-def _halt(account: Account, plan_id: str, now: datetime, reason: str) -> None:
-    log.warning("plan %s halted: %s", plan_id, reason)
+def _halt(account: Account, plan_id: str, reason: str, lost_wave: int | None = None) -> None:
+    """Close a plan; the budget of a wave that brought nothing comes back in the same transaction."""
+    now = account.clock()
     with account.ledger.write() as connection:
-        close_plan(connection, account.id, plan_id, now, "watch", reason)
-
-
-def _halt_wave(account: Account, plan_id: str, wave: int, now: datetime, reason: str) -> None:
-    """Close a plan whose wave brought nothing; its budget comes back in the same transaction."""
-    with account.ledger.write() as connection:
-        if close_plan(connection, account.id, plan_id, now, "watch", reason):
-            refund(connection, account.id, plan_id, wave, account.settings, now)
+        if close_plan(connection, account.id, plan_id, now, "watch", reason) and lost_wave is not None:
+            refund(connection, account.id, plan_id, lost_wave, account.settings, now)
             failpoint("republish.refunded")
     log.warning("plan %s halted: %s", plan_id, reason)
 
 
-def _send(
-    account: Account,
-    client: AccountClient,
-    plan_id: str,
-    go_on: Callable[[], bool],
-) -> Wait | None:
+def _send(account: Account, client: AccountClient, plan_id: str, go_on: Callable[[], bool]) -> Wait | None:
     with account.ledger.read() as connection:
         granted = allowance(connection, account.id, plan_id, account.settings)
         offset = clock_offset(connection, account.id)
     if granted.stop is not None:
-        _halt_wave(account, plan_id, granted.wave, account.clock(), granted.stop)
+        _halt(account, plan_id, granted.stop, granted.wave)
         return None
     sender = Sender(account, client, offset)
     for row in sendable(account, plan_id, granted.free) if granted.free else ():
@@ -233,20 +194,20 @@ def _send(
             case Later(pause, why):
                 return Wait(account.clock() + pause, why)
             case Never(why):
-                _halt(account, plan_id, account.clock(), why)
+                _halt(account, plan_id, why)
                 return None
             case Sent(Republish.REFUSED, why):
-                if refused := newest_refused(account, plan_id, REFUSED_IN_A_ROW):
-                    reason = f"Telnyx refused {len(refused)} events in a row, the last with: {why}"
-                    forgive(account, plan_id, refused, reason)
-                    _halt(account, plan_id, account.clock(), reason)
+                if forgive(account, plan_id, REFUSED_IN_A_ROW, why):
+                    _halt(account, plan_id, f"Telnyx refused {REFUSED_IN_A_ROW} events in a row, the last with: {why}")
                     return None
     return None
 
 
-def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done | Halted:
-    found = counts(account, plan_id)
+def _what_is_left(account: Account, plan_id: str) -> Wait | Done | Halted:
+    now = account.clock()
+    states = select(republishes.c.state, func.count()).where(of_plan(account.id, plan_id))
     with account.ledger.read() as connection:
+        found: dict[str, int] = dict(connection.execute(states.group_by(republishes.c.state)).all())
         waiting = select(
             func.min(republishes.c.due_at, type_=Instant()), func.max(republishes.c.sent_at, type_=Instant())
         ).where(of_plan(account.id, plan_id), is_unresolved(republishes))
@@ -263,7 +224,7 @@ def _what_is_left(account: Account, plan_id: str, now: datetime) -> Wait | Done 
     if plan["closed_at"] is None:
         if hopeless is not None:
             reason, wave = hopeless
-            _halt_wave(account, plan_id, wave, now, reason)
+            _halt(account, plan_id, reason, wave)
             return Halted(reason, found)
         with account.ledger.write() as connection:
             close_plan(connection, account.id, plan_id, now, "watch", CloseReason.DONE)

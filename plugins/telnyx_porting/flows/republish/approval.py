@@ -59,12 +59,12 @@ def needs_person(account: Account, plan: Plan) -> str | None:
         return f"it causes {mails} mails, more than republish_max_mails ({settings.republish_max_mails})"
     with account.ledger.read() as connection:
         sent = connection.execute(
-            select(func.count()).where(republishes.c.account == plan.account, republishes.c.sent_at > now - DAY)
+            select(func.count()).where(republishes.c.account == account.id, republishes.c.sent_at > now - DAY)
         ).scalar_one()
         oldest = connection.execute(
             select(func.min(events.c.created_at, type_=events.c.created_at.type))
             .join(republishes, and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id))
-            .where(republishes.c.account == plan.account, republishes.c.plan_id == plan.id)
+            .where(republishes.c.account == account.id, republishes.c.plan_id == plan.id)
         ).scalar_one()
     if sent + plan.size > settings.republish_daily_cap:
         return f"{sent} sends in 24 h and {plan.size} more exceed republish_daily_cap ({settings.republish_daily_cap})"

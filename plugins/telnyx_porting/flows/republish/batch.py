@@ -118,11 +118,11 @@ def _send(
         try:
             if not go_on():
                 raise TelnyxPortingError("stopped from outside; what was sent is written down, a retry goes on there")
-            memory.set(event_id, Outcome.UNKNOWN)
+            memory.set(event_id, Outcome.UNKNOWN.value)
             outcome, error = _post(client, event_id, slot)
         finally:
             slot.release()
-        memory.set(event_id, _kept(before, outcome))
+        memory.set(event_id, _kept(before, outcome).value)
         if outcome != Outcome.NOT_SENT or isinstance(error, REFUSED_SECRETS):
             break
         if attempt < TRIES and not isinstance(error, RateLimitedError):  # after a 429 the client's pace knows better

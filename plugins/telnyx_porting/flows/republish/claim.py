@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +35,6 @@ class NotClaimed(Enum):
     NO_ROOM = auto()  # the plan may not go on now
 
 
-@dataclass(frozen=True)
-class TooSoon:
-    """The next send may begin after `wait`."""
-
-    wait: timedelta
-
-
 def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
     """Return planned rows whose order has nothing earlier still open, in sending order."""
     earlier, its_event = republishes.alias("earlier"), events.alias("its_event")
@@ -73,12 +65,12 @@ def sendable(account: Account, plan_id: str, limit: int) -> list[RowMapping]:
 
 def claim(
     account: Account, row: RowMapping, owner: str, offset: timedelta, now: datetime
-) -> NotClaimed | TooSoon | None:
+) -> NotClaimed | timedelta | None:
     """Write the intent to send one event, if that is still right.
 
     :param owner: random, one per process: never a task's key.
     :param offset: the provider's clock minus ours.
-    :return: why it was not written, or None.
+    :return: why it was not written, or how long the consumer's pace has it wait; None when it was.
     """
     plan_id, event_id = row["plan_id"], row["event_id"]
     try:
@@ -88,7 +80,7 @@ def claim(
             if granted.stop is not None or not granted.free:
                 return NotClaimed.NO_ROOM
             if wait := paced(connection, account.id, account.settings, now):
-                return TooSoon(wait)
+                return wait
             if (reason := _not_needed(connection, account.id, plan_id, event_id)) is not None:
                 _drop(connection, account.id, plan_id, event_id, now, reason)
                 return NotClaimed.NOT_NEEDED
@@ -210,26 +202,24 @@ def outcome(
         failpoint("republish.outcome_written")
 
 
-def forgive(account: Account, plan_id: str, event_ids: list[str], reason: str) -> None:
-    """Turn refusals that say nothing about their events into drops, so that a later plan may hold them again."""
-    with account.ledger.write() as connection:
-        connection.execute(
-            update(republishes)
-            .where(of_plan(account.id, plan_id), republishes.c.event_id.in_(event_ids))
-            .where(republishes.c.state == Republish.REFUSED)
-            .values(state=Republish.DROPPED, detail=reason)
-        )
+def forgive(account: Account, plan_id: str, count: int, why: str) -> bool:
+    """Drop the plan's newest sends if that many in a row were refused, so that a later plan may hold them again.
 
-
-def newest_refused(account: Account, plan_id: str, count: int) -> list[str]:
-    """Return the plan's newest sends if that many of them in a row were refused, else nothing."""
-    query = (
+    :return: whether it was so: then the refusals say nothing about their events.
+    """
+    newest = (
         select(republishes.c.event_id, republishes.c.state)
         .where(of_plan(account.id, plan_id), republishes.c.sent_at.is_not(None))
         .order_by(republishes.c.sent_at.desc())
         .limit(count)
     )
-    with account.ledger.read() as connection:
-        rows = connection.execute(query).all()
-    refused = all(row.state == Republish.REFUSED for row in rows)
-    return [row.event_id for row in rows] if len(rows) == count and refused else []
+    with account.ledger.write() as connection:
+        rows = connection.execute(newest).all()
+        if len(rows) < count or any(row.state != Republish.REFUSED for row in rows):
+            return False
+        connection.execute(
+            update(republishes)
+            .where(of_plan(account.id, plan_id), republishes.c.event_id.in_([row.event_id for row in rows]))
+            .values(state=Republish.DROPPED, detail=f"Telnyx refused {count} events in a row, the last with: {why}")
+        )
+    return True

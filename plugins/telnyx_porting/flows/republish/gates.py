@@ -159,14 +159,14 @@ def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wav
     query = (
         select(
             republishes.c.wave,
-            func.sum(case((sent, 1), else_=0)),
-            func.sum(case((is_unresolved(republishes), 1), else_=0)),
-            func.sum(case((and_(sent, alive), 1), else_=0)),
+            func.count(case((sent, 1))),
+            func.count(case((is_unresolved(republishes), 1))),
+            func.count(case((and_(sent, alive), 1))),
         )
         .where(of_plan(account, plan_id))
         .group_by(republishes.c.wave)
     )
-    return {wave: _Wave(int(sent), int(open_), int(alive)) for wave, sent, open_, alive in connection.execute(query)}
+    return {wave: _Wave(*counted) for wave, *counted in connection.execute(query)}
 
 
 def _lost_lately(connection: Connection, account: str, plan_id: str) -> int:

@@ -40,7 +40,6 @@ _AT_ONCE = 500
 class Plan:
     """A stored plan."""
 
-    account: str
     id: str
     hash: str
     size: int
@@ -231,17 +230,16 @@ def _in_sending_order(chosen: Sequence[RowMapping]) -> list[RowMapping]:
 
 
 def _rows(account: str, plan_id: str, ids: Sequence[str], *, forced: bool) -> list[dict[str, Any]]:
-    result = []
-    for position, event_id in enumerate(ids):
-        wave = 1 if position < FIRST_WAVES[0] else 2 if position < sum(FIRST_WAVES) else 3
-        common = {"account": account, "plan_id": plan_id, "event_id": event_id, "forced": forced}
-        result.append(common | {"position": position, "wave": wave, "state": Republish.PLANNED})
-    return result
+    common = {"account": account, "plan_id": plan_id, "forced": forced, "state": Republish.PLANNED}
+    first, second = FIRST_WAVES
+    return [
+        common | {"event_id": event_id, "position": at, "wave": 1 if at < first else 2 if at < first + second else 3}
+        for at, event_id in enumerate(ids)
+    ]
 
 
 def _plan(row: Any) -> Plan:
     return Plan(
-        account=row["account"],
         id=row["id"],
         hash=row["hash"],
         size=row["size"],

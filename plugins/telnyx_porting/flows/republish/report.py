@@ -26,8 +26,6 @@ OTHERWISE, WAITING = "arrived_otherwise", "waiting"  # what `unknown` means, and
 class Report:
     """One plan's result: counts only, and the Markdown that a person reads."""
 
-    account: str
-    plan_id: str
     markdown: str
     counts: dict[str, int] = field(default_factory=dict)
     confirm_p50: float | None = None  # seconds from send to the delivery that proved it
@@ -67,8 +65,6 @@ def report(account: Account, plan_id: str) -> Report:
     p50, p95 = _percentile(times, 0.50), _percentile(times, 0.95)
     summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
     return Report(
-        account.id,
-        plan_id,
         _markdown(plan, rows, counts, p50, p95),
         counts,
         p50,

@@ -126,7 +126,7 @@ class Sender:
             slot.release()
             if isinstance(obstacle, NotClaimed):
                 return obstacle
-            time.sleep(obstacle.wait.total_seconds())
+            time.sleep(obstacle.total_seconds())
 
     def _write(self, row: RowMapping, state: Republish, text: str | None, date: datetime | None = None) -> None:
         outcome(self._account, row, self._owner, state, text, date)
