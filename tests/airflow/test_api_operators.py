@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.errors import AuthenticationError, NotFoundError, SettingsError, TelnyxError
-from telnyx_porting.operators.links import PORTAL, order_url
+from telnyx_porting.operators.links import PORTAL
 from telnyx_porting.operators.porting import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_get(sandbox: RunningSandbox, order: str, conn_id: str, context: dict[st
     assert facts["id"] == made["id"]
     assert "payload" not in facts
     (link,) = operator.operator_extra_links
-    assert link.get_link(operator, ti_key=None) == order_url(order)
+    assert link.get_link(operator, ti_key=None) == f"{PORTAL}/orders/{order}"
 
 
 def test_get_unknown(conn_id: str, context: dict[str, Any]) -> None:

@@ -67,6 +67,26 @@ def test_what_the_watch_selects(ledger: Ledger) -> None:
     assert not set(held) & set(left_out)
 
 
+@pytest.mark.parametrize("pauses", [(), (30,), (30, 240)], ids=["none", "one", "two"])
+@pytest.mark.parametrize("tried", range(4))
+def test_the_pause_before_the_next_send_grows_with_what_was_tried(
+    ledger: Ledger, pauses: tuple[int, ...], tried: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"republish_pauses": tuple(timedelta(minutes=each) for each in pauses)})
+    pause = timedelta(minutes=pauses[min(max(tried, 1), len(pauses)) - 1] if pauses else 0)
+    rested = missed(ledger, sends=1, last_sent_at=NOW - pause)
+    resting = missed(ledger, sends=1, last_sent_at=NOW - pause + timedelta(seconds=1))
+    with ledger.write() as connection:
+        for number, event in ((number, event) for number in range(tried) for event in (rested, resting)):
+            connection.execute(
+                republishes.insert().values(
+                    account=ACCOUNT, plan_id=f"old{number}", event_id=event, position=0, wave=1, state="not_arrived",
+                    sent_at=OLD, settled_at=OLD,
+                )
+            )  # fmt: skip
+    assert preview(Account(ledger, ACCOUNT, settings, lambda: NOW), NOBODY).ids == [rested]
+
+
 def test_a_moment_in_which_subscriptions_cannot_be_read_gives_nothing_up(ledger: Ledger) -> None:
     """Mails are assumed for this plan; how often an event may be sent stays what was last known."""
     tried = missed(ledger, sends=1, last_sent_at=NOW - timedelta(hours=5))

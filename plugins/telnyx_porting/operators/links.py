@@ -13,20 +13,13 @@ if TYPE_CHECKING:
 PORTAL = "https://portal.telnyx.com/#/porting"
 
 
-def order_url(porting_order_id: str) -> str:
-    """
-    Build the address of an order in Telnyx's portal.
-
-    The portal's address is published, that of a single order is not: where the portal does not know it, it opens
-    its porting page.
-
-    :param porting_order_id: the order
-    """
-    return f"{PORTAL}/orders/{porting_order_id}"
-
-
 class TelnyxPortingOrderLink(BaseOperatorLink):
-    """Open the order that the task was about."""
+    """
+    Open the order that the task was about.
+
+    The portal's address is published, that of a single order is not: where the portal does not know it, it opens its
+    porting page.
+    """
 
     @property
     def name(self) -> str:
@@ -35,4 +28,4 @@ class TelnyxPortingOrderLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Build the link from the operator's ``porting_order_id``; evaluated on the worker when the task ends."""
         order = getattr(operator, "porting_order_id", None)
-        return order_url(order) if isinstance(order, str) and order else PORTAL
+        return f"{PORTAL}/orders/{order}" if isinstance(order, str) and order else PORTAL

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, exists, func, or_, select
 
 from telnyx_porting.errors import FormError, NotFoundError, PlanError
 from telnyx_porting.flows.deliveries.arrival import decide
@@ -18,6 +18,7 @@ from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Consent, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
+from telnyx_porting.ledger.types import instant
 from telnyx_porting.models import is_uuid
 
 if TYPE_CHECKING:
@@ -69,17 +70,11 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
     """Return what the watch sends by itself: missed, within budget and rested, not superseded, not a deletion."""
     most = budget(connection, account, settings)
     tried = tries()
-    rested = or_(  # the pause grows with what was tried, whatever was given back to the budget
-        events.c.last_sent_at.is_(None),
-        *(
-            and_(tried == count, events.c.last_sent_at <= now - settings.pause_after(count))
-            for count in range(len(settings.republish_pauses))
-        ),
-        and_(
-            tried >= len(settings.republish_pauses),
-            events.c.last_sent_at <= now - settings.pause_after(len(settings.republish_pauses)),
-        ),
-    )
+    # the pause grows with what was tried, whatever was given back to the budget
+    most_pauses = max(len(settings.republish_pauses), 1)
+    *first, longest = (instant(now - settings.pause_after(count)) for count in range(most_pauses + 1))
+    before = case(*((tried == count, at) for count, at in enumerate(first)), else_=longest)
+    rested = or_(events.c.last_sent_at.is_(None), events.c.last_sent_at <= before)
     columns = (events.c.id, events.c.type, events.c.order_id, events.c.created_at, events.c.arrived_at)
     query = (
         select(*columns, superseded().label("superseded"), tried.label("tries"))
