@@ -12,14 +12,20 @@ import asyncio
 import math
 import re
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import orjson
 
 from tests.support.samples import event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=1)
@@ -128,6 +134,23 @@ async def serve(shop: Shop) -> None:
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[str]:
+    """Serve in a thread of this process; gives the base URL."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(loop.create_server(lambda: Connection(shop), "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        loop.run_until_complete(server.wait_closed())
+        loop.close()
 
 
 if __name__ == "__main__":

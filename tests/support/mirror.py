@@ -65,6 +65,7 @@ class Mirror:
     :param hard_cap: and rows beyond are not given
     :param past_end: empty, or refused with 422
     :param repeats: rows that are written twice on their page
+    :param repeats_count: and both times are in the total
     :param arrivals: request number -> rows that appear before that request is answered
     """
 
@@ -78,6 +79,7 @@ class Mirror:
     hard_cap: bool = False
     past_end: str = "empty"
     repeats: frozenset[str] = frozenset()
+    repeats_count: bool = False
     arrivals: dict[int, list[tuple[datetime, dict[str, Any]]]] = field(default_factory=dict)
     seed: int = 0
     requests: list[httpx.URL] = field(default_factory=list)
@@ -95,7 +97,7 @@ class Mirror:
         self.rows.extend(self.arrivals.pop(len(self.requests), []))
         params = request.url.params
         found = self._sorted([item for item in self.rows if self._within(item[0], params)])
-        total = len(found)
+        total = len(found) + self.repeats_count * sum(row["id"] in self.repeats for _, row in found)
         if self.cap is not None and total > self.cap:
             total = self.cap
             if self.hard_cap:
@@ -109,7 +111,7 @@ class Mirror:
         meta = {
             "page_number": number,
             "page_size": size,
-            "total_pages": -(-total // size),
+            "total_pages": -(-len(found) // size),
             "total_results": total,
         }
         body = {"data": page, "meta": {name: meta[name] for name in self.meta}}

@@ -67,6 +67,7 @@ def mirrors(draw: st.DrawFn) -> tuple[Mirror, datetime | None, datetime, int, se
         hard_cap=False,
         past_end=draw(st.sampled_from(["empty", "empty", "refused"])),
         repeats=frozenset(row["id"] for _, row in rows if draw(st.integers(0, 19)) == 0),
+        repeats_count=draw(st.booleans()),
         arrivals=arrivals,
         seed=draw(st.integers(0, 999)),
     )
@@ -238,3 +239,15 @@ def test_a_list_that_grows_at_every_look_is_not_chased_for_ever() -> None:
     with suppress(IncompleteListing):
         read(mirror, START, NOW, page_size=4)
     assert len(mirror.requests) < 500
+
+
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize("page_size", [1, 7, 250])
+def test_a_row_twice_on_its_page_is_no_shift(page_size: int, counted: bool) -> None:
+    rows = spread(30)
+    twice = rows[11][1]["id"]
+    mirror = Mirror(rows, repeats=frozenset({twice}), repeats_count=counted)
+    windows = read(mirror, page_size=page_size)
+    assert sorted(ids(windows)) == [row["id"] for _, row in rows]
+    assert sum(window.count for window in windows) == 30
+    assert {name for window in windows for name in (*window.unread, *window.repeated)} == {f"{twice} twice on a page"}

@@ -37,6 +37,7 @@ class ProvedWindow:
     :param events: oldest first; events without any ``created_at`` last
     :param count: how many the provider counts in the window: as many as were read, or there is no window
     :param unread: what is wrong with each row that cannot be read, such as one without id; it is in no other field
+    :param repeated: which events are on one page twice; the provider may count them twice, ``count`` does not
     :param requests: requests it took
     :param as_of: the provider's ``Date`` as the proving reading began; what was recorded later may be missing
     """
@@ -48,6 +49,7 @@ class ProvedWindow:
     requests: int
     as_of: datetime | None
     unread: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class EventVerbs(Core):
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
-                rows, proof = window.rows, (window.requests, window.as_of, window.unread)
+                rows, proof = window.rows, (window.requests, window.as_of, window.unread, window.repeated)
                 yield ProvedWindow(window.since, window.until or until, rows, len(rows), *proof)
                 # What the caller has is not kept here while the next window is read.
                 del window, rows

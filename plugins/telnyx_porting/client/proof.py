@@ -4,7 +4,8 @@ One window of a list, read until it is proved.
 The proof: every page counts the same total, exactly that many distinct ids were read, and the last page, which counts
 once more, was asked for after all others had come and brought the end. Rows never vanish and ids never change, so the
 window then held just these rows when its last page was written. A shift by an insertion, a row given twice or a page
-cut short breaks an equation and costs another reading; rows already seen still count then.
+cut short breaks an equation and costs another reading; rows already seen still count then. A row that is on one page
+twice is no shift, for a page is written at once: where two readings show the same, its total may count both.
 
 A provider may cap its counts, and its pages with them; such a window looks complete and is not. So a total that is the
 largest ever seen here is believed only when the counts of two parts of its window add up to it.
@@ -27,23 +28,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READINGS = 4
-"""Readings of a window before it is given up."""
-PAUSE = 0.5
-"""Seconds before the second reading, doubled for each further one: a list that grows may settle."""
-UNSPLITTABLE_ROWS = 50_000
-"""Rows read as one window at most, where time cannot split them."""
-UNBOUNDED_ROWS = 1_000_000
-"""The same for lists that are not bounded by time."""
+READINGS = 4  # of a window before it is given up
+PAUSE = 0.5  # seconds before the second reading, doubled for each further one: a list that grows may settle
+UNSPLITTABLE_ROWS = 50_000  # read as one window at most, where time cannot split them
+UNBOUNDED_ROWS = 1_000_000  # the same for lists that are not bounded by time
 
 
 class Proof(Generic[T]):
-    """
-    Read one span until it is proved.
-
-    :param listing: the list
-    :param span: the part of it
-    """
+    """Read one span of a list until it is proved."""
 
     def __init__(self, listing: Listing[T], span: Span) -> None:
         self.listing = listing
@@ -54,6 +46,7 @@ class Proof(Generic[T]):
         self.totals: set[int] = set()
         self.unread: Counter[str] = Counter()
         self.unread_given = 0
+        self.repeated: Counter[str] = Counter()
         self.as_of: datetime | None = None
         self.bounds_work = listing.time_of is not None and span.until is not None
 
@@ -69,6 +62,7 @@ class Proof(Generic[T]):
             if number:
                 await self.listing.clock.sleep(PAUSE * 2 ** (number - 1))
             self.totals, self.unread, self.unread_given = set(), Counter(), 0
+            before, self.repeated = self.repeated, Counter()
             first, *others = await self._pages(self._first_pages())
             self.as_of = first.date
             self._check_bounds(first)
@@ -83,6 +77,9 @@ class Proof(Generic[T]):
             closing, adds_up = await self._finish(first)
             if (verdict := await self._judge(closing, adds_up)) is not None:
                 return verdict
+            counted = self.totals == {closing} and adds_up and closing == self._read() + self.repeated.total()
+            if counted and self.repeated and self.repeated == before:
+                return self._window()
         if self.unread and self.totals == {closing} and closing == len(self.seen) + self.unread_given:
             # Unreadable rows that are equal cannot be told apart where they come on several pages.
             return self._window()
@@ -284,7 +281,10 @@ class Proof(Generic[T]):
     def _take(self, page: Page[T]) -> None:
         if page.total is not None:
             self.totals.add(page.total)
-        self.seen.update(zip(map(self.listing.id_of, page.rows), page.rows, strict=True))
+        ids = list(map(self.listing.id_of, page.rows))
+        self.seen.update(zip(ids, page.rows, strict=True))
+        if len(set(ids)) < len(ids):
+            self.repeated |= Counter(ids) - Counter(set(ids))
         self.unread_given += len(page.unread)
         # An unreadable row has no id: given again on another page it counts once, so no row can hide behind it.
         self.unread |= Counter(page.unread)
@@ -306,7 +306,8 @@ class Proof(Generic[T]):
 
     def _window(self) -> Window[T]:
         span, odd = self.span, tuple(self.unread.elements())
-        return Window(span.since, span.until, span.own(self.seen, self.listing.time_of), self.requests, self.as_of, odd)
+        own, twice = span.own(self.seen, self.listing.time_of), tuple(f"{row} twice on a page" for row in self.repeated)
+        return Window(span.since, span.until, own, self.requests, self.as_of, odd, twice)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
         return IncompleteListing(

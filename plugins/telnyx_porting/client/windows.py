@@ -92,6 +92,7 @@ class Window(Generic[T]):
     :param requests: requests it took
     :param as_of: the provider's ``Date`` as the proving reading began, None when not sent
     :param unread: what is wrong with each row that cannot be read
+    :param repeated: which rows are on one page twice
     """
 
     since: datetime | None
@@ -100,6 +101,7 @@ class Window(Generic[T]):
     requests: int
     as_of: datetime | None
     unread: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class _Run:
             for part in self.client.iter_proved_windows(since, until):
                 self.stored += store(self.account, part.events, self.now, finish=partial(seal, part))
                 self.read += len(part.events)
-                keep_odd(self.account, Feed.EVENTS, [*part.unread, *self.stored.odd], self.now)
+                keep_odd(self.account, Feed.EVENTS, [*part.unread, *part.repeated, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):

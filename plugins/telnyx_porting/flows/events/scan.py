@@ -100,7 +100,7 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
         work.close(client.requests_made - asked_before, reason=str(error))
         raise
     work.close(client.requests_made - asked_before, reason=None)
-    keep_odd(account, Feed.EVENTS, [*work.unread, *work.stored.odd], now)
+    keep_odd(account, Feed.EVENTS, [*work.unread, *work.repeated, *work.stored.odd], now)
     _remember_rate_limit(account, client)
     return ScanResult(
         account=account.id,
@@ -142,6 +142,7 @@ class _Scan:
         self.stored = Stored()
         self.held = 0
         self.unread: tuple[str, ...] = ()
+        self.repeated: tuple[str, ...] = ()
         self.sealed_until: datetime | None = None
         self.as_of: datetime | None = None
         self.started = datetime.now(UTC)
@@ -160,6 +161,7 @@ class _Scan:
         self.stored += store(self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part))
         self.held += len(part.events)
         self.unread += part.unread
+        self.repeated += part.repeated
         self.as_of = self.as_of or part.as_of
         seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
         since, until = self.row["since"], self.row["until"]
