@@ -27,8 +27,8 @@ stuck), and tells what is new, changed or over. Each exception is told once per 
 is a new one.
 
 Runs on its schedule, when a scan changed rows (asset `telnyx_porting_events`), and within seconds when the receiver has
-verified a webhook about an exception (asset `telnyx_porting_webhooks`): the order itself is read, and what the body of
-a webhook says counts for nothing.
+verified a webhook about an exception, or a message is due (asset `telnyx_porting_webhooks`): the order itself is read,
+and what the body of a webhook says counts for nothing.
 
 Channels: `TELNYX_PORTING_ALERT_CHANNELS`. None configured: findings are kept, nobody is told, the log says so.
 """,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 from urllib.parse import urlsplit
@@ -43,6 +44,18 @@ def as_data(text: str | None, limit: int = 1_000) -> str | None:
         return None
     cut = _NO_TRANSPORT.sub("\ufffd", text[:limit])
     return cut if len(text) <= limit else f"{cut}... ({len(text)} characters)"
+
+
+def identity(text: str, limit: int = 255) -> str:
+    """Return text that names something, for a field of its own; what cannot travel or is too long becomes a digest.
+
+    Two names never become one, as they would where they are cut.
+    """
+    travels = _NO_TRANSPORT.sub("\ufffd", text)
+    if travels == text and len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{travels[: limit - len(digest) - 1]}~{digest}"
 
 
 def for_slack(text: str) -> str:

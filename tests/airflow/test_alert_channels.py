@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
+from telnyx_porting.flows.alerts.send import send_due
+from telnyx_porting.flows.desk.preflight import _channels
+from telnyx_porting.flows.findings.health import health
+from telnyx_porting.ledger.engine import Ledger
+from telnyx_porting.settings import load
 from tests.support.mailbox import mailbox
 from tests.support.rows import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
 
@@ -76,7 +83,7 @@ def test_mail_is_one_letter_with_one_subject_and_inert_text(home: RunningSandbox
     with mailbox() as (port, mails):
         extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
         connect("smtp_default", conn_type="smtp", host="127.0.0.1", port=port, extra=extra)
-        carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
+        carry(Channel("mail", "smtp_default", "mail", "desk@example.net"), MESSAGE)
         (raw,) = mails
     letter = email.message_from_string(raw)
     assert letter["To"] == "desk@example.net"
@@ -89,13 +96,51 @@ def test_mail_is_one_letter_with_one_subject_and_inert_text(home: RunningSandbox
     assert "&lt;script&gt;" in html
 
 
+def test_each_recipient_has_an_outcome_of_its_own(
+    home: RunningSandbox, connect: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the server refuses is named, with the server's words; the others get every message once."""
+    from telnyx_porting.notifications.deliver import deliver as carry
+
+    monkeypatch.setenv("TELNYX_PORTING_MAIL_TO", 'a@example.com; gone@example.com, "Desk, Porting" <b@example.com>')
+    monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "mail")
+    monkeypatch.setenv("TELNYX_PORTING_DIGEST_AT", "off")
+    own = load(ACCOUNT)
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger, mailbox("gone@example.com") as (port, mails):
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
+        connect("smtp_default", conn_type="smtp", host="127.0.0.1", port=port, extra=extra)
+        account = Account(ledger.ready(), ACCOUNT, own)
+        health(account, "key_refused", "Telnyx refuses the key", "critical")
+        for _ in range(2):
+            result = send_due(account, carry)
+        letters = [email.message_from_string(raw) for raw in mails]
+        told = [letter["To"] for letter in letters if "refuses the key" in str(letter["Subject"])]
+        assert sorted(told) == ["a@example.com", "b@example.com"]
+        assert result.failed in (("mail:gone@example.com",), ())
+        with ledger.read() as connection:
+            lines = [line for line in _channels(connection, ACCOUNT, own) if not line.ok]
+    (line,) = lines
+    assert line.what == "channel mail:gone@example.com"
+    assert "550 5.1.1 no such user" in line.todo
+
+
+@pytest.mark.parametrize(("status", "too_large"), [(400, False), (413, True), (422, False)])
+def test_message_that_is_refused_as_it_is_says_so(
+    home: RunningSandbox, connect: Callable[..., str], status: int, too_large: bool
+) -> None:
+    connect("alerts", conn_type="http", host=home.sink_url(status))
+    with pytest.raises(ChannelError, match=f"'alerts' answered {status}") as caught:
+        deliver("json")
+    assert (caught.value.unfit, caught.value.too_large, caught.value.not_sent) == (True, too_large, True)
+
+
 def test_mail_server_that_cannot_be_reached_got_nothing(connect: Callable[..., str]) -> None:
     from telnyx_porting.notifications.deliver import deliver as carry
 
     extra = {"disable_ssl": True, "disable_tls": True, "from_email": "watch@example.net"}
     connect("smtp_default", conn_type="smtp", host="127.0.0.1", port=9, extra=extra)
     with pytest.raises(ChannelError, match="'smtp_default': ConnectionRefusedError") as caught:
-        carry(Channel("mail", "smtp_default", "mail", ("desk@example.net",)), MESSAGE)
+        carry(Channel("mail", "smtp_default", "mail", "desk@example.net"), MESSAGE)
     assert caught.value.not_sent
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
+from sqlalchemy import insert, update
 
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.findings.health import health
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
+from telnyx_porting.ledger.tables import alerts
 from telnyx_porting.triggers import webhooks
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 from tests.support.receivers import ACCOUNT, encode, webhook
@@ -200,6 +202,29 @@ async def test_a_look_needs_no_turn_among_the_writers(ledger: Ledger) -> None:
     with ledger.write():
         async with Watching() as watching:
             await watching.until(lambda: len(watching.told) == 1, 10)
+
+
+async def test_a_message_that_is_due_wakes_until_it_is_sent(
+    ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "desk:json")
+    monkeypatch.setattr(webhooks, "AGAIN", 0.05)
+    row = {"account": ACCOUNT, "key": "exception:1", "occurrence": 1, "channel": "desk:json", "group_key": "g"}
+    due = {"status": "queued", "action": "firing", "next_at": datetime.now(UTC) - timedelta(seconds=6)}
+    async with Watching() as watching:
+        await watching.until(lambda: len(looks) >= 3)
+        assert watching.told == []
+        with ledger.write() as connection:
+            connection.execute(insert(alerts).values(**row, **due))
+        await watching.until(lambda: len(watching.told) >= 3)
+        assert watching.told[0] == {"count": 1, "accounts": {ACCOUNT: 1}}
+        with ledger.write() as connection:
+            connection.execute(update(alerts).values(status="sent", next_at=None))
+        seen = len(looks)
+        await watching.until(lambda: len(looks) >= seen + 3)
+        told = len(watching.told)
+        await watching.until(lambda: len(looks) >= seen + 30)
+        assert len(watching.told) == told
 
 
 async def test_a_wrong_clock_is_told_once(ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

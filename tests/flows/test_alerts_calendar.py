@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.flows.findings.wording import day, in_working_days
 from telnyx_porting.settings import load
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 VIENNA = Calendar("Europe/Vienna", frozenset(range(5)), time(9), time(17), ("AT",))
+ZONES = ("UTC", "America/Los_Angeles", "Australia/Sydney", "Asia/Kolkata", "Pacific/Kiritimati")
 ALWAYS = Calendar("UTC", frozenset(range(7)), time(0), time(0), ())
 
 
@@ -53,7 +55,7 @@ def test_waiting_for_working_time_waits_exactly_so_long(naive: datetime, hours: 
 def test_the_next_opening_is_open_and_nothing_before_it_is(naive: datetime) -> None:
     at = naive.replace(tzinfo=UTC)
     opens = VIENNA.next_open(at)
-    assert VIENNA.working_time(opens, opens + timedelta(minutes=1)) == timedelta(minutes=1)
+    assert VIENNA.working_time(opens, opens + timedelta.resolution) == timedelta.resolution
     assert VIENNA.working_time(at, opens) == timedelta(0)
 
 
@@ -78,6 +80,30 @@ def test_impossible_setting_is_one_sentence_and_the_default_stays(name: str, val
     assert getattr(settings, name.lower()) == getattr(load("a", {}), name.lower())
     with pytest.raises(SettingsError):
         settings.require_valid()
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "at", "said"),
+    [
+        ("America/Los_Angeles", utc(2026, 9, 19, 3), utc(2026, 9, 19, 17), "before the next working day"),  # Fri 20:00
+        ("Australia/Sydney", utc(2026, 9, 17, 23), utc(2026, 9, 18, 1, 30), "today"),  # Fri 09:00 and 11:30
+        ("Australia/Sydney", utc(2026, 9, 17, 23), utc(2026, 9, 18, 22), "before the next working day"),  # Sat 08:00
+        ("UTC", utc(2026, 9, 19, 3), utc(2026, 9, 19, 17), "today"),
+        ("Pacific/Auckland", utc(2026, 9, 17, 23), utc(2026, 9, 18, 13), "before the next working day"),  # Fri, Sat
+    ],
+)
+def test_today_is_the_desks(zone: str, now: datetime, at: datetime, said: str) -> None:
+    calendar = Calendar(zone, frozenset(range(5)), time(9), time(17), ())
+    assert in_working_days(at, now, calendar) == said
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), st.integers(-96, 96), st.sampled_from(ZONES))
+def test_what_is_today_has_the_date_of_today(naive: datetime, hours: int, zone: str) -> None:
+    now = naive.replace(tzinfo=UTC)
+    at = now + timedelta(hours=hours)
+    calendar = Calendar(zone, frozenset(range(5)), time(9), time(17), ())
+    same = day(at, now, zone) == day(now, now, zone)
+    assert (in_working_days(at, now, calendar) == "today") == same
 
 
 def test_calendar_of_settings() -> None:

@@ -47,6 +47,39 @@ def test_critical_at_once_high_in_working_hours_low_in_the_digest(watched: Watch
     assert "messaging exception" in digest.text
 
 
+def test_exception_after_a_date_that_only_the_order_showed_is_critical_at_once(watched: Watched) -> None:
+    watched.now = MONDAY + timedelta(hours=12)  # 22:00
+    watched.status(1, "submitted")
+    watched.cycle()
+    for status, codes in (("foc-date-confirmed", ()), ("exception", ("FOC_EXPIRED",))):
+        watched.later(minutes=1)
+        watched.reading(1, status, *codes)
+        watched.cycle()
+    assert watched.told() == [("firing", key(1), 1)]
+    assert watched.sent[0][1].findings[0]["severity"] == "critical"
+
+
+def test_a_rise_in_severity_is_told_at_once_and_a_fall_is_not(watched: Watched) -> None:
+    """The event that confirmed the date was stuck, and nobody read the order meanwhile."""
+    stuck = watched.raw_status(1, "foc-date-confirmed")
+    watched.later(minutes=1)
+    watched.status(1, "exception", "FOC_EXPIRED")
+    watched.cycle()
+    watched.later(minutes=5)
+    watched.cycle()
+    assert watched.told() == [("firing", key(1), 1)]
+    watched.now = MONDAY + timedelta(hours=12)  # 22:00
+    watched.tell(stuck)
+    watched.cycle()
+    assert watched.told()[1:] == [("changed", key(1), 1)]
+    assert watched.sent[-1][1].findings[0]["severity"] == "critical"
+    later = watched.raw_status(1, "submitted", at=MONDAY + timedelta(seconds=30))
+    watched.later(hours=1)
+    watched.tell(later)
+    watched.cycle()
+    assert len(watched.told()) == 2
+
+
 def test_critical_reminds_day_and_night_high_on_the_next_working_day(ledger: Ledger) -> None:
     watched = met(Watched(ledger, desk(digest_at="off"), now=MONDAY))
     watched.status(1, "exception", "OTHER")

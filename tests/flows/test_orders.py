@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
 
 STATUSES = ("in-process", "submitted", "exception", "foc-date-confirmed", "ported")
+
+
+NUMBERS = count(1_000)
+
+
+@pytest.fixture
+def watched(ledger: Ledger) -> Watched:
+    return Watched(ledger)
 
 
 def at(minutes: int) -> Any:
@@ -89,6 +98,39 @@ def test_exception_known_only_from_the_order_is_counted_and_stays_counted(ledger
     watched.look()
     with ledger.read() as connection:
         assert connection.execute(select(orders.c.episode)).scalar_one() == 2
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(STATUSES), min_size=2, max_size=6).filter(
+        lambda all_: all(a != b for a, b in pairwise(all_))
+    ),
+    st.lists(st.sampled_from(("event", "order", "both")), min_size=6, max_size=6),
+    st.booleans(),
+)
+def test_where_an_order_came_from_is_known_whichever_of_event_and_order_told_it(
+    watched: Watched, statuses: list[str], told_by: list[str], late: bool
+) -> None:
+    """An event that is stuck, and an order that nobody read meanwhile: one of the two tells of each status."""
+    order = next(NUMBERS)
+    stuck: list[dict[str, Any]] = []
+    for status, teller in zip(statuses, told_by, strict=False):
+        watched.later(minutes=5)
+        if teller != "order":
+            watched.status(order, status)
+        elif late:
+            stuck.append(watched.raw_status(order, status))
+        if teller != "event":
+            watched.reading(order, status)
+        watched.look()
+    for _ in range(2):
+        with watched.ledger.read() as connection:
+            row = connection.execute(select(orders).where(orders.c.id == order_id(order))).mappings().one()
+        assert (row["status"], row["came_from"]) == (statuses[-1], statuses[-2])
+        watched.later(minutes=5)
+        for raw in stuck:  # they complete after all
+            watched.tell(raw)
+        watched.look()
 
 
 def test_events_are_taken_in_once_and_again_when_their_payload_comes(ledger: Ledger) -> None:

@@ -290,7 +290,7 @@ def test_an_event_after_its_order_is_the_same_exception(
     known: float, told: float, between: float | None, expected: float
 ) -> None:
     changes = [Change("exception", at(told))] + ([Change("submitted", at(between))] if between else [])
-    now = Standing("exception", at(told), 1, (), "submitted", "event")
+    now = Standing("exception", at(told), 1, (), "submitted", None, "event")
     assert began(now, changes, "exception", at(known)) == at(expected)
     assert began(now, changes, "submitted", at(known)) == at(told)
 

@@ -25,18 +25,22 @@ class _Talk(socketserver.StreamRequestHandler):
             if word == b"QUIT":
                 self.say("221 bye")
                 return
-            self.say("250 ok")
+            refused = [name for name in self.server.refuses if word == b"RCPT" and name.encode() in line]  # type: ignore[attr-defined]
+            self.say("550 5.1.1 no such user" if refused else "250 ok")
 
     def say(self, text: str) -> None:
         self.wfile.write(text.encode() + b"\r\n")
 
 
 @contextmanager
-def mailbox() -> Iterator[tuple[int, list[str]]]:
-    """Yield the port and the mails taken."""
+def mailbox(*refuses: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the port and the mails taken.
+
+    :param refuses: addresses that it does not know
+    """
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Talk)
     server.daemon_threads = True
-    server.mails = []  # type: ignore[attr-defined]
+    server.mails, server.refuses = [], refuses  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

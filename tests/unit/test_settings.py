@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -73,3 +74,45 @@ def test_an_unknown_field_of_an_account_is_named() -> None:
 def test_no_text_breaks_loading(values: dict[str, str]) -> None:
     """Whatever stands in the environment: settings come out, and each is either as asked or told as a problem."""
     load("telnyx_default", {f"TELNYX_PORTING_{name}": value for name, value in values.items()})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a@example.com", ("a@example.com",)),
+        ("a@example.com; b@example.com,c@example.com;", ("a@example.com", "b@example.com", "c@example.com")),
+        ('"Desk, Porting" <a@example.com>', ("a@example.com",)),
+        ('"Desk; \\"Porting\\"" <a@example.com>, Ann <b@example.com>', ("a@example.com", "b@example.com")),
+        ("a@m\u00fcller.example", ("a@xn--mller-kva.example",)),
+        ("a@example.com, a@example.com", ("a@example.com",)),
+        ("first.last+porting@mail.example.com", ("first.last+porting@mail.example.com",)),
+    ],
+)
+def test_recipients_are_read_as_mail_programs_write_them(written: str, read: tuple[str, ...]) -> None:
+    settings = load(environ={"TELNYX_PORTING_MAIL_TO": written})
+    assert (settings.mail_to, settings.problems) == (read, ())
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a",
+        "a@",
+        "@example.com",
+        "a b@example.com",
+        "a@b@c",
+        "d\u00fcse@example.com",
+        "a@example.com x",
+        "a@ex ample.com",
+    ]
+    + ["a@example.com\r\nBcc: b@example.com", "<a@example.com", "a..b@example.com", "a@-", "everybody:;", '"x" <>'],
+)
+def test_what_is_no_address_is_refused_when_it_is_read(written: str) -> None:
+    (problem,) = load(environ={"TELNYX_PORTING_MAIL_TO": written}).problems
+    assert "TELNYX_PORTING_MAIL_TO" in str(problem)
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_written_recipients_are_addresses_or_a_problem(written: str) -> None:
+    settings = load(environ={"TELNYX_PORTING_MAIL_TO": written})
+    assert all(re.fullmatch(r"[!-~]+@[A-Za-z0-9.-]+", name) for name in settings.mail_to)

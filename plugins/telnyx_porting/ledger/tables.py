@@ -70,6 +70,7 @@ orders = Table(
     Column("status_since", Instant),
     Column("episode", Integer, nullable=False, server_default="0"),  # which exception of this order, 1-based
     Column("came_from", Lossless),  # the status before the present one
+    Column("came_at", Instant),  # when that one began
     Column("codes", Json),  # [[code, description], ...] of the current status
     Column("messaging_status", Lossless),
     Column("messaging_since", Instant),
@@ -89,6 +90,8 @@ orders = Table(
     Column("api_read_at", Instant),  # null: known from events only
     Column("api_status", Lossless),  # what the order itself last said, apart from what its events say
     Column("api_since", Instant),  # the order's updated_at when it first said so
+    Column("api_before", Lossless),  # what it said before, and since when
+    Column("api_before_since", Instant),
     Column("api_updated_at", Instant),
     Column("api_codes", Json),
     Column("api_messaging", Lossless),
@@ -298,6 +301,8 @@ alerts = Table(
     Column("sent_at", Instant),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="0"),  # the finding's revision last told; 0 = nothing yet
+    # most findings in its next message, after a larger one was refused; 0: alone and without its details
+    Column("at_most", Integer),
     Column("batch", Text),  # the message in flight that carries this row; outlives a crash, and so its dedup key
     Column("error", Lossless),
 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from telnyx_porting.escaping import one_line
 from telnyx_porting.flows.alerts.bodies import PATHS, body, mail
 from telnyx_porting.flows.alerts.channels import ChannelError
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 TIMEOUT = 10  # seconds
 _ASKED_TO_WAIT = {408, 425, 429}
 _REFUSED = {401, 403, 407}
+_TOO_LARGE = 413
+_MAIL_TOO_LARGE = 552
+_UNFIT = {400, _TOO_LARGE, 422}
 _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (40[137])")
 
 
@@ -66,6 +70,8 @@ def _post(channel: Channel, message: Message) -> None:
     code = response.status_code
     if code in _REFUSED:
         raise ChannelError(f"{name} answered {code}", refused=True)
+    if code in _UNFIT:
+        raise ChannelError(f"{name} answered {code}", unfit=True, too_large=code == _TOO_LARGE)
     if not 200 <= code < 300:
         raise ChannelError(f"{name} answered {code}", not_sent=400 <= code < 500 and code not in _ASKED_TO_WAIT)
 
@@ -80,14 +86,12 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _mail(channel: Channel, message: Message) -> None:
-    from smtplib import SMTPAuthenticationError
+    from smtplib import SMTPAuthenticationError, SMTPRecipientsRefused, SMTPResponseException
 
     try:
         from airflow.providers.smtp.hooks.smtp import SmtpHook
     except ImportError:
         raise ChannelError("the channel mail needs apache-airflow-providers-smtp", not_sent=True) from None
-    if not channel.recipients:
-        raise ChannelError("the channel mail needs TELNYX_PORTING_MAIL_TO", not_sent=True)
     subject, text, identity = mail(message)
     connected = False
     try:
@@ -97,7 +101,7 @@ def _mail(channel: Channel, message: Message) -> None:
             hook.get_conn()
             connected = True
             hook.send_email_smtp(
-                to=list(channel.recipients),
+                to=[channel.recipient],
                 subject=subject,
                 html_content=text,
                 custom_headers={"Message-ID": identity},
@@ -105,9 +109,19 @@ def _mail(channel: Channel, message: Message) -> None:
     except SMTPAuthenticationError as error:
         reason = f"the mail server refused the user ({error.smtp_code})"
         raise ChannelError(f"connection {channel.connection!r}: {reason}", refused=True) from None
+    except SMTPRecipientsRefused as error:
+        code, said = next(iter(error.recipients.values()))
+        raise ChannelError(f"the mail server refused {channel.recipient}: {_said(code, said)}", not_sent=True) from None
+    except SMTPResponseException as error:
+        reason = f"the mail server did not take it: {_said(error.smtp_code, error.smtp_error)}"
+        raise ChannelError(reason, not_sent=True, too_large=error.smtp_code == _MAIL_TOO_LARGE) from None
     except Exception as error:
         text = f"connection {channel.connection!r}: {type(error).__name__}"
         raise ChannelError(text, not_sent=not connected) from None
+
+
+def _said(code: int, text: bytes | str) -> str:
+    return one_line(f"{code} {text.decode(errors='replace') if isinstance(text, bytes) else text}")
 
 
 def _hang_up(hook: SmtpHook) -> None:

@@ -17,4 +17,4 @@ WEBHOOKS = Asset(
     uri="telnyx://porting/webhooks",
     watchers=[AssetWatcher(name="telnyx_porting_receiver", trigger=TelnyxPortingWebhooksTrigger())],
 )
-"""The receiver has verified a webhook about an exception, and nobody has looked at its order yet."""
+"""A webhook about an exception whose order nobody has looked at yet was verified, or a message is due."""

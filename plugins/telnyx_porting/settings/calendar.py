@@ -45,7 +45,7 @@ class Calendar:
 
     def at_on_working_day(self, clock: time, after: datetime) -> datetime:
         """Return the next moment, later than `after`, when this clock time comes on a working day."""
-        day = after.astimezone(self._zone).date()
+        day = self.day(after)
         for offset in range(_LOOK_AHEAD):
             moment = self._moment(day + timedelta(days=offset), clock)
             if moment > after and self._works(day + timedelta(days=offset)):
@@ -54,7 +54,7 @@ class Calendar:
 
     def next_working_day(self, after: datetime) -> datetime:
         """Return the opening of the next working day."""
-        return self.at_on_working_day(self.opens, self._moment(self._day(after), time(23, 59, 59)))
+        return self.at_on_working_day(self.opens, self._moment(self.day(after), time(23, 59, 59)))
 
     def working_time(self, since: datetime, until: datetime) -> timedelta:
         """Return how much working time lies between two moments."""
@@ -84,7 +84,7 @@ class Calendar:
 
     def working_days_between(self, since: datetime, until: datetime) -> int:
         """Count working days after the day of `since` up to the day of `until`; negative when `until` is earlier."""
-        first, last = self._day(since), self._day(until)
+        first, last = self.day(since), self.day(until)
         if last < first:
             return -self.working_days_between(until, since)
         return sum(self._works(first + timedelta(days=n + 1)) for n in range((last - first).days))
@@ -99,7 +99,8 @@ class Calendar:
     def _zone(self) -> ZoneInfo:
         return ZoneInfo(self.zone)
 
-    def _day(self, at: datetime) -> date:
+    def day(self, at: datetime) -> date:
+        """Return the day on which a moment is, in the calendar's zone."""
         return at.astimezone(self._zone).date()
 
     def _moment(self, day: date, clock: time) -> datetime:
@@ -109,7 +110,7 @@ class Calendar:
         return day.weekday() in self.days and not any(day in _holidays(name, day.year) for name in self.holidays)
 
     def _hours(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        day, last = self._day(since), self._day(until)
+        day, last = self.day(since), self.day(until)
         while day <= last:
             if self._works(day):
                 next_day = day + timedelta(days=1)

@@ -32,6 +32,7 @@ from telnyx_porting.settings.values import (
     Hours,
     Limits,
     Names,
+    Recipients,
     Zone,
 )
 
@@ -104,7 +105,7 @@ class Settings(BaseModel):
     )
     alert_templates: str = _field("", "folder with templates that replace ours; empty: none")
     mail_connection: str = _field("smtp_default", "Airflow connection of the channel mail")
-    mail_to: Names = _field((), "addresses the channel mail writes to")
+    mail_to: Recipients = _field((), "addresses the channel mail writes to, each on its own")
 
     # Did it arrive?
     consumer_of_record: str = _field(

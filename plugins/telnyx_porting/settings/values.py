@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from email.policy import default as email_policy
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,6 +45,8 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Severity = Literal["critical", "high", "low"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the most severe first
 CRITICAL, HIGH, LOW = SEVERITIES
+_APART = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^,;"])+')  # a comma in quotes is part of a name
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9][A-Za-z0-9.-]*")
 _LIMIT = re.compile(r"([a-z-]+)(?:@([A-Z]{2})?(?:/([a-z_]+))?)?:([0-9]{1,3})([dh])")
 
 
@@ -86,6 +89,29 @@ def _limits(value: Any) -> Any:
             )
         limits.append(Limit(match[1], match[2], match[3], int(match[4]), match[5]) if match else text)
     return limits
+
+
+def _recipients(value: Any) -> Any:
+    """Read addresses, with or without names, separated by commas or semicolons; give the bare ones, each once."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        return texts
+    parts = [part.strip() for text in texts for part in _APART.findall(str(text))]
+    return tuple(dict.fromkeys(_recipient(part) for part in parts if part))
+
+
+def _recipient(text: str) -> str:
+    try:
+        found = email_policy.header_factory("To", text)
+        ((name, domain),) = [(address.username, address.domain) for address in found.addresses]
+        address = f"{name}@{domain.encode('idna').decode()}"
+    except (ValueError, IndexError):
+        raise ValueError(f"{text!r} is no mail address such as desk@example.net") from None
+    if not name.isascii():
+        raise ValueError(f"{text!r} has letters before its @ that few mail servers take")
+    if found.defects or not domain or not _ADDRESS.fullmatch(address):
+        raise ValueError(f"{text!r} is no mail address such as desk@example.net")
+    return address
 
 
 def _days(value: Any) -> Any:
@@ -152,6 +178,7 @@ Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
 Columns = Annotated[dict[str, str], _json('{"body": "payload"}')]
 Filters = Annotated[dict[str, ChannelFilter], _json('{"on_call:pagerduty": {"severity": "critical"}}')]
+Recipients = Annotated[tuple[str, ...], BeforeValidator(_recipients)]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Hours = Annotated[str, AfterValidator(_hours)]

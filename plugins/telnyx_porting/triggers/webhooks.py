@@ -1,4 +1,4 @@
-"""The watcher of the receiver: it wakes the DAG that alerts, within seconds of a webhook about an exception."""
+"""The watcher of the ledger: it wakes the DAG that alerts, for a webhook about an exception and for a due message."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting import settings
 from telnyx_porting.errors import REFUSED_SECRETS
+from telnyx_porting.flows.alerts.dispatch import due_now
 from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.identity import reached_by, recognised
 from telnyx_porting.flows.orders.wakeups import CLOCK, clocks_wrong, waking
@@ -29,18 +30,19 @@ if TYPE_CHECKING:
 AGAIN = 10.0  # seconds after which what still waits is told again: Airflow may have dropped the wake-up
 LONGEST = 60.0  # seconds between looks while the ledger cannot be read, and for an answer of Telnyx
 ASK_AFTER = 60.0  # seconds between two questions to Telnyx what time it is
+DUE = "alerts"  # instead of a receipt: a message is due
 REFUSED_REST = 3600.0  # seconds without a question after a refusal: a wrong secret again and again locks accounts
 
 
 class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
     """
-    Tell an asset that the receiver has verified a webhook about an exception, for ``AssetWatcher``.
+    Tell an asset that a webhook about an exception was verified, or that a message is due, for ``AssetWatcher``.
 
     Level-triggered: one event ``{"count", "accounts"}`` (counts by account) at once when a webhook came in that nobody
-    has looked at, then every 10 s as long as one remains, at most for 10 minutes each; and once when the receiver shows
-    that a clock is wrong, or Telnyx, whose time is asked with one cheap GET a minute and account. An event is only a
-    wake-up; who is woken reads the ledger. Looks at the accounts of the setting ``accounts``, in short queries, and
-    writes nothing.
+    has looked at, or when a message was not sent at its time; then every 10 s as long as one remains, at most for 10
+    minutes each; and once when the receiver shows that a clock is wrong, or Telnyx, whose time is asked with one cheap
+    GET a minute and account. An event is only a wake-up; who is woken reads the ledger. Looks at the accounts of the
+    setting ``accounts``, in short queries, and writes nothing.
     A look that fails is logged and followed by longer pauses; nothing is raised, because Airflow restarts a watcher
     that raises every 2 s.
 
@@ -119,7 +121,8 @@ def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
     with ledger.read() as connection:
         accounts, now = settings.load().accounts, datetime.now(UTC)
         ours = {account for account, shown in wrong.items() if recognised(connection, account, shown)}
-        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, ours)
+        due = {(each, DUE) for each in accounts if due_now(connection, each, settings.load(each), now)}
+        return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, ours) | due
 
 
 def _counts(found: set[Receipt]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ Events API v2. ``alertmanager``: API v2.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.escaping import for_header, for_html, for_slack
+from telnyx_porting.escaping import for_header, for_html, for_slack, identity
 from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW, SEVERITIES, rank
 
@@ -24,6 +25,16 @@ PATHS = {"pagerduty": "/v2/enqueue", "alertmanager": "/api/v2/alerts"}
 
 _PAGERDUTY = {CRITICAL: "critical", HIGH: "error", LOW: "info"}
 _FIRES_FOR = timedelta(days=2)  # Alertmanager is told again every day while a finding is open
+
+
+LARGEST = 256 * 1024  # bytes; proxies take 1 MiB, PagerDuty 512 KB
+LARGEST_OF = {"slack": 38_000}  # it cuts a text off at 40,000 characters
+
+
+def too_large(channel: Channel, message: Message) -> float:
+    """Return how much larger a message is than its channel takes; up to 1.0 it fits."""
+    said = message.text if channel.kind == "mail" else json.dumps(body(channel, message))
+    return len(said.encode(errors="replace")) / LARGEST_OF.get(channel.kind, LARGEST)
 
 
 def body(channel: Channel, message: Message, secret: str | None = None) -> Any:
@@ -53,7 +64,7 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
     event: dict[str, Any] = {
         "routing_key": routing_key,
         "event_action": "resolve" if message.action == AlertAction.RESOLVED else "trigger",
-        "dedup_key": finding["dedup_key"][:255],
+        "dedup_key": finding["dedup_key"],
     }
     if message.action != AlertAction.RESOLVED:
         event["payload"] = {
@@ -71,7 +82,7 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
 
 def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
     """Return one incident for what was wrong when the watch began, instead of one each; and its end."""
-    incident = {"routing_key": routing_key, "dedup_key": message.dedup_key[:255]}
+    incident = {"routing_key": routing_key, "dedup_key": identity(message.dedup_key)}
     if message.action == AlertAction.RESOLVED:
         return incident | {"event_action": "resolve"}
     worst = min(message.findings, key=lambda finding: rank(finding["severity"]))
@@ -83,7 +94,7 @@ def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
             "severity": _PAGERDUTY.get(worst["severity"], "warning"),
             "timestamp": message.at.isoformat(),
             "class": "first look",
-            "custom_details": {"findings": [finding["text"] for finding in message.findings[:50]]},
+            "custom_details": {"findings": [finding["text"][:1024] for finding in message.findings[:50]]},
         },
     }
 
@@ -113,5 +124,5 @@ def mail(message: Message) -> tuple[str, str, str]:
     """Return subject, HTML and message id of a mail."""
     first = message.text.strip().partition("\n")[0].partition(". ")[0] or message.action
     subject = for_header(f"[port-in] {first}".rstrip("."))
-    identity = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
-    return subject, f"<pre>{for_html(message.text)}</pre>", f"<{identity}@telnyx-porting>"
+    digest = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
+    return subject, f"<pre>{for_html(message.text)}</pre>", f"<{digest}@telnyx-porting>"

@@ -1,5 +1,7 @@
 """Channels: where alerts go, written ``<connection id>:<kind>`` or ``mail``, and the message handed to one.
 
+Each recipient of mail is a channel of its own: whom the server refuses keeps nobody else from being told.
+
 A channel's row holds how it fares: its back-off, its open incident, its digest. Whoever writes it holds the lock
 ``findings:<account>``.
 """
@@ -33,7 +35,7 @@ class Channel:
     name: str
     connection: str
     kind: str  # json | slack | pagerduty | alertmanager | mail
-    recipients: tuple[str, ...] = field(default=(), repr=False)  # of mail
+    recipient: str = ""  # of mail
     wanted: ChannelFilter = ChannelFilter()
 
     @property
@@ -78,12 +80,24 @@ class ChannelError(TelnyxPortingError):
 
     :param not_sent: nobody got it, certainly; otherwise nobody knows.
     :param refused: a secret was refused (then nothing was sent): tried again soon and often, it locks an account.
+    :param unfit: the message was refused as it is (then nothing was sent): a smaller one may be taken.
+    :param too_large: that is because of its size.
     """
 
-    def __init__(self, reason: str, *, not_sent: bool = False, refused: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        not_sent: bool = False,
+        refused: bool = False,
+        unfit: bool = False,
+        too_large: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.not_sent = not_sent or refused
+        self.unfit = unfit or too_large
+        self.not_sent = not_sent or refused or self.unfit
         self.refused = refused
+        self.too_large = too_large
 
 
 def channels_of(settings: Settings) -> list[Channel]:
@@ -93,7 +107,7 @@ def channels_of(settings: Settings) -> list[Channel]:
         connection, _, kind = name.partition(":")
         wanted = settings.alert_filters.get(name, ChannelFilter())
         if name == "mail":
-            found.append(Channel(name, settings.mail_connection, name, settings.mail_to, wanted))
+            found += [Channel(f"mail:{to}", settings.mail_connection, name, to, wanted) for to in settings.mail_to]
         else:
             found.append(Channel(name, connection, kind, wanted=wanted))
     return found

@@ -75,6 +75,8 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         mark(account, channel, batch, now)
         return None
     text, entries = said
+    if met["failures"]:
+        entries = []  # what failed goes out smaller
     return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now)
 
 

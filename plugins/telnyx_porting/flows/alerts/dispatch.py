@@ -13,23 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
-from telnyx_porting.flows.alerts.channels import get_channel, touch_channel
+from telnyx_porting.flows.alerts.channels import channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.states import AlertAction, AlertStatus
-from telnyx_porting.ledger.tables import alerts, findings
+from telnyx_porting.ledger.tables import alerts, channels, findings
 from telnyx_porting.settings.values import LOW
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.alerts.channels import Channel
+    from telnyx_porting.settings import Settings
 
 AT_ONCE = 100  # findings per message
 MOST_AT_FIRST = 10_000
 LEASE = timedelta(minutes=5)  # after that a claimed message counts as left behind by a crash
 BACK_OFF = timedelta(minutes=1)
 BACK_OFF_MOST = timedelta(minutes=15)
+BACK_OFF_SHORT = timedelta(hours=1)  # of a finding that was refused even without its details
+SENT_BY_ITSELF = timedelta(seconds=5)  # by then the run that queued a message has sent it, if it was due at once
+TOLD_WITHIN = timedelta(minutes=10)  # what is due for longer is left to the schedule
 
 
 @dataclass
@@ -44,9 +48,29 @@ class Batch:
     again: bool = False  # an earlier try may have arrived: its dedup key stays, whatever happens to this one
 
     @property
+    def is_short(self) -> bool:
+        """Whether it says only that there is something: more was refused."""
+        return bool(self.rows) and self.rows[0]["at_most"] == 0
+
+    @property
     def is_first_look(self) -> bool:
         """Whether this is what was wrong when the watch began."""
         return self.action == AlertAction.FIRING and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
+
+
+def due_now(connection: Connection, account: str, settings: Settings, now: datetime) -> bool:
+    """Whether a message that a channel would take was not sent at its time; a digest waits for the schedule."""
+    names = [] if settings.problems else [channel.name for channel in channels_of(settings)]
+    paused = select(channels.c.name).where(channels.c.account == account, channels.c.paused_until > now)
+    waits = select(alerts.c.key).where(
+        alerts.c.account == account,
+        alerts.c.next_at > now - TOLD_WITHIN,
+        alerts.c.next_at <= now - SENT_BY_ITSELF,
+        alerts.c.group_key != DIGEST,
+        alerts.c.channel.in_(names),
+        alerts.c.channel.not_in(paused),
+    )
+    return bool(names) and connection.execute(waits.limit(1)).first() is not None
 
 
 def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
@@ -67,11 +91,13 @@ def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
             members, batch = alerts.c.batch == first["batch"], first["batch"]
         else:
             other = or_(alerts.c.batch.is_(None), alerts.c.batch.not_like(f"{action}:%"))
-            members, batch = and_(alerts.c.group_key == first["group_key"], other), f"{action}:{uuid.uuid4()}"
+            alike = alerts.c.at_most.is_not_distinct_from(first["at_most"])
+            members = and_(alerts.c.group_key == first["group_key"], other, alike)
+            batch = f"{action}:{uuid.uuid4()}"
         query = (
             select(alerts).where(due, members, alerts.c.action == action).order_by(alerts.c.key, alerts.c.occurrence)
         )
-        taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first["group_key"]))).mappings()]
+        taken = [dict(row) for row in connection.execute(query.limit(_size(channel, first))).mappings()]
         update_rows(connection, account.id, channel.name, taken, batch=batch, next_at=now + LEASE)
     return Batch(batch.partition(":")[2], action, taken, batch, again=again)
 
@@ -106,8 +132,10 @@ def _is_paused(met: RowMapping | None, now: datetime) -> bool:
     return met is not None and met["paused_until"] is not None and met["paused_until"] > now
 
 
-def _size(channel: Channel, group: str) -> int:
-    if group == FIRST_LOOK:
+def _size(channel: Channel, first: RowMapping) -> int:
+    if first["at_most"] is not None:
+        return max(int(first["at_most"]), 1)
+    if first["group_key"] == FIRST_LOOK:
         return MOST_AT_FIRST  # everything that is wrong now is one message
     return 1 if channel.kind == "pagerduty" else AT_ONCE
 
@@ -119,6 +147,24 @@ def release(account: Account, channel: Channel, batch: Batch, rows: list[dict[st
         kept = batch.id if batch.again else None
         update_rows(connection, account.id, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
     batch.rows = [row for row in batch.rows if row not in rows]
+
+
+def divide(account: Account, channel: Channel, batch: Batch, now: datetime, by: float = 2) -> bool:
+    """Put the findings of a message back, so that fewer go out in each; a single one goes without its details.
+
+    :return: False when it is as small as can be, or a digest, which is written anew.
+    """
+    if batch.id is None or batch.is_short:
+        return False
+    count = len(batch.rows)
+    fewer = 0 if count == 1 else max(1, int(count / max(by, 2)))
+    if channel.kind == "pagerduty":
+        fewer = min(fewer, 1)  # of several incidents of the first look only the last would end
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
+        back = {"batch": None, "next_at": now, "at_most": fewer}
+        update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **back)
+    return True
 
 
 def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> bool:
@@ -139,7 +185,7 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
         for (revision, over, reminder), rows in alike.items():
             said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
             status = AlertStatus.RESOLVED if over else AlertStatus.SENT
-            after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder}
+            after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder, "at_most": None}
             flight = alerts.c.batch.is_(None) if batch.id is None else alerts.c.batch == batch.id
             same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
             update_rows(connection, account.id, channel.name, rows, flight, ~same, **said)
@@ -185,6 +231,8 @@ def failed(
         if batch.slot is not None:
             fares["digest_paused_until"] = now + pause
         touch_channel(account.ledger, connection, account.id, channel.name, **fares)
+        if batch.is_short and not_sent:
+            pause = BACK_OFF_SHORT
         if batch.id is not None:
             kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
             update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)

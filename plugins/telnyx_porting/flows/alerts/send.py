@@ -18,9 +18,18 @@ from sqlalchemy.exc import DatabaseError
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.escaping import one_line
 from telnyx_porting.failpoints import failpoint
+from telnyx_porting.flows.alerts.bodies import too_large
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message, channels_of
 from telnyx_porting.flows.alerts.digest import claim_digest
-from telnyx_porting.flows.alerts.dispatch import Batch, claim, claim_end_of_first_look, failed, mark, release
+from telnyx_porting.flows.alerts.dispatch import (
+    Batch,
+    claim,
+    claim_end_of_first_look,
+    divide,
+    failed,
+    mark,
+    release,
+)
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.text import entry, headline
@@ -76,27 +85,43 @@ def send_due(account: Account, send: Send, read_orders: ReadOrders | None = None
     wordless: dict[str, str] = {}
     for channel in channels_of(account.settings):
         try:
-            for batch, message in _due(account, channel, moment, wordless):
-                failpoint("alerts.claimed")
-                try:
-                    send(channel, message)
-                except Exception as error:  # whatever a channel does, the others get theirs
-                    _failed(account, channel, batch, moment(), error)
-                    not_taken.append(channel.name)
-                    break
-                failpoint("alerts.sent")
-                if mark(account, channel, batch, moment()):
-                    clear(account, f"channel:{channel.name}")
-                failpoint("alerts.marked")
-                messages, told = messages + 1, told + len(message.findings)
+            for number in _tell(account, channel, send, moment, wordless):
+                messages, told = messages + 1, told + number
         except (LedgerError, DatabaseError):
             raise
+        except _NotTaken:
+            not_taken.append(channel.name)
         except Exception as error:  # a message that cannot be composed; the other channels get theirs
             log.exception("channel %s of %s", channel.name, account.id)
             wordless[f"channel {channel.name}"] = type(error).__name__
             not_taken.append(channel.name)
     _say_wordless(account, wordless, any_told=told > 0)
     return AlertsResult(account.id, messages, told, tuple(not_taken))
+
+
+class _NotTaken(Exception):
+    """A channel did not take a message, and that is written down."""
+
+
+def _tell(
+    account: Account, channel: Channel, send: Send, moment: Callable[[], datetime], wordless: dict[str, str]
+) -> Iterator[int]:
+    """Send to one channel what is due; yield how many findings each message was about."""
+    for batch, message in _due(account, channel, moment, wordless):
+        failpoint("alerts.claimed")
+        try:
+            send(channel, message)
+        except Exception as error:  # whatever a channel does, the others get theirs
+            known = error if isinstance(error, ChannelError) else ChannelError("")
+            if known.unfit and divide(account, channel, batch, moment()) and known.too_large:
+                continue
+            _failed(account, channel, batch, moment(), error)
+            raise _NotTaken from error
+        failpoint("alerts.sent")
+        if mark(account, channel, batch, moment()):
+            clear(account, f"channel:{channel.name}")
+        failpoint("alerts.marked")
+        yield len(message.findings)
 
 
 def _say_wordless(account: Account, wordless: dict[str, str], *, any_told: bool) -> None:
@@ -143,8 +168,11 @@ def _due(
 ) -> Iterator[tuple[Batch, Message]]:
     while (batch := claim(account, channel, moment())) is not None:
         message = _render(account, channel, batch, moment(), wordless)
-        if message is not None:
-            yield batch, message
+        if message is None:
+            continue
+        if (times := too_large(channel, message)) > 1 and divide(account, channel, batch, moment(), times):
+            continue
+        yield batch, message
     over = claim_end_of_first_look(account, channel, moment())
     if over is not None:
         text = f"What was wrong on {account.id} when the watch began is over."
@@ -167,7 +195,7 @@ def _render(
     for row in batch.rows:
         finding = facts.findings[row["key"]]
         row["revision"] = finding["revision"] if finding["occurrence"] == row["occurrence"] else row["told"]
-        entries.append(entry(finding, row["occurrence"], batch.action, facts))
+        entries.append(entry(finding, row["occurrence"], batch.action, facts, short=batch.is_short))
     wordless |= facts.failed
     if not entries:
         return None

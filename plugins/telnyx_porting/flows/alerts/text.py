@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.escaping import LONG, as_data, one_line
+from telnyx_porting.escaping import LONG, as_data, identity, one_line
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kind import Told
@@ -36,27 +36,32 @@ _BLANK = dict.fromkeys(
 """What people's own templates may ask of every kind, though only some have it."""
 
 
-def entry(finding: Mapping[str, Any], occurrence: int, action: str, facts: Facts) -> dict[str, Any]:
+def entry(
+    finding: Mapping[str, Any], occurrence: int, action: str, facts: Facts, *, short: bool = False
+) -> dict[str, Any]:
     """Return one finding of a message as JSON.
 
     :param occurrence: the one that is told; an older one than the finding's is over.
+    :param short: no more than that there is one: the channel refused its details.
     """
     current = finding["occurrence"] == occurrence
     order = facts.order_of(finding)
     mode = facts.settings.alert_details
     detail = finding["detail"] if current else {}
     row = {
-        "key": as_data(finding["key"]),
+"key": identity(finding["key"]),
         "occurrence": occurrence,
-        "dedup_key": as_data(f"{facts.account}/{finding['key']}/{occurrence}"),
+        "dedup_key": identity(f"{facts.account}/{finding['key']}/{occurrence}"),
         "kind": finding["kind"],
-        "subject": as_data(finding["subject"]),
-        "order_id": as_data(finding["order_id"]),
+        "subject": identity(finding["subject"]),
+        "order_id": identity(finding["order_id"]) if finding["order_id"] else None,
         "severity": finding["severity"],
         "since": finding["since"].isoformat() if current else None,
-        "detail": _clean(detail, mode),
-        "text": sentence(finding, action, facts, current=current),
+        "detail": {} if short else _clean(detail, mode),
+        "text": _short(finding, action, facts) if short else sentence(finding, action, facts, current=current),
     }
+    if short:
+        return row
     if mode != "ids" and order is not None:
         row["customer_reference"] = as_data(order["customer_reference"])
         row["support_key"] = as_data(order["support_key"])
@@ -72,7 +77,11 @@ def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: 
     except Exception as error:  # one odd row must not keep the others of a message from being told
         log.exception("the words of finding %r of %s", finding["key"], facts.account)
         facts.failed[finding["key"]] = type(error).__name__
-        return f"{_lead(action, facts)}: {one_line(finding['key'])} (its words cannot be made: see Telnyx's portal)."
+        return _short(finding, action, facts, "its words cannot be made")
+
+
+def _short(finding: Mapping[str, Any], action: str, facts: Facts, why: str = "this channel refused more words") -> str:
+    return f"{_lead(action, facts)}: {one_line(finding['key'])} ({why}: see Telnyx's portal)."
 
 
 def bare(finding: Mapping[str, Any], action: str, facts: Facts) -> str:

@@ -212,10 +212,10 @@ def _channels(connection: Connection, account: str, settings: Settings) -> list[
         met = get_channel(connection, account, channel.name)
         if met is not None and met["error"]:
             lines.append(Line(False, f"channel {channel.name}", str(met["error"])))
-        elif channel.kind == "mail" and not channel.recipients:
-            lines.append(Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO"))
         else:
             lines.append(Line(True, f"channel {channel.name} is configured"))
+    if "mail" in settings.alert_channels and not settings.mail_to:
+        lines.append(Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO"))
     unknown = sorted(set(settings.alert_filters) - set(settings.alert_channels))
     lines += [Line(False, f"filter for {name}", "no such channel in TELNYX_PORTING_ALERT_CHANNELS") for name in unknown]
     if not settings.alert_channels:

@@ -45,6 +45,7 @@ class Seen:
     since: datetime  # when it began; a later one is another occurrence
     detail: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, as its kind types it
     touched: datetime | None = None  # when somebody last did something about it; None: when it began
+    is_history: bool = False  # how severe it is hangs on what was long before the watch began
 
     @property
     def key(self) -> str:
@@ -176,7 +177,8 @@ class Kind:
     :param words: more for the template, as cleaned text; the detail may lack anything.
     :param inhibited: whether an open finding of the account (key -> severity) says it all already.
     :param subjects: of health findings the first words of the subject; empty: all that no other kind is about.
-    :param quiet: names in the detail, or `severity`, whose change is no news: age, counts, what a backfill teaches.
+    :param quiet: names in the detail whose change is no news: age, counts, what a backfill teaches; with `severity`
+        only a rise of it is.
     :param hangs_on: kinds whose findings it looks at; they stand before it.
     :param order_decides: whether the order, read again, may show that it is over.
     """

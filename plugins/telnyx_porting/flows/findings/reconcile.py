@@ -186,7 +186,9 @@ def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) ->
 def _is_news(item: Seen, row: Row) -> bool:
     """Whether what is told of a finding changed; that it became dormant is only age."""
     quiet = kind_of(item.kind, item.subject).quiet | {"dormant"}
-    if item.severity != row["severity"] and "severity" not in quiet and not item.detail.get("dormant"):
+    rises = rank(item.severity) < rank(row["severity"]) and not item.is_history
+    moves = item.severity != row["severity"] and "severity" not in quiet
+    if (rises or moves) and not item.detail.get("dormant"):
         return True
 
     def news(detail: Mapping[str, Any]) -> dict[str, Any]:

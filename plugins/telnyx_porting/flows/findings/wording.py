@@ -43,7 +43,7 @@ def in_working_days(at: datetime, now: datetime, calendar: Calendar) -> str:
     """Return how far away a date is: today, in 4 working days, 2 working days ago."""
     days = calendar.working_days_between(now, at)
     if days == 0:
-        if at.date() == now.date():
+        if calendar.day(at) == calendar.day(now):
             return "today"
         return "before the next working day" if at > now else "just passed"
     unit = "working day" if abs(days) == 1 else "working days"

@@ -7,7 +7,7 @@ late events and readings of the order itself come in, nor how often.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class Reading:
     since: datetime  # the order's updated_at when it was first read in this status
     updated_at: datetime
     codes: Codes
+    before: tuple[str, datetime] | None = None  # what it said before, and since when
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Standing:
     episode: int  # runs of `exception` so far
     codes: Codes | None
     came_from: str | None
+    came_at: datetime | None  # when that status began
     seen_by: SeenBy
 
 
@@ -69,23 +71,26 @@ def standing(changes: Sequence[Change], reading: Reading | None) -> Standing | N
         if current is not None and current.status == change.status:
             codes = change.codes if change.codes is not None else current.codes
             seen_by = SeenBy.EVENT if SeenBy.EVENT in (current.seen_by, change.seen_by) else SeenBy.ORDER
-            current = Standing(current.status, current.since, current.episode, codes, current.came_from, seen_by)
+            current = replace(current, codes=codes, seen_by=seen_by)
             continue
         episode = (current.episode if current else 0) + (change.status == EXCEPTION)
-        came_from = current.status if current else None
-        current = Standing(change.status, change.at, episode, change.codes, came_from, change.seen_by)
+        came_from, came_at = (current.status, current.since) if current else (None, None)
+        current = Standing(change.status, change.at, episode, change.codes, came_from, came_at, change.seen_by)
     return current
 
 
 def _with_reading(history: list[Change], reading: Reading) -> list[Change]:
+    if reading.before is not None:
+        history = _with_sight(history, *reading.before)
     last = history[-1] if history else None
     if last is None:
         return [Change(reading.status, reading.since, reading.codes, SeenBy.ORDER)]
-    history = _with_first_sight(history, reading)
+    if reading.since < last.at:
+        history = _with_sight(history, reading.status, reading.since)
     if _coarse(reading.updated_at, last.at) < _coarse(last.at, reading.updated_at):
         return history
     if last.status == reading.status:
-        return [*history[:-1], Change(last.status, last.at, _described(reading.codes, last.codes))]
+        return [*history[:-1], replace(last, codes=_described(reading.codes, last.codes))]
     since = reading.since if reading.since > last.at else max(reading.updated_at, last.at)
     return [*history, Change(reading.status, since, reading.codes, SeenBy.ORDER)]
 
@@ -96,12 +101,11 @@ def _described(codes: Codes, told: Codes | None) -> Codes:
     return tuple((code, text if text is not None else said.get(code)) for code, text in codes)
 
 
-def _with_first_sight(history: list[Change], reading: Reading) -> list[Change]:
+def _with_sight(history: list[Change], status: str, since: datetime) -> list[Change]:
     """Add when the order was first seen so, where an event that would tell it is missing."""
-    since = reading.since
-    if since >= history[-1].at or any(_coarse(since, one.at) == _coarse(one.at, since) for one in history):
+    if any(_coarse(since, one.at) == _coarse(one.at, since) for one in history):
         return history
-    return sorted([*history, Change(reading.status, since, None, SeenBy.ORDER)], key=lambda change: change.at)
+    return sorted([*history, Change(status, since, None, SeenBy.ORDER)], key=lambda change: change.at)
 
 
 def _coarse(value: datetime, other: datetime) -> datetime:

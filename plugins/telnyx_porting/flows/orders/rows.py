@@ -122,6 +122,7 @@ def _take_status(row: dict[str, Any], status: Standing) -> None:
         "status": status.status,
         "status_since": status.since,
         "came_from": status.came_from,
+        "came_at": status.came_at,
         "seen_by": status.seen_by,
     }
 
@@ -132,6 +133,8 @@ def _take_reading(row: dict[str, Any], order: PortingOrder, now: datetime) -> No
     updated = order.updated_at or row["api_updated_at"] or now
     if order.foc_actual != row["foc_actual"]:
         row |= {"foc_before": row["foc_actual"] or row["foc_before"], "foc_since": updated}
+    if row["api_status"] is not None and order.status != row["api_status"]:
+        row |= {"api_before": row["api_status"], "api_before_since": row["api_since"]}
     row |= {
         "api_status": order.status,
         "api_since": updated if order.status != row["api_status"] else row["api_since"],
@@ -160,8 +163,12 @@ def _take_reading(row: dict[str, Any], order: PortingOrder, now: datetime) -> No
 def _reading(row: dict[str, Any], status: str, since: str) -> Reading | None:
     if row[status] is None or row["api_updated_at"] is None:
         return None
-    codes: Codes = tuple((code, text) for code, text in row["api_codes"] or ()) if status == "api_status" else ()
-    return Reading(row[status], row[since] or row["api_updated_at"], row["api_updated_at"], codes)
+    told = Reading(row[status], row[since] or row["api_updated_at"], row["api_updated_at"], ())
+    if status != "api_status":
+        return told
+    codes: Codes = tuple((code, text) for code, text in row["api_codes"] or ())
+    before = row["api_before"], row["api_before_since"]
+    return replace(told, codes=codes, before=before if None not in before else None)
 
 
 def _change(event: Any) -> Change | None:

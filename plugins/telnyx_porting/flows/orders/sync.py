@@ -18,13 +18,14 @@ from telnyx_porting.errors import EnvelopeError, NotFoundError
 from telnyx_porting.flows.events.odd import MOST, keep_odd
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept, claim_orders
+from telnyx_porting.flows.orders.history import SAME
 from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import not_generated, order_is_open, to_project
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
-from telnyx_porting.ledger.types import EPOCH
+from telnyx_porting.ledger.types import EPOCH, microseconds
 from telnyx_porting.models import SPLIT, is_uuid
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
 EVENTS_AT_ONCE = 1_000
 ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
-OPEN_EVERY = timedelta(hours=1)
-URGENT_EVERY = timedelta(minutes=15)
+EARLY = timedelta(minutes=1)  # a run may start that much earlier after the one before it than its schedule says
+OPEN_EVERY = timedelta(hours=1) - EARLY
+URGENT_EVERY = timedelta(minutes=15) - EARLY
 FOC_NEAR = timedelta(hours=48)
 
 
@@ -133,6 +135,12 @@ def _due(account: Account, now: datetime) -> tuple[list[str], int]:
         events.c.order_id == orders.c.id,
         not_generated(events),
     )
+    not_read_since = exists().where(  # what such an event says, its order says already
+        events.c.account == account.id,
+        events.c.order_id == orders.c.id,
+        not_generated(events),
+        events.c.first_seen_at > orders.c.api_read_at - microseconds(SAME),
+    )
     foc = func.coalesce(orders.c.foc_actual, orders.c.foc_requested)
     is_open = order_is_open(orders)
     urgent = or_(watched, and_(is_open, or_(awaits_payload, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
@@ -140,6 +148,7 @@ def _due(account: Account, now: datetime) -> tuple[list[str], int]:
         orders.c.account == account.id,
         or_(
             orders.c.api_read_at.is_(None) & is_open,
+            and_(is_open, not_read_since),
             and_(urgent, orders.c.api_read_at <= now - URGENT_EVERY),
             and_(is_open, orders.c.api_read_at <= now - OPEN_EVERY),
         ),

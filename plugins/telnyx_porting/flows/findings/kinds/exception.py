@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.findings.exception_codes import Code, reasons, solution
 from telnyx_porting.flows.findings.kind import TELNYX, US, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW
@@ -34,10 +36,12 @@ class _Detail(TypedDict, total=False):  # of a messaging exception only that it 
 
 def _look(look: Look) -> Iterator[Seen]:
     """Yield one per order and part; it began with the first exception since another status."""
-    yield from look.each("exception", look.open_orders.values(), _of_order)
+    began = watched_since(look.connection, look.account) or look.now
+    known_from = began - timedelta(days=look.settings.first_look_days)
+    yield from look.each("exception", look.open_orders.values(), lambda row: _of_order(row, known_from))
 
 
-def _of_order(row: Row) -> Iterator[Seen]:
+def _of_order(row: Row, known_from: datetime) -> Iterator[Seen]:
     order_id = row["id"]
     if row["status"] == "exception" and row["status_since"]:
         detail: _Detail = {
@@ -47,7 +51,8 @@ def _of_order(row: Row) -> Iterator[Seen]:
             "seen_by": row["seen_by"],
         }
         severity = CRITICAL if row["came_from"] == FOC_CONFIRMED else HIGH
-        yield Seen("exception", order_id, order_id, severity, row["status_since"], detail)
+        old = row["came_at"] is not None and row["came_at"] < known_from
+        yield Seen("exception", order_id, order_id, severity, row["status_since"], detail, is_history=old)
     if row["messaging_status"] == "exception" and row["messaging_since"]:
         part: _Detail = {"messaging": True}
         yield Seen("exception", f"{order_id}/messaging", order_id, LOW, row["messaging_since"], part)
@@ -84,6 +89,6 @@ KIND = Kind(
     _next_step,
     _look,
     words=_words,
-    # how severe it is, like the rest of these, hangs on the past alone, which a backfill may teach
+    # these hang on the past alone, which a backfill may teach
     quiet=frozenset({"severity", "episode", "came_from", "seen_by"}),
 )
