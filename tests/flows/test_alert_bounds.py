@@ -91,7 +91,7 @@ class Day(Watched):
     def fall(self, order: str, *, listed: bool) -> None:
         """The order falls into exception, and its event is stuck, or not even listed."""
         known = {event.id for event in self.client.iter_porting_events(porting_order_id=order)}
-        self.sandbox.act(order, "status", value="exception", force=True, codes=["OTHER"])
+        self.sandbox.act(order, "status", value="exception", force=True, codes=["OTHER"], never_completes=True)
         if listed:
             news = [one for one in self.client.iter_porting_events(porting_order_id=order) if one.id not in known]
             assert [event.payload for event in news] == [None]
@@ -109,7 +109,8 @@ class Day(Watched):
 def day(ledger: Ledger, sandbox: RunningSandbox) -> Iterator[Day]:
     sandbox.reset("empty")
     sandbox.clear_faults()
-    watched = Day(ledger, quick(group_wait=2 * MINUTE, group_interval=15 * MINUTE), now=datetime.now(UTC))
+    knobs = quick(group_wait=2 * MINUTE, group_interval=15 * MINUTE, remind_high_days=0)
+    watched = Day(ledger, knobs, now=datetime.now(UTC))
     with TelnyxClient(sandbox.api_key, sandbox.base_url) as client:
         watched.client, watched.sandbox = client, sandbox
         watched.begin()
