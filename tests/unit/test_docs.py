@@ -12,6 +12,7 @@ from telnyx_porting.settings import load, table
 from tests.support.places import ROOT
 
 README = (ROOT / "README.md").read_text()
+RECEIVER = (ROOT / "plugins" / "telnyx_porting" / "web" / "receiver" / "app.py").read_text()
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 
 
@@ -74,3 +75,18 @@ def test_nothing_of_a_workplace_is_in_the_tree() -> None:
 
 def _code(text: str) -> str:
     return "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"^\s*make .*$", text, re.MULTILINE))
+
+
+def test_every_metric_is_in_the_table_with_its_type_and_has_an_account() -> None:
+    found = dict(re.findall(r"# TYPE (telnyx_porting_\w+|\{name\}\w+) (counter|gauge)", RECEIVER))
+    found = {name.replace("{name}", "telnyx_porting_receiver"): kind for name, kind in found.items()}
+    for path in sorted((ROOT / "plugins" / "telnyx_porting").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or getattr(getattr(call.func, "value", None), "id", "") != "stats":
+                continue
+            name = ast.literal_eval(call.args[0])
+            found[name] = {"incr": "counter", "gauge": "gauge"}[call.func.attr]  # type: ignore[attr-defined]
+            (tags,) = [keyword.value for keyword in call.keywords if keyword.arg == "tags"]
+            assert ast.unparse(tags) == "{'account': account.id}", f"{path.name}: {name}"
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert found == dict(re.findall(r"^\| `(telnyx_porting[._]\w+)` \| (counter|gauge) \|", guide, re.MULTILINE))

@@ -36,7 +36,7 @@ class _AlertsOperator(PortingLedgerOperator):
     def reconcile(self, account: Account) -> dict[str, Any]:
         """Find what is true now, and queue its alerts."""
         result = reconcile(account, enqueue)
-        stats.gauge("telnyx_porting.findings_open", result.open)
+        stats.gauge("telnyx_porting.findings_open", result.open, tags={"account": account.id})
         self.log.info(
             "%s: %d findings open; %d opened, %d changed, %d resolved; %d alerts wait",
             result.account,
@@ -56,7 +56,7 @@ class _AlertsOperator(PortingLedgerOperator):
                 read_orders(account, client, ids)
 
         result = send_due(account, deliver, read_again)
-        stats.incr("telnyx_porting.alerts_sent", result.messages)
+        stats.incr("telnyx_porting.alerts_sent", result.messages, tags={"account": account.id})
         self.log.info("%s: %d messages about %d findings sent", result.account, result.messages, result.findings)
         return asdict(result)
 

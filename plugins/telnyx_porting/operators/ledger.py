@@ -43,9 +43,9 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
             health(account, "key_refused", f"{who} this connection: {error}", CRITICAL)
             raise
         clear(account, "key_refused")
-        stats.incr("telnyx_porting.events_new", result.new)
-        stats.incr("telnyx_porting.events_changed", result.changed)
-        stats.incr("telnyx_porting.scan_requests", result.requests)
+        stats.incr("telnyx_porting.events_new", result.new, tags={"account": account.id})
+        stats.incr("telnyx_porting.events_changed", result.changed, tags={"account": account.id})
+        stats.incr("telnyx_porting.scan_requests", result.requests, tags={"account": account.id})
         if result.rows_changed and SCANNED in self.outlets:
             counts: dict[str, JsonValue] = {"account": account.id, "new": result.new, "changed": result.changed}
             context["outlet_events"][SCANNED].add(EVENTS, extra=counts)
@@ -81,7 +81,7 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
             raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
         with self.client(account) as client:
             result = backfill(account, client, since, until)
-        stats.incr("telnyx_porting.events_new", result.new)
+        stats.incr("telnyx_porting.events_new", result.new, tags={"account": account.id})
         self.log.info("%s: %d events read, %d new", account.id, result.read, result.new)
         return asdict(result)
 
@@ -115,7 +115,7 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
                 results += filter(None, (audit_tonight(account, client), audit_again(account, client)))
         for result in results:
             self.log.info("%s: %s", account.id, result.certificate)
-            stats.incr("telnyx_porting.audit_found", result.found)
+            stats.incr("telnyx_porting.audit_found", result.found, tags={"account": account.id})
         if unproved := why_unproved(account):
             health(account, "audit", unproved, LOW)
         else:
@@ -137,5 +137,5 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         result = maintain(account)
-        stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after)
+        stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after, tags={"account": account.id})
         return asdict(result)
