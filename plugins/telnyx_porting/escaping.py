@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 # Control characters, lone surrogates, and marks that make text read backwards or hide it.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NO_TRANSPORT = re.compile("[\x00\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~&]")
+_LINKED = re.compile(r":(?=//)|www(?=\.)|@", re.IGNORECASE)
 SHORT, LONG = 120, 600  # characters
 
 
@@ -34,8 +36,16 @@ def place(url: str) -> str:
     except ValueError:
         host = None
     if host is None:
-        return one_line(url.partition("?")[0].rpartition("@")[2], 60)
+        return one_line(re.split("[?#]", url)[0].rpartition("@")[2], 60)
     return one_line(f"{host}{f':{port}' if port else ''}{parts.path if len(parts.path) > 1 else ''}", 120)
+
+
+def address(url: str) -> str:
+    """Return a URL as :func:`place` does, with its scheme: it can be copied."""
+    scheme, mark, _ = url.partition("://")
+    if mark:
+        return f"{one_line(scheme, 20)}://{place(url)}"
+    return place(url) if "/" in url else one_line(url)
 
 
 def as_data(text: str | None, limit: int = 1_000) -> str | None:
@@ -63,6 +73,13 @@ def for_slack(text: str) -> str:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # imitators also read Markdown: an invisible joint between the brackets and the address breaks the link
     return escaped.replace("](", "]\u2060(").replace("@", "@\u2060")
+
+
+def for_markdown(text: object) -> str:
+    """Escape for Markdown, inside a line: no image, no link, no markup, no new line."""
+    plain = " ".join(_UNPRINTABLE.sub(_shown, str(text)).split())
+    # what becomes a link by itself does so after escapes are read: an invisible joint breaks it
+    return _LINKED.sub("\\g<0>\u2060", _MARKUP.sub(r"\\\g<0>", plain))
 
 
 def for_html(text: str) -> str:

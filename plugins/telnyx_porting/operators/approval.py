@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from telnyx_porting import settings
 from telnyx_porting.errors import PlanError
+from telnyx_porting.escaping import for_markdown
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
@@ -82,7 +83,8 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             return {"approved_by": POLICY}
         self.subject = f"Republish {plan.size} port-in notifications of {account.id}?"
         self.body = (
-            f"{plan.words}\n\nA person is asked because {why}. Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
+            f"{for_markdown(plan.words)}\n\nA person is asked because {for_markdown(why)}."
+            f" Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
             f" valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC; without an answer nothing is sent."
         )
         self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from telnyx_porting.escaping import address
 from telnyx_porting.flows.account import get_account, touch_account, watched_since
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed, read_outages
@@ -46,8 +47,8 @@ class Record:
 
     @property
     def name(self) -> str:
-        """As written in settings and shown to people."""
-        return f"{self.source}:{self.prefix}" if self.prefix else self.source
+        """As shown to people: a URL without its query, which may hold a secret."""
+        return f"{self.source}:{address(self.prefix)}" if self.prefix else self.source
 
 
 def find_record(connection: Connection, account: str, settings: Settings, now: datetime) -> Record | None:
@@ -127,10 +128,11 @@ def why_no_record(connection: Connection, account: str, settings: Settings, now:
     if source in ("", Feed.DELIVERIES) and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
         return (
             f"notifications go to {len(seen)} destinations and none was chosen to decide whether one arrived:"
-            f" set consumer_of_record, for example to deliveries:{min(seen)}"
+            f" set consumer_of_record, for example to deliveries:{address(min(seen))}"
         )
     if source:
-        return f"consumer_of_record is {settings.consumer_of_record}, which has not shown a port-in notification yet"
+        chosen = f"{source}:{address(prefix)}" if prefix else source
+        return f"consumer_of_record is {chosen}, which has not shown a port-in notification yet"
     return "nothing has shown a port-in notification yet: whether notifications arrive cannot be told"
 
 

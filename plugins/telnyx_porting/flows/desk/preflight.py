@@ -19,7 +19,7 @@ from telnyx_porting.errors import (
     TelnyxPortingError,
     WrongAccountError,
 )
-from telnyx_porting.escaping import one_line, place
+from telnyx_porting.escaping import address
 from telnyx_porting.flows.alerts.channels import channels_of, get_channel
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
@@ -145,23 +145,15 @@ def _subscriptions(client: AccountClient) -> list[Line]:
     except TelnyxError as error:
         return [Line(False, "notification settings could not be read", str(error))]
     active = [item for item in found if item.status == "enabled"]
-    lines = [
-        Line(True, f"subscribed: {item.channel_type or 'unknown channel'} {_destination(item.destination)}")
-        for item in active
-    ]
+    lines = []
+    for item in active:
+        to = address(item.destination or "(destination unknown)")
+        lines.append(Line(True, f"subscribed: {item.channel_type or 'unknown channel'} {to}"))
     if not any(item.channel_type == "webhook" for item in active):
         lines.append(Line(False, SUBSCRIPTION, _NO_SUBSCRIPTION))
     if len(active) < len(found):
         lines.append(Line(True, f"{len(found) - len(active)} more subscriptions are not active (yet)"))
     return lines
-
-
-def _destination(text: str | None) -> str:
-    """Show where a notification goes; a URL without its query, which may carry a secret."""
-    if not text:
-        return "(destination unknown)"
-    scheme, mark, _ = text.partition("://")
-    return f"{one_line(scheme)}://{place(text)}" if mark else one_line(text)
 
 
 def _clock(client: AccountClient) -> Line:
@@ -183,7 +175,7 @@ def _own_urls(connection: Connection, account: str) -> list[Line]:
         .limit(5)
     )
     rows = connection.execute(query).all()
-    return [Line(True, f"{count} orders have a webhook URL of their own: {_destination(url)}") for url, count in rows]
+    return [Line(True, f"{count} orders have a webhook URL of their own: {address(url)}") for url, count in rows]
 
 
 def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, and_, select
 
+from telnyx_porting.escaping import for_markdown, one_line
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE
 from telnyx_porting.flows.republish.plan import plan_row
@@ -132,12 +133,13 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
         Republish.NOT_ARRIVED: "**not arrived**",
         Republish.UNKNOWN: "**unknown**: nothing proves either",
     }
+    who = for_markdown(plan["approved_by"] or "nobody")
     lines = [
-        f"### Republish of {plan['size']} events ({plan['account']})",
+        f"### Republish of {plan['size']} events ({for_markdown(plan['account'])})",
         "",
         *(f"Found: {found}." for found in [_found(plan["selection"].get("found") or {})] if found),
-        f"{plan['selection']['words']}",
-        f"Approved by {plan['approved_by'] or 'nobody'}; plan `{plan['id']}`, hash `{plan['hash'][:12]}`.",
+        for_markdown(plan["selection"]["words"]),
+        f"Approved by {who}; plan `{plan['id']}`, hash `{plan['hash'][:12]}`.",
         "",
         "| outcome | events |",
         "|---|---|",
@@ -148,14 +150,14 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
     if p50 is not None and p95 is not None:
         lines += ["", f"Time from send to confirmed arrival: p50 {_seconds(p50)}, p95 {_seconds(p95)}."]
     if plan["close_reason"] not in (None, CloseReason.DONE):
-        lines += ["", f"Stopped early: {plan['close_reason']}."]
+        lines += ["", f"Stopped early: {for_markdown(plan['close_reason'])}."]
     listed = (Republish.NOT_ARRIVED, Republish.UNKNOWN, Republish.REFUSED, Republish.DROPPED)
     open_rows = [row for row in rows if _outcome(row) in listed]
     if open_rows:
         lines += ["", "| event | type | outcome | why |", "|---|---|---|---|"]
         for row in open_rows[:LISTED]:
-            why = (row["detail"] or "").replace("|", "\\|").replace("\n", " ")[:160]
-            lines.append(f"| `{row['event_id']}` | {row['type'].rpartition('.')[2]} | {_outcome(row)} | {why} |")
+            event, kind, why = row["event_id"], row["type"].rpartition(".")[2], one_line(row["detail"] or "", 160)
+            lines.append(f"| {for_markdown(event)} | {for_markdown(kind)} | {_outcome(row)} | {for_markdown(why)} |")
         if len(open_rows) > LISTED:
             lines.append(f"\n... and {len(open_rows) - LISTED} more in the ledger.")
     return "\n".join(lines)
