@@ -49,7 +49,7 @@ def entry(
     mode = facts.settings.alert_details
     detail = finding["detail"] if current else {}
     row = {
-"key": identity(finding["key"]),
+        "key": identity(finding["key"]),
         "occurrence": occurrence,
         "dedup_key": identity(f"{facts.account}/{finding['key']}/{occurrence}"),
         "kind": finding["kind"],
