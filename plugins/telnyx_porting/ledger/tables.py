@@ -90,8 +90,8 @@ orders = Table(
     Column("api_read_at", Instant),  # null: known from events only
     Column("api_status", Lossless),  # what the order itself last said, apart from what its events say
     Column("api_since", Instant),  # the order's updated_at when it first said so
-    Column("api_before", Lossless),  # what it said before, and since when
-    Column("api_before_since", Instant),
+    Column("api_before", Lossless),  # what it said before, and when last
+    Column("api_before_at", Instant),
     Column("api_updated_at", Instant),
     Column("api_codes", Json),
     Column("api_messaging", Lossless),

@@ -41,7 +41,7 @@ class Reading:
     since: datetime  # the order's updated_at when it was first read in this status
     updated_at: datetime
     codes: Codes
-    before: tuple[str, datetime] | None = None  # what it said before, and since when
+    before: tuple[str, datetime] | None = None  # what it said before that, and when last
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,9 @@ def _with_reading(history: list[Change], reading: Reading) -> list[Change]:
     last = history[-1] if history else None
     if last is None:
         return [Change(reading.status, reading.since, reading.codes, SeenBy.ORDER)]
-    if reading.since < last.at:
-        history = _with_sight(history, reading.status, reading.since)
+    for seen in {reading.since, reading.updated_at}:  # it stood so at both; in between it may have been otherwise
+        if seen < last.at:
+            history = _with_sight(history, reading.status, seen)
     if _coarse(reading.updated_at, last.at) < _coarse(last.at, reading.updated_at):
         return history
     if last.status == reading.status:
@@ -102,7 +103,7 @@ def _described(codes: Codes, told: Codes | None) -> Codes:
 
 
 def _with_sight(history: list[Change], status: str, since: datetime) -> list[Change]:
-    """Add when the order was first seen so, where an event that would tell it is missing."""
+    """Add when the order was seen so, where an event that would tell it is missing."""
     if any(_coarse(since, one.at) == _coarse(one.at, since) for one in history):
         return history
     return sorted([*history, Change(status, since, None, SeenBy.ORDER)], key=lambda change: change.at)

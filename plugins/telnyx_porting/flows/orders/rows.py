@@ -134,7 +134,7 @@ def _take_reading(row: dict[str, Any], order: PortingOrder, now: datetime) -> No
     if order.foc_actual != row["foc_actual"]:
         row |= {"foc_before": row["foc_actual"] or row["foc_before"], "foc_since": updated}
     if row["api_status"] is not None and order.status != row["api_status"]:
-        row |= {"api_before": row["api_status"], "api_before_since": row["api_since"]}
+        row |= {"api_before": row["api_status"], "api_before_at": row["api_updated_at"]}
     row |= {
         "api_status": order.status,
         "api_since": updated if order.status != row["api_status"] else row["api_since"],
@@ -167,7 +167,7 @@ def _reading(row: dict[str, Any], status: str, since: str) -> Reading | None:
     if status != "api_status":
         return told
     codes: Codes = tuple((code, text) for code, text in row["api_codes"] or ())
-    before = row["api_before"], row["api_before_since"]
+    before = row["api_before"], row["api_before_at"]
     return replace(told, codes=codes, before=before if None not in before else None)
 
 

@@ -82,7 +82,7 @@ def upgrade() -> None:
         Column("api_status", Text),
         Column("api_since", BigInteger),
         Column("api_before", Text),
-        Column("api_before_since", BigInteger),
+        Column("api_before_at", BigInteger),
         Column("api_updated_at", BigInteger),
         Column("api_codes", Text),
         Column("api_messaging", Text),
