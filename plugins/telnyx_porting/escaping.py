@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 # Control characters, lone surrogates, and marks that make text read backwards or hide it.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NO_TRANSPORT = re.compile("[\x00\ud800-\udfff]")
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~&]")
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # inside of a word _ is a letter
 _LINKED = re.compile(r":(?=//)|www(?=\.)|@", re.IGNORECASE)
 SHORT, LONG = 120, 600  # characters
 

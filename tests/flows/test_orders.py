@@ -113,6 +113,7 @@ def test_where_an_order_came_from_is_known_whichever_of_event_and_order_told_it(
 ) -> None:
     """An event that is stuck, and an order that nobody read meanwhile: one of the two tells of each status."""
     order = next(NUMBERS)
+    account = Account(watched.ledger, watched.account, clock=lambda: watched.now)
     stuck: list[dict[str, Any]] = []
     for status, teller in zip(statuses, told_by, strict=False):
         watched.later(minutes=5)
@@ -122,7 +123,7 @@ def test_where_an_order_came_from_is_known_whichever_of_event_and_order_told_it(
             stuck.append(watched.raw_status(order, status))
         if teller != "event":
             watched.reading(order, status)
-        watched.look()
+        project_events(account)
     for _ in range(2):
         with watched.ledger.read() as connection:
             row = connection.execute(select(orders).where(orders.c.id == order_id(order))).mappings().one()
@@ -130,7 +131,7 @@ def test_where_an_order_came_from_is_known_whichever_of_event_and_order_told_it(
         watched.later(minutes=5)
         for raw in stuck:  # they complete after all
             watched.tell(raw)
-        watched.look()
+        project_events(account)
 
 
 def test_events_are_taken_in_once_and_again_when_their_payload_comes(ledger: Ledger) -> None:

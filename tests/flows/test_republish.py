@@ -240,7 +240,7 @@ def test_the_report_tells_everything_once(world: Loop) -> None:
     assert told.summary == "Of 4 events: 3 arrived, 1 not arrived."
     assert "Found: 4 missed" in told.markdown
     assert "Approved by ann" in told.markdown
-    assert f"| {lost[2]} | new\\_comment | not_arrived |" in told.markdown
+    assert f"| {lost[2]} | new_comment | not_arrived |" in told.markdown
     assert told.confirm_p50 is not None
     assert told.confirm_p95 is not None
     assert 0 <= told.confirm_p50 <= told.confirm_p95 < 5
