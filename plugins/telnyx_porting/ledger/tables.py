@@ -201,14 +201,10 @@ Index(
     deliveries.c.webhook_id,
     **_where(predicates.is_unmatched(deliveries)),
 )
-Index("porting_deliveries_new", deliveries.c.account, deliveries.c.stored_at, **_where(deliveries.c.matched.is_(None)))
-Index(
-    "porting_deliveries_to_look_at",
-    deliveries.c.account,
-    deliveries.c.source,  # else SQLite prefers the primary key, of which a query can use as many columns
-    deliveries.c.stored_at,
-    **_where(predicates.is_to_look_at(deliveries)),
-)
+# with their source, else SQLite prefers an index of all deliveries, of which a query can use as many columns
+_ARRIVED = (deliveries.c.account, deliveries.c.source, deliveries.c.stored_at)
+Index("porting_deliveries_new", *_ARRIVED, **_where(deliveries.c.matched.is_(None)))
+Index("porting_deliveries_to_look_at", *_ARRIVED, **_where(predicates.is_to_look_at(deliveries)))
 
 plans = Table(
     "porting_plans",

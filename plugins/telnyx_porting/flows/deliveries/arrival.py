@@ -37,6 +37,7 @@ from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
+from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Cause, Delivery, Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 STORM_WINDOW = timedelta(days=7)
+CHUNK = 500  # events per write transaction
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def decide(account: Account) -> DeliveryResult:
         keep_receiver(account.ledger, connection, account.id)
         record = find_record(connection, account.id, account.settings, now)
         keep_record(account.ledger, connection, account.id, record, now)
+    with account.ledger.read() as connection:
         look = _Look(
             connection,
             account.id,
@@ -118,19 +121,26 @@ def decide(account: Account) -> DeliveryResult:
             budget(connection, account.id, account.settings),
         )
         state = _rule(look)
+        newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
         if held_back := _held_back(look, state):
-            newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
-            state = case((newly, Delivery.PENDING), else_=state)
-        still_open = and_(events.c.account == account.id, is_open(events))
-        became = and_(still_open, state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
-        newly_missed = connection.execute(select(func.count()).where(became)).scalar_one()
+            state, newly = case((newly, Delivery.PENDING), else_=state), literal(False)
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
         # it was sent again, and that is not judged yet, or in vain
         still_lost = state.in_((Delivery.PENDING, Delivery.GIVEN_UP))
         decided["cause"] = case((state == Delivery.MISSED, _cause()), (still_lost, events.c.cause), else_=None)
         if record is not None:
             decided["arrived_at"] = case((state == Delivery.ARRIVED, _arrived_at(record)), else_=events.c.arrived_at)
-        connection.execute(update(events).where(still_open).values(**decided))
+        still_open = and_(events.c.account == account.id, is_open(events))
+        differs = or_(*(events.c[name].is_distinct_from(value) for name, value in decided.items()))
+        moved = connection.execute(select(events.c.id).where(still_open, differs)).scalars().all()
+    newly_missed = 0
+    for some in chunks(sorted(moved), CHUNK):  # the rule again, for what came in since
+        with account.ledger.write() as connection:
+            these = and_(still_open, account.ledger.among(events.c.id, some))
+            newly_missed += connection.execute(select(func.count()).where(these, newly)).scalar_one()
+            connection.execute(update(events).where(these).values(**decided))
+        account.ledger.breathe()
+    with account.ledger.read() as connection:
         counts = _open_counts(connection, account.id)
     if held_back:
         log.warning("account %s: %s", account.id, held_back)

@@ -8,8 +8,10 @@ while an event that it may belong to is open.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 CHUNK = 500
+AT_ONCE = 100  # deliveries decided in one write transaction
 _UNCLEAR = (Match.AMBIGUOUS, Match.FAR)
 _TOLD = (Feed.RECEIVER, Feed.DELIVERIES)
 Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
@@ -61,25 +64,22 @@ def match(account: Account) -> list[tuple[str, str]]:
     _match_by_id(account)
     for subjects in _work(account):
         with account.ledger.read() as connection:
-            changed = {new.subject for new in _decisions(account, connection, subjects)}
-        if left := {subject: subjects[subject] for subject in changed}:
+            changed = Counter(new.subject for new in _decisions(account, connection, subjects))
+        for part in _parts(changed):
             with account.ledger.write() as connection:
                 account.ledger.lock(connection, f"match:{account.id}")
+                left = {subject: subjects[subject] for subject in part}
                 _write(account, connection, list(_decisions(account, connection, left)))
-    with account.ledger.write() as connection:
-        # Only what has no key: a delivery that came in since the look began is left to the next one.
-        done = (
-            update(deliveries)
-            .where(deliveries.c.account == account.id, deliveries.c.matched.is_(None))
-            .where(deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
-            .values(matched=Match.NONE)
-            .returning(deliveries.c.source, deliveries.c.type)
-        )
-        keyless = set(connection.execute(done).all())
+            account.ledger.breathe()
+    # Only what has no key: a delivery that came in since the look began is left to the next one.
+    without = and_(deliveries.c.matched.is_(None), deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
+    keyless: set[Row[Any]] = set()
+    for _, found in _assign(account, without, event_id=None, matched=Match.NONE):
+        keyless.update(found)
     # A table of yours may have ids only.
-    keyless = {row for row in keyless if row.source in _TOLD and row.type in (None, *WEBHOOK_TYPES)}
+    odd = {(row.source, row.type) for row in keyless if row.source in _TOLD and row.type in (None, *WEBHOOK_TYPES)}
     what = "a webhook of type {} that does not say which event it is about"
-    return [(row.source, what.format(row.type or "unknown")) for row in sorted(keyless, key=str)]
+    return [(source, what.format(kind or "unknown")) for source, kind in sorted(odd, key=str)]
 
 
 def _match_by_id(account: Account) -> None:
@@ -88,15 +88,41 @@ def _match_by_id(account: Account) -> None:
     open_ids = select(events.c.id).where(events.c.account == account.id, is_open(events))
     late = and_(is_unmatched(deliveries), deliveries.c.webhook_id.in_(open_ids))
     for condition in (new, late):
-        statement = (
-            update(deliveries)
-            .where(deliveries.c.account == account.id, condition, exists().where(_same_id()))
-            .values(event_id=deliveries.c.webhook_id, matched=Match.ID)
-            .returning(deliveries.c.event_id)
-        )
-        with account.ledger.write() as connection:
-            for part in chunks(connection.execute(statement).scalars().all(), CHUNK):
-                _look_again(connection, account.id, part)
+        theirs = and_(condition, exists().where(_same_id()))
+        for connection, rows in _assign(account, theirs, event_id=deliveries.c.webhook_id, matched=Match.ID):
+            _look_again(connection, account.id, [row.event_id for row in rows])
+
+
+def _assign(
+    account: Account, condition: ColumnElement[bool], **values: Any
+) -> Iterator[tuple[Connection, Sequence[Row[Any]]]]:
+    """Write a decision about the deliveries that fulfil a condition, some at a time; yield inside each transaction."""
+    mine = and_(deliveries.c.account == account.id, condition)
+    key = (deliveries.c.source, deliveries.c.source_id)
+    with account.ledger.read() as connection:
+        found = connection.execute(select(*key).where(mine)).all()
+    for source, rows in groupby(sorted(found), key=itemgetter(0)):
+        for part in chunks((row.source_id for row in rows), CHUNK):
+            these = and_(mine, deliveries.c.source == source, account.ledger.among(deliveries.c.source_id, part))
+            statement = update(deliveries).where(these).values(**values)
+            told = statement.returning(deliveries.c.source, deliveries.c.type, deliveries.c.event_id)
+            with account.ledger.write() as connection:
+                yield connection, connection.execute(told).all()
+            account.ledger.breathe()
+
+
+def _parts(changed: Counter[str]) -> Iterator[list[str]]:
+    """Divide subjects into parts of about as many changes as one transaction should write; one may have more."""
+    part: list[str] = []
+    size = 0
+    for subject, count in sorted(changed.items()):
+        if part and size + count > AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(subject)
+        size += count
+    if part:
+        yield part
 
 
 def _same_id() -> ColumnElement[bool]:

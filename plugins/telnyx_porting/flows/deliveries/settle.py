@@ -24,15 +24,19 @@ from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.proofs import FUZZ, unclear_since
 from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Delivery, Republish
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.ledger.types import Instant, microseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
+CHUNK = 50  # events whose republishes are judged in one write transaction
 DEAD_AFTER = timedelta(minutes=2)  # a claim this old without an outcome belongs to a process that died
 ARRIVED_OTHERWISE = "arrived otherwise: not credited to this republish"
 UNCLEAR = "something arrived, but which webhook it is cannot be told"
@@ -74,17 +78,21 @@ def settle(account: Account) -> VerdictsResult:
     failpoint("verdicts.decided")
     reached: Counter[str] = Counter()
     unresolved = 0
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"verdicts:{account.id}")
+    with account.ledger.read() as connection:
         record = find_record(connection, account.id, account.settings, now)
-        for row in _waiting(connection, account.id, account.settings, record):
-            verdict = _verdict(connection, row, account.settings, record, now)
-            if verdict is None:
-                unresolved += row["settled_at"] is None
-            elif _settle(connection, row, verdict, now):
-                reached[str(verdict.state)] += 1
-        failpoint("verdicts.written")
         why = undecided(connection, account.id, account.settings, now)
+        waiting = {row["event_id"] for row in _waiting(connection, account, record)}
+    for part in chunks(sorted(waiting), CHUNK):
+        with account.ledger.write() as connection:
+            account.ledger.lock(connection, f"verdicts:{account.id}")
+            for row in _waiting(connection, account, record, part):
+                verdict = _verdict(connection, row, account.settings, record, now)
+                if verdict is None:
+                    unresolved += row["settled_at"] is None
+                elif _settle(connection, row, verdict, now):
+                    reached[str(verdict.state)] += 1
+            failpoint("verdicts.written")
+        account.ledger.breathe()
     return VerdictsResult(account.id, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
 
 
@@ -145,9 +153,12 @@ def _settle(connection: Connection, row: RowMapping, verdict: Verdict, now: date
     return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
 
 
-def _waiting(connection: Connection, account: str, settings: Settings, record: Record | None) -> list[RowMapping]:
-    """Unresolved republishes, and those told `not_arrived` whose event has arrived since."""
-    clocks = read_clocks(connection, account)
+def _waiting(
+    connection: Connection, account: Account, record: Record | None, among: Sequence[str] | None = None
+) -> list[RowMapping]:
+    """Unresolved republishes, and those told `not_arrived` whose event has arrived since; of some events, or of all."""
+    clocks = read_clocks(connection, account.id)
+    some = literal(True) if among is None else account.ledger.among(republishes.c.event_id, among)
     sent = func.coalesce(republishes.c.reply_date, republishes.c.sent_at, type_=Instant()) - microseconds(FUZZ)
     unclear = unclear_since(good(record), sent) if record else literal(False)
     query = (
@@ -158,11 +169,11 @@ def _waiting(connection: Connection, account: str, settings: Settings, record: R
             events.c.arrived_at,
             events.c.first_seen_at,
             events.c.completed_seen_at,
-            unread(record, settings, clocks).label("unread"),
+            unread(record, account.settings, clocks).label("unread"),
             unclear.label("unclear"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-        .where(republishes.c.account == account)
+        .where(republishes.c.account == account.id, some)
         .where(
             or_(
                 and_(is_unresolved(republishes), republishes.c.state != Republish.SENDING),

@@ -98,10 +98,11 @@ def _prune_texts(account: Account, cutoff: datetime) -> int:
     )
     removed = 0
     while True:
-        with account.ledger.write() as connection:
+        with account.ledger.read() as connection:  # which looks at all of them
             keys = connection.execute(select(findings.c.key).where(*old, texts, ~awaited).limit(CHUNK)).scalars().all()
-            these = and_(findings.c.account == account.id, findings.c.key.in_(keys))
-            connection.execute(update(findings).where(these).values(detail={}, note=None))
+        with account.ledger.write() as connection:
+            these = (*old, ~awaited, findings.c.key.in_(keys))
+            connection.execute(update(findings).where(*these).values(detail={}, note=None))
         removed += len(keys)
         if len(keys) < CHUNK:
             return removed

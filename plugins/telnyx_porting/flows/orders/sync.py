@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page
-EVENTS_AT_ONCE = 1_000
+EVENTS_AT_ONCE = 250  # per write transaction
 ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
 EARLY = timedelta(minutes=1)  # a run may start that much earlier after the one before it than its schedule says
 OPEN_EVERY = timedelta(hours=1) - EARLY
@@ -191,6 +191,7 @@ def project_events(account: Account) -> int:
         if len(rows) < EVENTS_AT_ONCE:
             keep_odd(account, Feed.ORDERS, odd, now)
             return total
+        account.ledger.breathe()
 
 
 def _children(rows: Sequence[Any]) -> dict[str, str]:

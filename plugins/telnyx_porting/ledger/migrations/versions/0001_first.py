@@ -180,7 +180,7 @@ def upgrade() -> None:
     )
     _index("porting_deliveries", "event", "event_id")
     _index("porting_deliveries", "key", "natural_key")
-    _index("porting_deliveries", "new", "stored_at", where="matched IS NULL")
+    _index("porting_deliveries", "new", "source", "stored_at", where="matched IS NULL")
     _index("porting_deliveries", "order", "order_id")
     _index("porting_deliveries", "signed", "source", "signed_at")
     _index("porting_deliveries", "stored", "source", "stored_at")
