@@ -159,7 +159,7 @@ def _audit(ledger: Ledger, options: argparse.Namespace) -> int:
 
     own = settings.load(options.account).require_valid()
     hook = TelnyxHook(options.account)
-    with hook.get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free) as client:
+    with hook.get_client_within(own) as client:
         result = audit(Account(ledger, options.account, own), client, options.since, options.until, options.ids)
     print(result.certificate)
     print(f"{result.found} were missing and are held now, {result.gone} are gone at Telnyx; {result.requests} requests")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from telnyx_porting.errors import AuthenticationError, NotFoundError, SettingsError, TelnyxError
+from telnyx_porting.operators import api
 from telnyx_porting.operators.links import PORTAL
 from telnyx_porting.operators.porting import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
 
@@ -80,6 +83,31 @@ def test_json_lines(sandbox: RunningSandbox, order: str, conn_id: str, context: 
     assert told == {"path": target.as_uri(), "count": 300}
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     assert {line["id"] for line in lines} == set(made)
+
+
+@pytest.mark.parametrize("usual", [700, 0, 500_000])
+@pytest.mark.parametrize("fails", [False, True])
+def test_while_it_lists_the_garbage_collector_waits_longer(
+    sandbox: RunningSandbox,
+    order: str,
+    conn_id: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    usual: int,
+    fails: bool,
+) -> None:
+    """In this task's process, and afterwards as before; one that is switched off stays so."""
+    before, seen = gc.get_threshold(), []
+    sandbox.burst(2)
+    monkeypatch.setattr(api, "event_facts", lambda event, **_: seen.append(gc.get_threshold()[0]))
+    gc.set_threshold(usual, 7, 9)
+    try:
+        with pytest.raises(SettingsError) if fails else nullcontext():
+            list_events(context, max_items=1 if fails else 2)
+        assert gc.get_threshold() == (usual, 7, 9)
+    finally:
+        gc.set_threshold(*before)
+    assert set(seen) == {usual and max(usual, 100_000)}
 
 
 def test_half_a_list_is_never_found_at_the_path(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from telnyx_porting.client import transport
+from telnyx_porting.client import connections
 from telnyx_porting.errors import (
     ConnectError,
     ContractError,
@@ -120,7 +120,7 @@ def test_a_body_without_end_is_given_up() -> None:
 
 
 def test_a_packed_bomb_is_given_up() -> None:
-    bomb = gzip.compress(b" " * (transport.MAX_BODY + 1))
+    bomb = gzip.compress(b" " * (connections.MAX_BODY + 1))
 
     class Packed(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -210,17 +210,6 @@ def test_an_older_answer_does_not_undo_a_newer_one() -> None:
     assert pacer.rate_limit.reset_at == datetime.fromtimestamp(clock.now + 60, UTC)
 
 
-def test_a_grant_given_back_is_there_again() -> None:
-    clock = HandClock()
-    pacer = Pacer(clock)
-    ticket = pacer.ask(None, 0.0).ticket
-    pacer.heard(ticket, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "1", "x-ratelimit-reset": "60"})
-    assert pacer.ask(None, 0.0).ticket
-    assert pacer.ask(None, 0.0).by_provider
-    pacer.give_back()
-    assert pacer.ask(None, 0.0).ticket
-
-
 @pytest.mark.parametrize("junk", ["", "soon", "-3", "nan", "1e999", "9" * 400, "٣", "1793611800000000"])
 @pytest.mark.parametrize("name", ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"])
 def test_junk_in_a_header_stops_nobody(name: str, junk: str) -> None:

@@ -22,6 +22,7 @@ from telnyx_porting.errors import (
     StatusError,
     TelnyxError,
 )
+from tests.support import samples
 from tests.support.samples import EVENT
 from tests.support.scripted import Script, Step, fail, get, ok, republish
 
@@ -175,41 +176,15 @@ def test_past_its_time_nothing_is_sent() -> None:
     assert script.requests == []
 
 
-def test_the_connect_may_not_outlast_send_by() -> None:
-    seen: list[dict[str, float]] = []
-
-    def look(request: httpx.Request) -> httpx.Response:
-        seen.append(request.extensions["timeout"])
-        return httpx.Response(204)
-
-    script = Script(look)
-    republish(script, reserved=True, send_by=datetime.fromtimestamp(script.clock.now + 3, UTC))
-    assert seen[0]["connect"] == pytest.approx(1.5)
-
-
-async def test_a_slot_holds_its_place_until_it_is_used_or_released() -> None:
+async def test_a_slot_holds_nobody_up() -> None:
+    """Used or not: who reserved it may never come back."""
     script = Script(httpx.Response(204))
     async with script.client(max_concurrency=1) as client:
-        slot = await client.reserve_slot()
-        other = asyncio.ensure_future(client.reserve_slot())
-        await asyncio.sleep(0)
-        assert not other.done()
-        slot.release()
-        slot.release()
-        second = await other
-        await client.republish_porting_event(EVENT, slot=second)
-        with pytest.raises(SettingsError, match="neither used nor released"):
-            await client.republish_porting_event(EVENT, slot=second)
-        assert len(script.requests) == 1
-        (await client.reserve_slot()).release()
-
-
-async def test_a_slot_is_not_lost_to_a_bad_id() -> None:
-    script = Script(httpx.Response(204))
-    async with script.client(max_concurrency=1) as client:
+        assert await client.reserve_slot() < await client.reserve_slot()
         with pytest.raises(SettingsError):
             await client.republish_porting_event("x", slot=await client.reserve_slot())
-        (await client.reserve_slot()).release()
+        await client.republish_porting_event(EVENT)
+        assert len(script.requests) == 1
 
 
 async def test_a_slot_is_refused_when_the_provider_blocks_for_long() -> None:
@@ -223,29 +198,59 @@ async def test_a_slot_is_refused_when_the_provider_blocks_for_long() -> None:
     assert caught.value.retry_after == pytest.approx(600)
 
 
-async def test_a_cancelled_wait_gives_its_lane_back() -> None:
-    script = Script(ok())
-    async with script.client(max_concurrency=1) as client:
-        slot = await client.reserve_slot()
-        waiting = [asyncio.ensure_future(client.get_porting_event(EVENT)) for _ in range(3)]
-        await asyncio.sleep(0)
-        waiting[0].cancel()
-        slot.release()
-        waiting[1].cancel()
-        assert (await waiting[2]).id == EVENT
-        await asyncio.gather(*waiting, return_exceptions=True)
-        (await client.reserve_slot()).release()
+async def test_requests_in_flight_are_bounded_and_a_cancelled_one_makes_room() -> None:
+    gate = asyncio.Event()
+    begun = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal begun
+        begun += 1
+        await gate.wait()
+        return httpx.Response(200, json={"data": samples.event()})
+
+    async with Script(ok()).client(max_concurrency=2, transport=httpx.MockTransport(answer)) as client:
+        waiting = [asyncio.ensure_future(client.get_porting_event(EVENT)) for _ in range(6)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert begun == 2
+        for one in (waiting[0], waiting[3]):  # on its way, and in line
+            one.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert begun == 3
+        gate.set()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [getattr(each, "id", type(each)) for each in done] == [
+        asyncio.CancelledError,
+        EVENT,
+        EVENT,
+        asyncio.CancelledError,
+        EVENT,
+        EVENT,
+    ]
 
 
 async def test_nothing_leaves_a_closed_client() -> None:
-    """Whoever still waits for a lane, holds a slot or begins anew: what runs on after an error sends no more."""
-    script = Script(httpx.Response(204))
-    client = script.client(max_concurrency=1)
+    """Whoever waits, has a slot or begins anew: what runs on after an error sends no more."""
+    begun, gate = 0, asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal begun
+        begun += 1
+        await gate.wait()
+        return httpx.Response(204)
+
+    client = Script(ok()).client(max_concurrency=1, transport=httpx.MockTransport(answer))
     slot = await client.reserve_slot()
-    waiting = asyncio.ensure_future(client.republish_porting_event(EVENT))
-    await asyncio.sleep(0)
+    waiting = [asyncio.ensure_future(client.republish_porting_event(EVENT)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert begun == 1
     await client.aclose()
-    for late in (waiting, client.republish_porting_event(EVENT, slot=slot), client.republish_porting_event(EVENT)):
+    gate.set()
+    await waiting[0]  # it was on its way
+    late = (*waiting[1:], client.republish_porting_event(EVENT, slot=slot), client.republish_porting_event(EVENT))
+    for each in (*late, client.reserve_slot()):
         with pytest.raises(RuntimeError, match="closed"):
-            await late
-    assert not script.requests
+            await each
+    assert begun == 1

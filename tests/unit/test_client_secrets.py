@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import traceback
 from typing import Any, Self
@@ -157,9 +158,15 @@ class Proxy:
     ],
 )
 async def test_of_the_environment_only_the_https_proxy_is_used(
-    url: str, variable: str, around: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
+    url: str,
+    variable: str,
+    around: str,
+    proxied: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """And it hears where to, no more; what it refuses was certainly not processed."""
+    caplog.set_level(logging.DEBUG)
     async with Proxy() as proxy:
         monkeypatch.setenv(variable, f"http://me:pass@{proxy.address}")
         monkeypatch.setenv("NO_PROXY", around)
@@ -167,7 +174,8 @@ async def test_of_the_environment_only_the_https_proxy_is_used(
             with pytest.raises(ConnectError) as caught:
                 await client.republish_porting_event(EVENT)
     assert caught.value.not_processed
-    assert "me:pass" not in "".join(traceback.format_exception(caught.value))
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert not any(secret in shown for secret in ("me:pass", base64.b64encode(b"me:pass").decode(), KEY))
     assert bool(proxy.heard) is proxied
     for head in proxy.heard:
         assert head.startswith(b"CONNECT api.example.test:443 ")
@@ -182,7 +190,6 @@ async def test_of_the_environment_only_the_https_proxy_is_used(
         "proxyhost:9",
         "http://me:s3cr3t@h:99999",
         "http://m%3Ae:s3cr3t@h:1",
-        "http://€:s3cr3t@h:1",
     ],
 )
 def test_a_proxy_that_cannot_be_one_is_named_and_not_shown(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,10 +97,11 @@ async def test_without_a_total_there_is_no_count() -> None:
 
 
 async def test_single_things_are_fetched_by_id() -> None:
+    delivery = samples.delivery()["id"]
     answers = {
         f"/v2/porting/events/{EVENT}": samples.event(),
         f"/v2/porting_orders/{ORDER}": samples.order(),
-        f"/v2/webhook_deliveries/{USER}": samples.delivery(),
+        f"/v2/webhook_deliveries/{delivery}": samples.delivery(),
     }
     asked: list[str] = []
 
@@ -111,7 +112,7 @@ async def test_single_things_are_fetched_by_id() -> None:
     async with AsyncTelnyxClient("KEY", transport=httpx.MockTransport(answer), clock=StillClock()) as client:
         assert (await client.get_porting_event(EVENT)).id == EVENT
         assert (await client.get_porting_order(ORDER)).user_id == USER
-        assert (await client.get_webhook_delivery(USER)).status == "failed"
+        assert (await client.get_webhook_delivery(delivery)).status == "failed"
     assert asked[1].endswith("?include_phone_numbers=false")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import select
 import socket
 import ssl
@@ -22,10 +24,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from telnyx_porting.client import AsyncTelnyxClient
-from telnyx_porting.client.wire import PART, Wire
-from telnyx_porting.errors import ConnectError, RequestTimeout, TelnyxError, TransportError
+from telnyx_porting.client.connections import open_connections
+from telnyx_porting.errors import (
+    ConnectError,
+    EnvelopeError,
+    NotSentError,
+    PermissionDeniedError,
+    RequestTimeout,
+    TelnyxError,
+    TransportError,
+)
 from tests.support.mirror import StillClock
 from tests.support.samples import EVENT
+from tests.support.scripted import GOOD as EVENT_DATA
 from tests.support.scripted import KEY
 
 if TYPE_CHECKING:
@@ -34,7 +45,11 @@ if TYPE_CHECKING:
 
     Ending = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
+GOOD = json.dumps(EVENT_DATA).encode()
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}"
+FOUND = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(GOOD), GOOD)
+PART = 2**16
+"""Bytes of a body that come at once, at most."""
 
 
 class Server:
@@ -107,6 +122,11 @@ async def say_nothing(writer: asyncio.StreamWriter) -> None:
     pass
 
 
+async def find(writer: asyncio.StreamWriter) -> None:
+    writer.write(FOUND)
+    await writer.drain()
+
+
 ENDINGS = [leave, reset, stop_in_the_head, stop_in_the_body, babble, shout, say_nothing]
 
 
@@ -125,35 +145,90 @@ async def test_a_republish_that_may_have_been_processed_is_sent_once(ending: End
 
 
 @pytest.mark.parametrize("late", [b"429 Too Many Requests", b"404 Not Found", b"202 Accepted", b"408 Request Timeout"])
-async def test_what_comes_unasked_is_no_answer(late: bytes) -> None:
+@pytest.mark.parametrize("at_once", [True, False], ids=["with the answer", "later"])
+async def test_what_comes_unasked_is_no_answer_to_a_republish(late: bytes, at_once: bool) -> None:
     """A second POST is sent once, and what it got is its own answer."""
     heard, said = asyncio.Event(), asyncio.Event()
 
     async def accept_and_say_more(writer: asyncio.StreamWriter) -> None:
-        await accept(writer)
-        await heard.wait()
-        writer.write(ACCEPTED.replace(b"202 Accepted", late))
+        more = ACCEPTED.replace(b"202 Accepted", late)
+        writer.write(ACCEPTED + more if at_once else ACCEPTED)
         await writer.drain()
+        await heard.wait()
+        if not at_once:
+            writer.write(more)
         said.set()
 
-    async with Server(accept_and_say_more, accept, accept) as server:
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        writer.write(ACCEPTED.replace(b"202 Accepted", b"403 Forbidden"))
+
+    async with Server(accept_and_say_more, refuse) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
             await client.republish_porting_event(EVENT)
             heard.set()
             await said.wait()
-            await client.republish_porting_event(EVENT)
+            with pytest.raises(PermissionDeniedError):
+                await client.republish_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (2, 2)
+
+
+async def test_what_comes_unasked_is_no_answer_to_a_get() -> None:
+    heard, said = asyncio.Event(), asyncio.Event()
+
+    async def find_and_say_more(writer: asyncio.StreamWriter) -> None:
+        await find(writer)
+        await heard.wait()
+        writer.write(ACCEPTED.replace(b"202 Accepted", b"404 Not Found"))
+        await writer.drain()
+        said.set()
+
+    async with Server(find_and_say_more, find) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
+            await client.get_porting_event(EVENT)
+            heard.set()
+            await said.wait()
+            assert (await client.get_porting_event(EVENT)).id == EVENT
+    assert (len(server.requests), server.connections) == (2, 2)
+
+
+async def test_an_answer_about_another_event_is_an_error() -> None:
+    """As where two answers came at once: the second one stands where the next request's is looked for."""
+
+    async def find_two(writer: asyncio.StreamWriter) -> None:
+        writer.write(FOUND + FOUND)
+        await writer.drain()
+
+    async with Server(find_two, find) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
+            await client.get_porting_event(EVENT)
+            with pytest.raises(EnvelopeError, match="another id"):
+                await client.get_porting_event(EVENT.replace("1", "2"))
+
+
+class Watched(httpx.AsyncBaseTransport):
+    """Our connections, and the socket of the last answer."""
+
+    def __init__(self, url: str) -> None:
+        (self.inner,), _ = open_connections(url, 1)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.inner.handle_async_request(request)
+        self.socket = response.extensions["network_stream"].get_extra_info("socket")
+        return response
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["the loop saw it", "the loop was busy"])
 def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> None:
-    async def accept_and_leave(writer: asyncio.StreamWriter) -> None:
-        await accept(writer)
+    async def find_and_leave(writer: asyncio.StreamWriter) -> None:
+        await find(writer)
         await asyncio.to_thread(leaving.wait, 10)
         writer.close()
 
     async def serve() -> tuple[int, int]:
-        async with Server(accept_and_leave, accept) as server:
+        async with Server(find_and_leave, find) as server:
             address.append(server.url)
             ready.set()
             while len(server.requests) < 2:
@@ -161,18 +236,18 @@ def test_a_connection_that_the_provider_closed_is_not_used_again(busy: bool) -> 
             return len(server.requests), server.connections
 
     async def ask() -> None:
-        async with AsyncTelnyxClient(KEY, address[0], clock=StillClock(), max_concurrency=1) as client:
-            await client.republish_porting_event(EVENT)
-            wire: Any = client._transport.lanes.transport
-            ((kept, _),) = next(iter(wire._session.connector._conns.values()))
+        watched = Watched(address[0])
+        options: dict[str, Any] = {"transport": watched, "max_concurrency": 1, "clock": StillClock()}
+        async with AsyncTelnyxClient(KEY, address[0], **options) as client:
+            await client.get_porting_event(EVENT)
             looking = select.poll()
-            looking.register(kept.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            looking.register(watched.socket.fileno(), select.POLLIN)
             leaving.set()
-            if busy:
-                assert looking.poll(5_000)  # without giving the loop a turn
-            while not busy and kept.is_connected():
+            assert looking.poll(5_000)  # without giving the loop a turn
+            for _ in range(0 if busy else 20):
                 await asyncio.sleep(0)
-            await client.republish_porting_event(EVENT)
+            await client.get_porting_event(EVENT)
+            assert client.requests_made == 2
 
     address: list[str] = []
     ready, leaving = threading.Event(), threading.Event()
@@ -200,21 +275,22 @@ async def test_only_what_is_needed_is_sent() -> None:
 
 
 async def test_every_try_of_a_get_is_counted() -> None:
-    async with Server(*[accept, leave] * 9) as server:
+    async with Server(find, *[leave] * 9) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
-            await client.republish_porting_event(EVENT)
+            await client.get_porting_event(EVENT)
             with pytest.raises(TelnyxError):
                 await client.get_porting_event(EVENT)
             assert client.requests_made == len(server.requests) > 2
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-async def test_no_error_holds_a_query_or_the_key(ending: Ending) -> None:
+async def test_no_error_and_no_log_holds_a_query_or_the_key(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     async with Server(*[ending] * 9) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), timeout=0.2) as client:
             with pytest.raises(TelnyxError) as caught:
                 await client.count_porting_events(event_type="porting_order.split")
-    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__) + caplog.text
     assert "filter%5B" not in shown
     assert KEY not in shown
 
@@ -227,7 +303,7 @@ async def test_a_body_comes_in_small_parts() -> None:
         await writer.drain()
 
     async with Server(much) as server:
-        wire = Wire(server.url)
+        (wire,), _ = open_connections(server.url, 1)
         response = await wire.handle_async_request(httpx.Request("GET", server.url))
         sizes = [len(part) async for part in response.aiter_raw()]
         await wire.aclose()
@@ -236,10 +312,72 @@ async def test_a_body_comes_in_small_parts() -> None:
 
 
 async def test_connections_are_kept() -> None:
-    async with Server(*[accept] * 20) as server:
+    async with Server(*[find] * 20) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=2) as client:
-            await asyncio.gather(*(client.republish_porting_event(EVENT) for _ in range(20)))
+            await asyncio.gather(*(client.get_porting_event(EVENT) for _ in range(20)))
     assert (len(server.requests), server.connections) == (20, 2)
+
+
+async def test_a_republish_has_a_connection_of_its_own() -> None:
+    """Nothing that another request left on it, and no close, can cross with it."""
+    async with Server(find, *[accept] * 3, find) as server:
+        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=2) as client:
+            await client.get_porting_event(EVENT)
+            for _ in range(3):
+                await client.republish_porting_event(EVENT)
+            await client.get_porting_event(EVENT)
+    assert (len(server.requests), server.connections) == (5, 4)
+
+
+@pytest.mark.parametrize("mute", [True, False], ids=["says nothing", "hangs up"])
+async def test_what_a_proxy_never_passed_on_was_not_sent(mute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Server(*[say_nothing if mute else leave] * 9) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v2"))
+        monkeypatch.setenv("NO_PROXY", "")
+        options: dict[str, Any] = {"clock": StillClock(), "timeout": 0.3}
+        async with AsyncTelnyxClient(KEY, "https://api.example.test/v2", **options) as client:
+            with pytest.raises(ConnectError, match="through the proxy") as caught:
+                await client.republish_porting_event(EVENT, slot=await client.reserve_slot())
+    assert caught.value.not_processed
+    assert len(proxy.requests) == 1
+
+
+async def test_what_a_proxy_passes_on_too_late_is_not_sent(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, late = StillClock(), 0.0
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            clock.now += late
+            inward, outward = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
+            with closing(outward):
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                await asyncio.gather(_pass(reader, outward), _pass(inward, writer))
+
+    async with Server(accept, tls=serving) as server, await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        async with AsyncTelnyxClient(KEY, server.url, clock=clock) as client:
+            for late in (9.0, 11.0):
+                send_by = datetime.fromtimestamp(clock.now, UTC) + timedelta(seconds=10)
+                slot = await client.reserve_slot()
+                if late < 10:
+                    await client.republish_porting_event(EVENT, slot=slot, send_by=send_by)
+                else:
+                    with pytest.raises(NotSentError, match="it is past"):
+                        await client.republish_porting_event(EVENT, slot=slot, send_by=send_by)
+    assert len(server.requests) == 1
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(2**16):
+            writer.write(data)
+        writer.close()
 
 
 @pytest.fixture
@@ -264,10 +402,10 @@ async def test_connections_are_kept_over_tls_too(certificate: Path, monkeypatch:
     serving.load_cert_chain(certificate)
     trusting = ssl.create_default_context(cafile=str(certificate))
     monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
-    async with Server(*[accept] * 9, tls=serving) as server:
+    async with Server(*[find] * 9, tls=serving) as server:
         async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
             for _ in range(9):
-                await client.republish_porting_event(EVENT)
+                await client.get_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (9, 1)
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from telnyx_porting.client.api import AsyncTelnyxClient
 from telnyx_porting.client.clock import Clock
 from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
-from telnyx_porting.client.lanes import Slot
-from telnyx_porting.client.sync import SyncSlot, SyncVerbs, TelnyxClient
+from telnyx_porting.client.sync import SyncVerbs, TelnyxClient
 
 __all__ = [
     "AsyncTelnyxClient",
     "Clock",
     "ProvedWindow",
     "RepublishReceipt",
-    "Slot",
-    "SyncSlot",
     "SyncVerbs",
     "TelnyxClient",
 ]

@@ -111,10 +111,10 @@ def proxy_error(error: Exception, **about: Any) -> ConnectError:
 
     :param error: a transport's; only its text holds the proxy's answer, such as "407 Proxy Authentication Required"
     """
-    for status, reason in _BY_PROXY.items():
-        if re.search(rf"\b{status}\b", str(error)):
-            return ProxyRefusedError(reason, **about)
-    return ConnectError(f"no connection: {error}", **about)
+    status = re.match(r"\d{3}\b", str(error))
+    if status and (reason := _BY_PROXY.get(int(status[0]))):
+        return ProxyRefusedError(reason, **about)
+    return ConnectError(f"no connection: the proxy answers {status[0] if status else 'something else'}", **about)
 
 
 def worth_another_get(error: TelnyxError) -> bool:

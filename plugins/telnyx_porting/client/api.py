@@ -18,12 +18,6 @@ class AsyncTelnyxClient(EventVerbs, OrderVerbs, DeliveryVerbs, NotificationVerbs
 
     :param api_key: Telnyx API key (v2)
     :param base_url: up to and including ``/v2``; https, except for loopback or with ``allow_insecure_http``
-    :param timeout: seconds a try may take after it is connected
-    :param max_concurrency: requests in flight at most
-    :param requests_per_second: fixed ceiling; None: the provider's headers rule
-    :param keep_free: share (0 to 0.9) of the provider's remaining limit that is left to other software
-    :param allow_insecure_http: permit http to a test server; never to the public API
-    :param transport: an httpx transport to use instead of sockets, for tests
-    :param clock: time source, for tests
+    :param options: :class:`telnyx_porting.client.transport.Options`
     :raises SettingsError: when one of them is impossible
     """

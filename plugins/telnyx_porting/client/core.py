@@ -3,62 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from telnyx_porting.client.answers import read_one, read_page
 from telnyx_porting.client.checks import check_page_size, checked_uuid
-from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock
 from telnyx_porting.client.drift import Drift
 from telnyx_porting.client.paging import Pager
-from telnyx_porting.client.queries import bounds
 from telnyx_porting.client.transport import Transport
 from telnyx_porting.errors import EnvelopeError
+from telnyx_porting.models import PortingEvent, PortingOrder, WebhookDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from types import TracebackType
 
-    import httpx
-
     from telnyx_porting.client.answers import Answer
+    from telnyx_porting.client.transport import Options
     from telnyx_porting.client.windows import Page
     from telnyx_porting.models import RateLimit
 
+P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C")
+Thing = TypeVar("Thing", PortingEvent, PortingOrder, WebhookDelivery)
 
 PUBLIC_API = "https://api.telnyx.com/v2"
+
+
+def one_by_one(
+    batches: Callable[Concatenate[C, P], AsyncGenerator[list[T], None]],
+) -> Callable[Concatenate[C, P], AsyncGenerator[T, None]]:
+    """Make of a verb that yields lists one that yields their rows."""
+
+    @wraps(batches)
+    async def rows(self: C, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        async with aclosing(batches(self, *args, **kwargs)) as lists:
+            async for batch in lists:
+                for row in batch:
+                    yield row
+                # What the caller has is not kept here while the next list is read.
+                del batch
+
+    return rows
+
+
+def bounds(name: str, low: datetime | None, high: datetime | None) -> dict[str, str]:
+    """Write a time range as Telnyx's OpenAPI spells it (deepObject, exploded); nothing for an open end."""
+    ends = {f"filter[{name}][gte]": low, f"filter[{name}][lte]": high}
+    return {key: at.astimezone(UTC).isoformat().replace("+00:00", "Z") for key, at in ends.items() if at is not None}
 
 
 class Core:
     """What all verbs share: the way to Telnyx, and what was learned on it. Parameters: :class:`AsyncTelnyxClient`."""
 
-    def __init__(
-        self,
-        api_key: str,
-        base_url: str = PUBLIC_API,
-        *,
-        timeout: float = 30.0,
-        max_concurrency: int = 8,
-        requests_per_second: float | None = None,
-        keep_free: float = 0.0,
-        allow_insecure_http: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self._transport = Transport(
-            api_key,
-            base_url,
-            timeout=timeout,
-            max_concurrency=max_concurrency,
-            requests_per_second=requests_per_second,
-            keep_free=keep_free,
-            allow_insecure_http=allow_insecure_http,
-            transport=transport,
-            clock=clock,
-        )
-        self._clock = clock
+    def __init__(self, api_key: str, base_url: str = PUBLIC_API, **options: Unpack[Options]) -> None:
+        self._transport = Transport(api_key, base_url, **options)
+        self._clock = self._transport.clock
         self._drift = Drift()
         self._whose: tuple[str | None] | None = None  # once asked
         self.base_url = self._transport.base_url
@@ -104,11 +107,19 @@ class Core:
         path: str,
         field: str,
         value: str,
-        parse: Callable[[dict[str, Any]], T],
+        parse: Callable[[dict[str, Any]], Thing],
         params: Mapping[str, str] | None = None,
-    ) -> T:
+    ) -> Thing:
+        """Read one thing; what the answer is about is looked at, as a connection may mix up its answers."""
         path = f"{path}/{checked_uuid(field, value)}"
-        return await self._transport.get(path, params, lambda answer: read_one(answer, parse))
+
+        def read(answer: Answer) -> Thing:
+            found = read_one(answer, parse)
+            if found.id.lower() != value.lower():
+                raise EnvelopeError("the answer is about another id", **answer.about)
+            return found
+
+        return await self._transport.get(path, params, read)
 
     def _listing(
         self,
@@ -130,13 +141,17 @@ class Core:
                 look_at(page.rows)
             return page
 
-        ask = partial(self._ask, path, read, filters, bounded_by)
+        async def ask(number: int, size: int, since: datetime | None, until: datetime | None) -> Page[T]:
+            params = {**filters, **bounds(bounded_by, since, until)}
+            params |= {"page[number]": str(number), "page[size]": str(size)}
+            return await self._transport.get(path, params, read)
+
         return Pager(
             ask,
             id_of=id_of,
             time_of=time_of,
             page_size=page_size,
-            lanes=self._transport.lanes.number,
+            in_flight=self._transport.max_concurrency,
             clock=self._clock,
             path=path,
         )
@@ -153,19 +168,3 @@ class Core:
         elif rows:
             more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
             raise EnvelopeError(f"all other rows were given, but not {rows[0]}{more}: it cannot be read", path=path)
-
-    async def _ask(
-        self,
-        path: str,
-        read: Callable[[Answer], Page[T]],
-        filters: dict[str, str],
-        bounded_by: str,
-        number: int,
-        size: int,
-        since: datetime | None,
-        until: datetime | None,
-        rank: float,
-    ) -> Page[T]:
-        params = {**filters, **bounds(bounded_by, since, until)}
-        params |= {"page[number]": str(number), "page[size]": str(size)}
-        return await self._transport.get(path, params, read, rank=rank)

@@ -8,18 +8,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.answers import read_page
-from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_range, checked_time, checked_uuid
-from telnyx_porting.client.core import Core
-from telnyx_porting.client.queries import bounds, event_filters
-from telnyx_porting.errors import EnvelopeError, SettingsError
-from telnyx_porting.models import PortingEvent, parse_event
+from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_choice, checked_range, checked_time, checked_uuid
+from telnyx_porting.client.core import Core, bounds, one_by_one
+from telnyx_porting.errors import EnvelopeError
+from telnyx_porting.models import EVENT_TYPES, PortingEvent, parse_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import datetime
 
     from telnyx_porting.client.answers import Answer
-    from telnyx_porting.client.lanes import Slot
 
 EVENTS_PATH = "/porting/events"
 
@@ -88,7 +86,7 @@ class EventVerbs(Core):
         :raises SettingsError: when an argument is impossible
         :raises TelnyxError: when Telnyx cannot be read
         """
-        filters = event_filters(event_type, porting_order_id)
+        filters = _filters(event_type, porting_order_id)
         since, until = checked_range("created_at", created_at_gte, created_at_lte)
         until = until or max(self._now(), since or self._now())
         listing = self._listing(
@@ -108,27 +106,6 @@ class EventVerbs(Core):
                 # What the caller has is not kept here while the next window is read.
                 del window, rows
 
-    async def iter_porting_events(
-        self,
-        created_at_gte: datetime | None = None,
-        created_at_lte: datetime | None = None,
-        event_type: str | None = None,
-        porting_order_id: str | None = None,
-        page_size: int = MAX_PAGE_SIZE,
-    ) -> AsyncGenerator[PortingEvent, None]:
-        """
-        Yield all events of a stretch of time, oldest first; see :meth:`iter_proved_windows`.
-
-        :raises IncompleteListing: instead of leaving one out
-        :raises EnvelopeError: after all others, when there are rows that cannot be read
-        """
-        batches = self.event_batches(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
-        async with aclosing(batches):
-            async for batch in batches:
-                for event in batch:
-                    yield event
-                del batch
-
     async def event_batches(
         self,
         created_at_gte: datetime | None = None,
@@ -137,7 +114,12 @@ class EventVerbs(Core):
         porting_order_id: str | None = None,
         page_size: int = MAX_PAGE_SIZE,
     ) -> AsyncGenerator[list[PortingEvent], None]:
-        """Yield the events of :meth:`iter_porting_events` in lists."""
+        """
+        Yield all events of a stretch of time, oldest first; see :meth:`iter_proved_windows`.
+
+        :raises IncompleteListing: instead of leaving one out
+        :raises EnvelopeError: after all others, when there are rows that cannot be read
+        """
         windows = self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
         odd: list[str] = []
         async with aclosing(windows):
@@ -146,6 +128,8 @@ class EventVerbs(Core):
                 yield window.events
                 del window
         self._say_unread(EVENTS_PATH, odd, None)
+
+    iter_porting_events = one_by_one(event_batches)
 
     async def count_porting_events(
         self,
@@ -161,7 +145,7 @@ class EventVerbs(Core):
 
         :raises EnvelopeError: when the answer holds no count
         """
-        filters = event_filters(event_type, porting_order_id)
+        filters = _filters(event_type, porting_order_id)
         filters |= bounds("created_at", *checked_range("created_at", created_at_gte, created_at_lte))
         filters |= {"page[number]": "1", "page[size]": "1"}
         return await self._transport.get(EVENTS_PATH, filters, _read_count)
@@ -176,38 +160,44 @@ class EventVerbs(Core):
         self._drift.look_at([event])
         return event
 
-    async def reserve_slot(self) -> Slot:
+    async def reserve_slot(self) -> int:
         """
-        Wait until the pace lets one request go, and hold the right to it: use it at once or release it.
+        Wait until the pace lets one request go, and return the number of that grant, to be used at once or never.
+
+        So a caller can wait first, then write down that it sends, and then send without any wait.
 
         :raises RateLimitedError: when the provider's limit lets none go for 90 s
         """
         return await self._transport.reserve()
 
     async def republish_porting_event(
-        self, event_id: str, *, slot: Slot | None = None, send_by: datetime | None = None
+        self, event_id: str, *, slot: int | None = None, send_by: datetime | None = None
     ) -> RepublishReceipt:
         """
         Have the notification of an event sent again, to whatever is subscribed now, e-mail included.
 
-        With a slot the request is written at once and never tried again. Without one the pace is waited for here, and
+        With a slot the request is sent at once and never tried again. Without one the pace is waited for here, and
         the request is tried again only after a 429 or a failed connect. This API has no idempotency key.
 
         :param event_id: UUID of the event
-        :param slot: from :meth:`reserve_slot`; used or released in any case
+        :param slot: from :meth:`reserve_slot`
         :param send_by: our clock; past it nothing is sent
         :raises NotFoundError: and other refusals: nothing was sent
         :raises TelnyxError: with ``not_processed`` true when it certainly had no effect; otherwise that is unknown
         """
-        try:
-            path = f"{EVENTS_PATH}/{checked_uuid('event_id', event_id)}/republish"
-            send_by = checked_time("send_by", send_by)
-        except SettingsError:
-            if slot is not None:
-                slot.release()
-            raise
-        answer = await self._transport.post(path, slot=slot, send_by=send_by)
+        path = f"{EVENTS_PATH}/{checked_uuid('event_id', event_id)}/republish"
+        answer = await self._transport.post(path, slot=slot, send_by=checked_time("send_by", send_by))
         return RepublishReceipt(answer.date, answer.request_id)
+
+
+def _filters(event_type: str | None, porting_order_id: str | None) -> dict[str, str]:
+    """Write the filters of events other than their time; Telnyx takes one type."""
+    filters: dict[str, str] = {}
+    if event_type is not None:
+        filters["filter[type]"] = checked_choice("event_type", event_type, tuple(sorted(EVENT_TYPES)))
+    if porting_order_id is not None:
+        filters["filter[porting_order_id]"] = checked_uuid("porting_order_id", porting_order_id)
+    return filters
 
 
 def _read_count(answer: Answer) -> int:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from telnyx_porting.client.answers import read_page
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, check_number, checked_choice
-from telnyx_porting.client.core import Core
-from telnyx_porting.client.queries import OLDEST_FIRST, ORDER_SORTS
+from telnyx_porting.client.core import Core, one_by_one
 from telnyx_porting.models import PortingOrder, parse_order
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from telnyx_porting.client.answers import Answer
 
 ORDERS_PATH = "/porting_orders"
+_FOC = "activation_settings.foc_datetime_requested"
+SORTS = ("created_at", "-created_at", _FOC, f"-{_FOC}")
 
 
 class OrderVerbs(Core):
@@ -31,13 +32,13 @@ class OrderVerbs(Core):
         params = {"include_phone_numbers": "false"}
         return await self._get_one(ORDERS_PATH, "porting_order_id", porting_order_id, parse_order, params)
 
-    async def iter_porting_orders(
+    async def order_batches(
         self,
-        sort: str = OLDEST_FIRST,
+        sort: str = "created_at",
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         unread: list[str] | None = None,
-    ) -> AsyncGenerator[PortingOrder, None]:
+    ) -> AsyncGenerator[list[PortingOrder], None]:
         """
         Yield all orders, or the first few, without their numbers.
 
@@ -48,20 +49,7 @@ class OrderVerbs(Core):
         :raises IncompleteListing: instead of leaving one out
         :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
-        async with aclosing(self.order_batches(sort, page_size, limit, unread)) as batches:
-            async for batch in batches:
-                for order in batch:
-                    yield order
-
-    async def order_batches(
-        self,
-        sort: str = OLDEST_FIRST,
-        page_size: int = MAX_PAGE_SIZE,
-        limit: int | None = None,
-        unread: list[str] | None = None,
-    ) -> AsyncGenerator[list[PortingOrder], None]:
-        """Yield the orders of :meth:`iter_porting_orders` in lists."""
-        filters = {"sort[value]": checked_choice("sort", sort, ORDER_SORTS), "include_phone_numbers": "false"}
+        filters = {"sort[value]": checked_choice("sort", sort, SORTS), "include_phone_numbers": "false"}
         listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=lambda order: order.id)
         if limit is not None:
             check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
@@ -76,6 +64,8 @@ class OrderVerbs(Core):
                 odd += window.unread
                 yield window.rows
         self._say_unread(ORDERS_PATH, odd, unread)
+
+    iter_porting_orders = one_by_one(order_batches)
 
     async def get_user_id(self) -> str | None:
         """Fetch the Telnyx user this key belongs to, as the oldest order shows it; None without one. Asks once.

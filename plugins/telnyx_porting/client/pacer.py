@@ -206,12 +206,6 @@ class Pacer:
         self._heard = self._granted
         self._reset_at = now + max(self._period, 1.0)
 
-    def give_back(self) -> None:
-        """Return a grant whose request was never sent."""
-        with self._lock:
-            if self._remaining is not None:
-                self._remaining += 1
-
     def heard(self, ticket: int, headers: Mapping[str, str]) -> None:
         """
         Learn from an answer.

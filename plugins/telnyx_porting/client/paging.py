@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from telnyx_porting.client.collector import patient_collector
 from telnyx_porting.client.proof import Proof
 from telnyx_porting.client.windows import SECOND, Listing, Span, Window
 
@@ -32,15 +30,15 @@ T = TypeVar("T")
 
 ROWS_PER_WINDOW = 3_000
 """Rows a window of a deep list aims at."""
-READ_AHEAD = 3
-"""Windows read at the same time, and one more for every 8 lanes: while one waits for its last page, others use them."""
+READ_AHEAD = 2
+"""Windows read at the same time, and one more for every 8 connections: as one waits for its last page, others read."""
 
 
 class Pager(Generic[T]):
     """
     Read one list, window by window.
 
-    :param lanes: requests in flight at most; the other parameters are those of :class:`Listing`
+    :param in_flight: requests in flight at most; the other parameters are those of :class:`Listing`
     """
 
     def __init__(
@@ -50,17 +48,17 @@ class Pager(Generic[T]):
         id_of: Callable[[T], str],
         time_of: Callable[[T], datetime | None] | None,
         page_size: int,
-        lanes: int,
+        in_flight: int,
         clock: Clock,
         path: str,
     ) -> None:
         self._listing = Listing(ask, id_of, time_of, page_size, clock, path, ROWS_PER_WINDOW)
-        self._read_ahead = READ_AHEAD + lanes // 8
+        self._read_ahead = READ_AHEAD + in_flight // 8
         self._timeless: dict[str, datetime | None] = {}
 
     async def first_page(self, size: int) -> Page[T]:
         """Ask for the first rows alone, whatever their time; they prove nothing."""
-        return await self._listing.ask(1, size, None, None, 0.0)
+        return await self._listing.ask(1, size, None, None)
 
     async def windows(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Window[T], None]:
         """
@@ -68,13 +66,6 @@ class Pager(Generic[T]):
 
         :raises IncompleteListing: when a window cannot be proved
         """
-        with patient_collector():
-            async with aclosing(self._windows(since, until)) as windows:
-                async for window in windows:
-                    yield window
-                    del window
-
-    async def _windows(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Window[T], None]:
         queue: deque[Span | asyncio.Task[Window[T] | list[Span]]] = deque([Span(since, until)])
         try:
             while queue:

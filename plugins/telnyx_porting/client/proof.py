@@ -117,6 +117,9 @@ class Proof(Generic[T]):
         last = -(-total // stride)
         for page in await self._pages(range(asked + 1, last)):
             self._take(page)
+        if len(self.totals) > 1:  # it grew meanwhile: nothing of this reading is a proof, or of use to the next
+            self.seen.clear()
+            return -1, False
         parts = asyncio.create_task(self._count_in_parts(total))
         try:
             closing = await self._close(max(last, asked + 1), stride, total)
@@ -170,7 +173,7 @@ class Proof(Generic[T]):
 
     async def _count(self, since: datetime | None, until: datetime | None) -> int | None:
         self.requests += 1
-        return (await self.listing.ask(1, 1, since, until, self.span.rank)).total
+        return (await self.listing.ask(1, 1, since, until)).total
 
     # -- lists that do not say how long they are ----------------------------------------------------------------------
 
@@ -261,7 +264,7 @@ class Proof(Generic[T]):
         self.requests += 1
         span, listing = self.span, self.listing
         try:
-            return await listing.ask(number, listing.page_size, span.ask_since, span.ask_until, span.rank)
+            return await listing.ask(number, listing.page_size, span.ask_since, span.ask_until)
         except (InvalidRequestError, NotFoundError):
             if number == 1:
                 raise

@@ -8,32 +8,79 @@ so a row costs nothing extra; leaving a listing early ends what it had begun.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import partial, wraps
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
 from telnyx_porting.client.api import AsyncTelnyxClient
-from telnyx_porting.client.clock import SYSTEM_CLOCK
 from telnyx_porting.client.core import PUBLIC_API
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-    from datetime import datetime, timedelta
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+    from datetime import timedelta
     from types import TracebackType
 
-    import httpx
-    from anyio.from_thread import BlockingPortal
-
-    from telnyx_porting.client.clock import Clock
-    from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
-    from telnyx_porting.client.lanes import Slot
-    from telnyx_porting.models import PortingEvent, PortingOrder, RateLimit, Subscription, WebhookDelivery
+    from telnyx_porting.client.transport import Options
+    from telnyx_porting.models import RateLimit
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="SyncVerbs")
+
+
+def _call(
+    verb: Callable[Concatenate[AsyncTelnyxClient, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[SyncVerbs, P], R]:
+    """Make the blocking form of a verb: it takes and returns the same."""
+
+    @wraps(verb)
+    def call(self: SyncVerbs, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._session() as client:
+            result: R = self._portal.call(lambda: verb(client, *args, **kwargs))
+            return result
+
+    return call
+
+
+def _each(
+    verb: Callable[Concatenate[AsyncTelnyxClient, P], AsyncGenerator[R, None]],
+) -> Callable[Concatenate[SyncVerbs, P], Iterator[R]]:
+    """Make the blocking form of an asynchronous iterator, which is closed when the caller leaves."""
+
+    @wraps(verb)
+    def each(self: SyncVerbs, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        with self._session() as client:
+            portal, iterator = self._portal, verb(client, *args, **kwargs)
+            self._listings[id(iterator)] = iterator
+            try:
+                while True:
+                    try:
+                        item = portal.call(iterator.__anext__)
+                    except StopAsyncIteration:
+                        return
+                    yield item
+                    del item
+            finally:
+                if self._client is client:
+                    del self._listings[id(iterator)]
+                    portal.call(iterator.aclose)
+
+    return each
+
+
+def _rows(
+    batches: Callable[Concatenate[AsyncTelnyxClient, P], AsyncGenerator[list[R], None]],
+) -> Callable[Concatenate[SyncVerbs, P], Iterator[R]]:
+    """Make the blocking form of a listing, one row at a time."""
+    lists = _each(batches)
+
+    @wraps(batches)
+    def rows(self: SyncVerbs, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        yield from chain.from_iterable(lists(self, *args, **kwargs))
+
+    return rows
 
 
 class SyncVerbs:
@@ -91,39 +138,6 @@ class SyncVerbs:
             if not self._calls:
                 self._stop()
 
-    def _call(
-        self,
-        verb: Callable[Concatenate[AsyncTelnyxClient, P], Coroutine[Any, Any, R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        with self._session() as client:
-            result: R = self._portal.call(lambda: verb(client, *args, **kwargs))
-            return result
-
-    def _each(
-        self,
-        verb: Callable[Concatenate[AsyncTelnyxClient, P], AsyncGenerator[R, None]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Iterator[R]:
-        """Step through an asynchronous iterator from here, and close it when the caller leaves."""
-        with self._session() as client:
-            portal, iterator = self._portal, verb(client, *args, **kwargs)
-            self._listings[id(iterator)] = iterator
-            try:
-                while True:
-                    try:
-                        item = portal.call(iterator.__anext__)
-                    except StopAsyncIteration:
-                        return
-                    yield item
-                    del item
-            finally:
-                if self._client is client:
-                    del self._listings[id(iterator)]
-                    portal.call(iterator.aclose)
-
     # -- what the client knows -------------------------------------------------------------------------------
 
     def _known(self) -> AsyncTelnyxClient:
@@ -159,122 +173,19 @@ class SyncVerbs:
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
-    def iter_proved_windows(
-        self,
-        created_at_gte: datetime | None = None,
-        created_at_lte: datetime | None = None,
-        event_type: str | None = None,
-        porting_order_id: str | None = None,
-        page_size: int = 250,
-    ) -> Iterator[ProvedWindow]:
-        """See :meth:`AsyncTelnyxClient.iter_proved_windows`."""
-        verb = AsyncTelnyxClient.iter_proved_windows
-        return self._each(verb, created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
-
-    def iter_porting_events(
-        self,
-        created_at_gte: datetime | None = None,
-        created_at_lte: datetime | None = None,
-        event_type: str | None = None,
-        porting_order_id: str | None = None,
-        page_size: int = 250,
-    ) -> Iterator[PortingEvent]:
-        """See :meth:`AsyncTelnyxClient.iter_porting_events`."""
-        verb, about = AsyncTelnyxClient.event_batches, (event_type, porting_order_id, page_size)
-        yield from chain.from_iterable(self._each(verb, created_at_gte, created_at_lte, *about))
-
-    def count_porting_events(
-        self,
-        created_at_gte: datetime | None = None,
-        created_at_lte: datetime | None = None,
-        event_type: str | None = None,
-        porting_order_id: str | None = None,
-    ) -> int:
-        """See :meth:`AsyncTelnyxClient.count_porting_events`."""
-        verb = AsyncTelnyxClient.count_porting_events
-        return self._call(verb, created_at_gte, created_at_lte, event_type, porting_order_id)
-
-    def get_porting_event(self, event_id: str) -> PortingEvent:
-        """See :meth:`AsyncTelnyxClient.get_porting_event`."""
-        return self._call(AsyncTelnyxClient.get_porting_event, event_id)
-
-    def reserve_slot(self) -> SyncSlot:
-        """See :meth:`AsyncTelnyxClient.reserve_slot`; needs a ``with`` block around it and its use."""
-        if self._client is None:
-            raise RuntimeError("reserve_slot() needs an open client: with client: ...")
-        return SyncSlot(self._call(AsyncTelnyxClient.reserve_slot), self._portal)
-
-    def republish_porting_event(
-        self, event_id: str, *, slot: SyncSlot | None = None, send_by: datetime | None = None
-    ) -> RepublishReceipt:
-        """See :meth:`AsyncTelnyxClient.republish_porting_event`."""
-        verb = AsyncTelnyxClient.republish_porting_event
-        return self._call(verb, event_id, slot=None if slot is None else slot.inner, send_by=send_by)
-
-    def get_porting_order(self, porting_order_id: str) -> PortingOrder:
-        """See :meth:`AsyncTelnyxClient.get_porting_order`."""
-        return self._call(AsyncTelnyxClient.get_porting_order, porting_order_id)
-
-    def iter_porting_orders(
-        self, sort: str = "created_at", page_size: int = 250, limit: int | None = None, unread: list[str] | None = None
-    ) -> Iterator[PortingOrder]:
-        """See :meth:`AsyncTelnyxClient.iter_porting_orders`."""
-        yield from chain.from_iterable(self._each(AsyncTelnyxClient.order_batches, sort, page_size, limit, unread))
-
-    def get_user_id(self) -> str | None:
-        """See :meth:`AsyncTelnyxClient.get_user_id`."""
-        return self._call(AsyncTelnyxClient.get_user_id)
-
-    def list_exception_types(self) -> dict[str, str]:
-        """See :meth:`AsyncTelnyxClient.list_exception_types`."""
-        return self._call(AsyncTelnyxClient.list_exception_types)
-
-    def iter_webhook_deliveries(
-        self,
-        event_types: Iterable[str] = (),
-        status: str | None = None,
-        webhook_contains: str | None = None,
-        started_at_gte: datetime | None = None,
-        started_at_lte: datetime | None = None,
-        finished_at_gte: datetime | None = None,
-        finished_at_lte: datetime | None = None,
-        page_size: int = 250,
-        unread: list[str] | None = None,
-    ) -> Iterator[WebhookDelivery]:
-        """See :meth:`AsyncTelnyxClient.iter_webhook_deliveries`."""
-        for batch in self._each(
-            AsyncTelnyxClient.delivery_batches,
-            event_types,
-            status,
-            webhook_contains,
-            started_at_gte,
-            started_at_lte,
-            finished_at_gte,
-            finished_at_lte,
-            page_size,
-            unread,
-        ):
-            yield from batch
-
-    def get_webhook_delivery(self, delivery_id: str) -> WebhookDelivery:
-        """See :meth:`AsyncTelnyxClient.get_webhook_delivery`."""
-        return self._call(AsyncTelnyxClient.get_webhook_delivery, delivery_id)
-
-    def notification_subscriptions(self) -> list[Subscription]:
-        """See :meth:`AsyncTelnyxClient.notification_subscriptions`."""
-        return self._call(AsyncTelnyxClient.notification_subscriptions)
-
-
-class SyncSlot:
-    """A granted request, for :meth:`SyncVerbs.republish_porting_event`."""
-
-    def __init__(self, inner: Slot, portal: BlockingPortal) -> None:
-        self.inner = inner
-        self._portal = portal
-
-    def release(self) -> None:
-        """Give it back unused; does nothing after its use."""
-        self._portal.call(self.inner.release)
+    iter_proved_windows = _each(AsyncTelnyxClient.iter_proved_windows)
+    iter_porting_events = _rows(AsyncTelnyxClient.event_batches)
+    count_porting_events = _call(AsyncTelnyxClient.count_porting_events)
+    get_porting_event = _call(AsyncTelnyxClient.get_porting_event)
+    reserve_slot = _call(AsyncTelnyxClient.reserve_slot)
+    republish_porting_event = _call(AsyncTelnyxClient.republish_porting_event)
+    get_porting_order = _call(AsyncTelnyxClient.get_porting_order)
+    iter_porting_orders = _rows(AsyncTelnyxClient.order_batches)
+    get_user_id = _call(AsyncTelnyxClient.get_user_id)
+    list_exception_types = _call(AsyncTelnyxClient.list_exception_types)
+    iter_webhook_deliveries = _rows(AsyncTelnyxClient.delivery_batches)
+    get_webhook_delivery = _call(AsyncTelnyxClient.get_webhook_delivery)
+    notification_subscriptions = _call(AsyncTelnyxClient.notification_subscriptions)
 
 
 class TelnyxClient(SyncVerbs):
@@ -288,31 +199,8 @@ class TelnyxClient(SyncVerbs):
                 print(event.id, event.event_type)
     """
 
-    def __init__(
-        self,
-        api_key: str,
-        base_url: str = PUBLIC_API,
-        *,
-        timeout: float = 30.0,
-        max_concurrency: int = 8,
-        requests_per_second: float | None = None,
-        keep_free: float = 0.0,
-        allow_insecure_http: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self._make_client = partial(
-            AsyncTelnyxClient,
-            api_key,
-            base_url,
-            timeout=timeout,
-            max_concurrency=max_concurrency,
-            requests_per_second=requests_per_second,
-            keep_free=keep_free,
-            allow_insecure_http=allow_insecure_http,
-            transport=transport,
-            clock=clock,
-        )
+    def __init__(self, api_key: str, base_url: str = PUBLIC_API, **options: Unpack[Options]) -> None:
+        self._make_client = partial(AsyncTelnyxClient, api_key, base_url, **options)
         # What is impossible is said now, not at the first call.
         self._known()
 

@@ -1,8 +1,7 @@
 """
 One request to Telnyx: authentication, pace, retries by verb, and the error an answer means.
 
-A transport of httpx is used without httpx's client: there is nothing here to follow redirects, keep cookies or read
-``.netrc``. Of the environment only the proxy for https is used, where it sees no key.
+A GET is tried again where that may help, a POST only after what certainly had no effect.
 """
 
 from __future__ import annotations
@@ -10,37 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
-from telnyx_porting.client.answers import Answer, proxy_error, status_error, worth_another_get, worth_another_post
+from telnyx_porting.client.answers import Answer, status_error, worth_another_get, worth_another_post
 from telnyx_porting.client.checks import check_number, checked_base_url, checked_key
-from telnyx_porting.client.clock import Clock, http_date, read_difference
-from telnyx_porting.client.lanes import Lanes, Slot
+from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock, http_date, read_difference
+from telnyx_porting.client.connections import Way, exchange, open_connections
 from telnyx_porting.client.pacer import pacer_for
-from telnyx_porting.errors import (
-    ConnectError,
-    ContractError,
-    NotJsonError,
-    NotSentError,
-    RateLimitedError,
-    RequestTimeout,
-    TelnyxError,
-    TransportError,
-)
+from telnyx_porting.errors import RateLimitedError, TelnyxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 32 * 2**20
-"""Bytes. A full page of events is about 150 kB."""
 RETRY_FOR = 90.0
 """Seconds after its first grant in which a request may be tried again, and may wait for the provider's limit."""
 MAX_FAILURES = 6
@@ -49,10 +38,31 @@ BACKOFF_BASE = 0.5
 """Seconds."""
 BACKOFF_CAP = 8.0
 """Seconds."""
-STEPS_TO_THE_SOCKET = 8
-"""Turns of the event loop that a request let go takes, at most, until it is written."""
 CONNECT_WITHIN = 10.0
-"""Seconds, at most, for a connection, and where a transport has it so, again for its TLS."""
+"""Seconds, at most, for a connection, and again for its TLS."""
+CLOSED = "this client is closed: no request leaves it any more"
+
+
+class Options(TypedDict, total=False):
+    """
+    What clients take beside key and base URL.
+
+    :param timeout: seconds (30) a try may take after it is connected
+    :param max_concurrency: requests in flight at most (8)
+    :param requests_per_second: fixed ceiling; None: the provider's headers rule
+    :param keep_free: share (0 to 0.9) of the provider's remaining limit that is left to other software
+    :param allow_insecure_http: permit http to a test server; never to the public API
+    :param transport: an httpx transport to use instead of sockets, for tests
+    :param clock: time source, for tests
+    """
+
+    timeout: float
+    max_concurrency: int
+    requests_per_second: float | None
+    keep_free: float
+    allow_insecure_http: bool
+    transport: httpx.AsyncBaseTransport | None
+    clock: Clock
 
 
 class Transport:
@@ -61,13 +71,7 @@ class Transport:
 
     :param api_key: Telnyx API key
     :param base_url: up to and including ``/v2``
-    :param timeout: seconds for one try, without its connect
-    :param max_concurrency: requests in flight at most
-    :param requests_per_second: fixed ceiling; None: the provider's headers rule
-    :param keep_free: share of the provider's remaining limit never taken
-    :param allow_insecure_http: permit http to hosts other than loopback and the public API
-    :param transport: an httpx transport to use instead of sockets
-    :param clock: time source
+    :param options: :class:`Options`
     :raises SettingsError: when one of them is impossible
     """
 
@@ -76,13 +80,13 @@ class Transport:
         api_key: str,
         base_url: str,
         *,
-        timeout: float,
-        max_concurrency: int,
-        requests_per_second: float | None,
-        keep_free: float,
-        allow_insecure_http: bool,
-        transport: httpx.AsyncBaseTransport | None,
-        clock: Clock,
+        timeout: float = 30.0,
+        max_concurrency: int = 8,
+        requests_per_second: float | None = None,
+        keep_free: float = 0.0,
+        allow_insecure_http: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.base_url = checked_base_url(base_url, allow_insecure_http)
         checked_key(api_key)
@@ -93,18 +97,23 @@ class Transport:
             check_number("requests_per_second", requests_per_second, 0.001, 100_000, "more than 0")
         self.clock = clock
         self.pacer = pacer_for(self.base_url, api_key, clock)
+        self.max_concurrency = int(max_concurrency)
         if transport is None:
-            from telnyx_porting.client.wire import Wire  # aiohttp takes a while, and importing a DAG needs none of it
-
-            transport = Wire(self.base_url)
-        self.lanes = Lanes(int(max_concurrency), transport)
+            kept, self._alone = open_connections(self.base_url, self.max_concurrency)
+        else:
+            kept, self._alone = [transport] * self.max_concurrency, transport
+        self._all = {self._alone, *kept}
+        self._free: asyncio.LifoQueue[httpx.AsyncBaseTransport] = asyncio.LifoQueue()
+        for each in kept:
+            self._free.put_nowait(each)
+        self._on_their_way = 0
+        self._closed = False
         self.requests_made = 0
         self.clock_offset: timedelta | None = None
-        self._pacing = asyncio.Lock()
-        self._reading = asyncio.Lock()
         self._rate = requests_per_second
         self._keep_free = keep_free
         self._timeout = timeout
+        self._connect_within = min(CONNECT_WITHIN, timeout)
         self._headers = [
             ("Host", urlsplit(self.base_url).netloc),
             ("Authorization", f"Bearer {api_key}"),
@@ -114,39 +123,46 @@ class Transport:
         ]
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self.lanes.aclose()
+        """Let nobody send any more, and close all connections: with requests on their way, when these have ended."""
+        self._closed = True
+        await self._close_when_idle()
+
+    async def _close_when_idle(self) -> None:
+        if self._closed and not self._on_their_way:
+            for each in self._all:
+                await each.aclose()
+
+    @asynccontextmanager
+    async def _free_connection(self) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        """Wait for one that is free: so many requests are in flight at most."""
+        connection = await self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put_nowait(connection)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    async def get(
-        self, path: str, params: Mapping[str, str] | None, read: Callable[[Answer], T], *, rank: float = 0.0
-    ) -> T:
+    async def get(self, path: str, params: Mapping[str, str] | None, read: Callable[[Answer], T]) -> T:
         """
         GET, tried again while that makes sense.
 
         :param path: below the base URL
         :param params: query
         :param read: makes of the answer what is returned; a body that is not JSON counts as a failed try
-        :param rank: among waiting requests the lowest goes first
         :raises TelnyxError: of the last try
         """
         tries = _Tries(self.clock)
         while True:
             try:
-                ticket = await self._grant("GET", path, rank, tries)
-                return await self._read_in_turn(read, await self._send("GET", path, params, ticket))
+                async with self._free_connection() as connection:
+                    ticket = await self._turn("GET", path, tries)
+                    answer = await self._send(connection, "GET", path, params, ticket)
+                return read(answer)
             except TelnyxError as error:
                 await tries.again_or_raise(error, retried=worth_another_get(error))
 
-    async def _read_in_turn(self, read: Callable[[Answer], T], answer: Answer) -> T:
-        """Read one answer at a time, after the requests that its lane let go: a page takes milliseconds to read."""
-        async with self._reading:
-            for _ in range(STEPS_TO_THE_SOCKET):
-                await asyncio.sleep(0)
-            return read(answer)
-
-    async def post(self, path: str, *, slot: Slot | None = None, send_by: datetime | None = None) -> Answer:
+    async def post(self, path: str, *, slot: int | None = None, send_by: datetime | None = None) -> Answer:
         """
         POST without a body, tried again only after what certainly had no effect, and never with a slot.
 
@@ -155,68 +171,64 @@ class Transport:
         :param send_by: the latest time to write the request, on our clock
         :raises TelnyxError: with ``not_processed`` when it certainly had no effect
         """
-        if slot is not None:
-            return await self._send("POST", path, None, slot.use(), send_by)
         tries = _Tries(self.clock)
         while True:
             try:
-                ticket = await self._grant("POST", path, 0.0, tries)
-                return await self._send("POST", path, None, ticket, send_by)
+                async with self._free_connection():
+                    ticket = slot or await self._turn("POST", path, tries)
+                    return await self._send(self._alone, "POST", path, None, ticket, send_by)
             except TelnyxError as error:
-                await tries.again_or_raise(error, retried=worth_another_post(error))
+                await tries.again_or_raise(error, retried=slot is None and worth_another_post(error))
 
-    async def reserve(self) -> Slot:
+    async def reserve(self) -> int:
         """
-        Wait until one request may go, and hold that right.
+        Wait until the pace lets one request go, and return the number of that grant.
 
         :raises RateLimitedError: when the provider's limit lets none go for 90 s
         """
-        ticket = await self._grant("POST", "", 0.0, _Tries(self.clock))
-        return Slot(self.lanes, self.pacer, ticket)
+        return await self._turn("POST", "", _Tries(self.clock))
 
     # -- one try -------------------------------------------------------------------------------------------------------
 
-    async def _grant(self, method: str, path: str, rank: float, tries: _Tries) -> int:
-        """Wait for a lane, then for the pacer: so those who ask the pacer are few, and asked in order."""
-        await self.lanes.acquire(rank)
+    async def _turn(self, method: str, path: str, tries: _Tries) -> int:
+        """Wait for the pacer's word, and return its number."""
         tries.start()
-        try:
-            async with self._pacing:
-                while True:
-                    grant = self.pacer.ask(self._rate, self._keep_free)
-                    if grant.ticket:
-                        return grant.ticket
-                    if grant.by_provider and not tries.time_for(grant.wait):
-                        raise RateLimitedError(
-                            f"the rate limit lets no request go for another {grant.wait:.0f} s",
-                            method=method,
-                            path=path,
-                            retry_after=grant.wait,
-                        )
-                    await self.clock.sleep(grant.wait)
-        except BaseException:
-            self.lanes.release()
-            raise
+        while True:
+            if self._closed:
+                raise RuntimeError(CLOSED)
+            grant = self.pacer.ask(self._rate, self._keep_free)
+            if grant.ticket:
+                return grant.ticket
+            if grant.by_provider and not tries.time_for(grant.wait):
+                reason = f"the rate limit lets no request go for another {grant.wait:.0f} s"
+                raise RateLimitedError(reason, method=method, path=path, retry_after=grant.wait)
+            await self.clock.sleep(grant.wait)
 
     async def _send(
         self,
+        connection: httpx.AsyncBaseTransport,
         method: str,
         path: str,
         params: Mapping[str, str] | None,
         ticket: int,
         send_by: datetime | None = None,
     ) -> Answer:
-        """Send once over a granted lane, and release it."""
+        """Send once what was granted."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
+        timeouts = {"connect": self._connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
+        way = Way(self.clock, path, send_by)
+        way.check_time()
+        extensions = {"timeout": timeouts, "trace": way.look} if method == "POST" else {"timeout": timeouts}
+        request = httpx.Request(method, url, headers=self._headers, extensions=extensions)
+        self.requests_made += 1
+        self._on_their_way += 1
         try:
-            async with self.lanes.on_the_way() as transport:
-                connect_within = self._connect_within(method, path, send_by)
-                url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
-                timeouts = {"connect": connect_within, "read": self._timeout, "write": self._timeout, "pool": None}
-                request = httpx.Request(method, url, headers=self._headers, extensions={"timeout": timeouts})
-                self.requests_made += 1
-                response, body = await self._exchange(request, transport, path, 2 * connect_within)
+            response, body = await exchange(connection, request, way)
         finally:
-            self.lanes.release()
+            self._on_their_way -= 1
+            await self._close_when_idle()
         now = self.clock.time()
         headers = response.headers
         date = http_date(headers.get("date"))
@@ -231,44 +243,6 @@ class Transport:
             error.retry_after = self.pacer.refused(ticket, error.retry_after)
         raise error
 
-    async def _exchange(
-        self, request: httpx.Request, transport: httpx.AsyncBaseTransport, path: str, connect_within: float
-    ) -> tuple[httpx.Response, bytes]:
-        """Write the request and read the whole answer, or say in our words why not."""
-        about: dict[str, Any] = {"method": request.method, "path": path}
-        try:
-            # The time-out of httpx is one per read: a trickle would never end.
-            async with asyncio.timeout(self._timeout + connect_within):
-                response = await transport.handle_async_request(request)
-                try:
-                    return response, await _read(response, about)
-                finally:
-                    await response.aclose()
-        except httpx.ConnectTimeout as error:
-            raise ConnectError("no connection in time", **about) from error
-        except httpx.ProxyError as error:
-            raise proxy_error(error, **about) from error
-        except (httpx.ConnectError, httpx.PoolTimeout) as error:
-            raise ConnectError(f"no connection: {error}", **about) from error
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise RequestTimeout(f"no complete answer within {self._timeout:g} s", **about) from error
-        except httpx.DecodingError as error:
-            raise NotJsonError("the body cannot be unpacked", **about) from error
-        except (httpx.TransportError, OSError) as error:
-            raise TransportError(f"the connection broke ({type(error).__name__})", **about) from error
-
-    def _connect_within(self, method: str, path: str, send_by: datetime | None) -> float:
-        """Bound the connect so that what follows it is not written too late."""
-        within = min(CONNECT_WITHIN, self._timeout)
-        if send_by is None:
-            return within
-        left = send_by.timestamp() - self.clock.time()
-        if left <= 0:
-            self.pacer.give_back()
-            raise NotSentError(f"not sent: it is past {send_by.isoformat()}", method=method, path=path)
-        # A transport may apply the bound to the connection and once more to its TLS.
-        return min(within, left / 2)
-
 
 class _Tries:
     """The tries of one request: how many failed, and how long they have taken."""
@@ -279,7 +253,7 @@ class _Tries:
         self._failures = 0
 
     def start(self) -> None:
-        """Let the time run from the first lane on, not while queueing for it."""
+        """Let the time run from the first turn on, not while queueing for it."""
         if self._ends is None:
             self._ends = self._clock.monotonic() + RETRY_FOR
 
@@ -300,17 +274,3 @@ class _Tries:
             raise error
         log.info("%s; trying again in %.1f s", error, wait)
         await self._clock.sleep(wait)
-
-
-async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:
-    """Read a body of bounded size."""
-    parts: list[bytes] = []
-    size = 0
-    packed = "content-encoding" in response.headers
-    async for part in response.aiter_bytes() if packed else cast("httpx.AsyncByteStream", response.stream):
-        size += len(part)
-        if size > MAX_BODY:
-            reason = f"the body is larger than {MAX_BODY // 2**20} MiB"
-            raise ContractError(reason, status=response.status_code, **about)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -41,15 +41,9 @@ class Page(Generic[T]):
 
 
 class Ask(Protocol[T]):
-    """
-    Ask for one page.
+    """Ask for one page; ``since`` and ``until`` go on the wire as they are."""
 
-    ``since`` and ``until`` go on the wire as they are; among waiting requests the one with the lowest rank goes first.
-    """
-
-    async def __call__(
-        self, number: int, size: int, since: datetime | None, until: datetime | None, rank: float
-    ) -> Page[T]: ...
+    async def __call__(self, number: int, size: int, since: datetime | None, until: datetime | None) -> Page[T]: ...
 
 
 @dataclass(slots=True)
@@ -129,11 +123,6 @@ class Span:
     def ask_until(self) -> datetime | None:
         """The end to ask for."""
         return None if self.until is None else self.until.replace(microsecond=0) + 2 * SECOND
-
-    @property
-    def rank(self) -> float:
-        """Earlier windows go first."""
-        return self.until.timestamp() if self.until else 0.0
 
     @property
     def start(self) -> datetime:

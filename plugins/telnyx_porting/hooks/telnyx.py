@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
+    from telnyx_porting.settings import Settings
+
 PUBLIC_API = "https://api.telnyx.com/v2"
 EXTRAS = ("timeout", "max_concurrency", "requests_per_second", "allow_insecure_http")
 TEST_WITHIN = 20.0  # seconds that the test of a connection may take, tries again included
@@ -80,6 +82,10 @@ class TelnyxHook(SyncVerbs, BaseHook):
         :param keep_free: share of the rate limit, as Telnyx reports it, to leave to others
         """
         return self._build(TelnyxClient, ceiling=requests_per_second, keep_free=keep_free)
+
+    def get_client_within(self, settings: Settings) -> TelnyxClient:
+        """Make a client that leaves room for other software, as the settings say."""
+        return self.get_client(requests_per_second=settings.requests_per_second, keep_free=settings.keep_free)
 
     get_conn = get_client
 

@@ -80,7 +80,7 @@ class PortingLedgerOperator(BaseOperator):
         :raises WrongAccountError: the connection leads to somebody else.
         """
         own, hook = account.settings, TelnyxHook(account.id)
-        with hook.get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free) as client:
+        with hook.get_client_within(own) as client:
             ours = True
             try:
                 yield accept(account, client)

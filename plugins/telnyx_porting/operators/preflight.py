@@ -35,7 +35,7 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
     """
     own = settings.load(account)
     try:
-        client = TelnyxHook(account).get_client(requests_per_second=own.requests_per_second, keep_free=own.keep_free)
+        client = TelnyxHook(account).get_client_within(own)
     except AirflowNotFoundException:
         return [Line(False, f"connection {account!r}", "create it: type telnyx, the API key as password")]
     except SettingsError as error:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.client.sync import SyncSlot
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 5  # answers of one bad kind in a row that are no longer about a single id
@@ -115,13 +114,10 @@ def _send(
     """
     for attempt in range(1, TRIES + 1):
         slot = client.reserve_slot()  # the wait for it comes before the intent: killed in it, the id is not sent
-        try:
-            if not go_on():
-                raise TelnyxPortingError("stopped from outside; what was sent is written down, a retry goes on there")
-            memory.set(event_id, Outcome.UNKNOWN.value)
-            outcome, error = _post(client, event_id, slot)
-        finally:
-            slot.release()
+        if not go_on():
+            raise TelnyxPortingError("stopped from outside; what was sent is written down, a retry goes on there")
+        memory.set(event_id, Outcome.UNKNOWN.value)
+        outcome, error = _post(client, event_id, slot)
         memory.set(event_id, _kept(before, outcome).value)
         if outcome != Outcome.NOT_SENT or isinstance(error, REFUSED_SECRETS):
             break
@@ -135,7 +131,7 @@ def _kept(before: Outcome, outcome: Outcome) -> Outcome:
     return outcome if outcome == Outcome.ACCEPTED or before == Outcome.NOT_SENT else before
 
 
-def _post(client: TelnyxClient, event_id: str, slot: SyncSlot) -> tuple[Outcome, Exception | None]:
+def _post(client: TelnyxClient, event_id: str, slot: int) -> tuple[Outcome, Exception | None]:
     try:
         client.republish_porting_event(event_id, slot=slot)
     except REFUSED_SECRETS as error:

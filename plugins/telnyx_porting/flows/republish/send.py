@@ -30,7 +30,6 @@ from telnyx_porting.ledger.states import Republish
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
-    from telnyx_porting.client.sync import SyncSlot
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
 
@@ -109,21 +108,16 @@ class Sender:
                 self._offset = offset - self._clock.ahead
         return clock_trouble(self._client.clock_offset)
 
-    def _claim(self, row: RowMapping) -> tuple[SyncSlot, datetime] | NotClaimed:
+    def _claim(self, row: RowMapping) -> tuple[int, datetime] | NotClaimed:
         """Return the slot and, counted from the claim, until when the POST may be written; or why there is none."""
         while True:
             failpoint("republish.before_slot")
             slot = self._client.reserve_slot()
             failpoint("republish.before_claim")
             now = self._clock()
-            try:
-                obstacle = claim(self._account, row, self._owner, self._offset, now)
-            except BaseException:
-                slot.release()
-                raise
+            obstacle = claim(self._account, row, self._owner, self._offset, now)
             if obstacle is None:
                 return slot, self._clock.to_own(now) + SEND_BY
-            slot.release()
             if isinstance(obstacle, NotClaimed):
                 return obstacle
             time.sleep(obstacle.total_seconds())
