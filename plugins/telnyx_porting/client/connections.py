@@ -9,8 +9,12 @@ used, where it sees no key. What counts most is what an error says: who sends ag
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+from contextlib import suppress
 from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
 MAX_BODY = 32 * 2**20
 """Bytes. A full page of events is about 150 kB."""
+OWN_CA = (
+    "where your company signs certificates itself, name its authority's file in SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
+)
 IDLE = 5.0
 """Seconds after which an unused connection is not used again: the other end may be about to close it."""
 
@@ -52,13 +59,44 @@ def open_connections(base_url: str, number: int) -> tuple[list[httpx.AsyncBaseTr
     """
     parts = urlsplit(base_url)
     secure = parts.scheme == "https"
-    tls = ssl.create_default_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    proxy = _proxy(tls) if secure and not proxy_bypass(parts.hostname or "") else None
+    tls = trusted() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    proxy = _proxy(tls) if secure and not _is_direct(parts.hostname or "", parts.port or 443) else None
     opened = partial(httpx.AsyncHTTPTransport, verify=tls, proxy=proxy)
     kept: list[httpx.AsyncBaseTransport] = [
         opened(limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE)) for _ in range(number)
     ]
     return kept, opened(limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def trusted() -> ssl.SSLContext:
+    """
+    Return what is trusted: the machine's authorities, and a company's own, whichever usual variable names them.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` stand in for the machine's, as OpenSSL does it; ``REQUESTS_CA_BUNDLE`` adds.
+
+    :raises SettingsError: when nothing can be read where REQUESTS_CA_BUNDLE says
+    """
+    context = ssl.create_default_context()
+    if bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
+        place = {"capath" if Path(bundle).is_dir() else "cafile": bundle}
+        try:
+            context.load_verify_locations(**place)
+        except OSError:
+            raise SettingsError("REQUESTS_CA_BUNDLE", bundle, "a file or folder of certificates (PEM)") from None
+    return context
+
+
+def _is_direct(host: str, port: int) -> bool:
+    """Whether NO_PROXY names the host, with its port or without, or a network that it lies in."""
+    if proxy_bypass(f"{host}:{port}"):
+        return True
+    with suppress(ValueError):
+        address = ip_address(host)
+        for name in getproxies().get("no", "").split(","):
+            with suppress(ValueError):
+                if address in ip_network(name.strip(), strict=False):
+                    return True
+    return False
 
 
 def _proxy(tls: ssl.SSLContext) -> httpx.Proxy | None:
@@ -100,7 +138,8 @@ async def exchange(
     except httpx.ConnectTimeout as error:
         raise ConnectError("no connection in time", **about) from error
     except (httpx.ConnectError, httpx.PoolTimeout) as error:
-        raise ConnectError(f"no connection: {error}", **about) from error
+        advice = f"; {OWN_CA}" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+        raise ConnectError(f"no connection: {error}{advice}", **about) from error
     except httpx.DecodingError:
         raise NotJsonError("the body cannot be unpacked", **about) from None
     except (httpx.TransportError, OSError) as error:  # its text may be what the provider sent

@@ -6,14 +6,16 @@ render customer text as Jinja there, and a comment could print a connection's pa
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from telnyx_porting.client.connections import OWN_CA, trusted
 from telnyx_porting.escaping import one_line
 from telnyx_porting.flows.alerts.bodies import PATHS, body, mail
 from telnyx_porting.flows.alerts.channels import ChannelError
@@ -21,6 +23,7 @@ from telnyx_porting.flows.alerts.channels import ChannelError
 if TYPE_CHECKING:
     import requests
     from airflow.providers.smtp.hooks.smtp import SmtpHook
+    from requests.adapters import HTTPAdapter
 
     from telnyx_porting.flows.alerts.channels import Channel, Message
 
@@ -54,7 +57,8 @@ def _post(channel: Channel, message: Message) -> None:
         host = connection.host or ""
         path = urlsplit(host if "://" in host else f"//{host}").path
         endpoint = PATHS.get(channel.kind) if path in ("", "/") else None
-        hook = HttpHook(method="POST", http_conn_id=channel.connection)
+        verified = connection.extra_dejson.get("verify") is not False
+        hook = HttpHook(method="POST", http_conn_id=channel.connection, adapter=_adapter() if verified else None)
         options = {"check_response": False, "timeout": TIMEOUT, "allow_redirects": False}
         response = hook.run(endpoint, json=body(channel, message, connection.password), extra_options=options)
     except AirflowNotFoundException:
@@ -64,7 +68,8 @@ def _post(channel: Channel, message: Message) -> None:
         reason = f"the proxy refused the user ({said[1]})" if said else "the proxy let nothing through"
         raise ChannelError(f"{name}: {reason}", not_sent=True, refused=bool(said)) from None
     except requests.RequestException as error:
-        raise ChannelError(f"{name}: {type(error).__name__}", not_sent=_never_connected(error)) from None
+        reason = type(error).__name__ + (f": {OWN_CA}" if isinstance(error, requests.exceptions.SSLError) else "")
+        raise ChannelError(f"{name}: {reason}", not_sent=_never_connected(error)) from None
     except ValueError:
         raise ChannelError(f"{name}: its host is no address", not_sent=True) from None
     code = response.status_code
@@ -74,6 +79,24 @@ def _post(channel: Channel, message: Message) -> None:
         raise ChannelError(f"{name} answered {code}", unfit=True, too_large=code == _TOO_LARGE)
     if not 200 <= code < 300:
         raise ChannelError(f"{name} answered {code}", not_sent=400 <= code < 500 and code not in _ASKED_TO_WAIT)
+
+
+def _adapter() -> HTTPAdapter | None:
+    """Return what trusts a company's own CA also where OpenSSL's variables name it: requests knows only its own."""
+    from requests.adapters import HTTPAdapter
+
+    if not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys():
+        return None
+    trust = {"ssl_context": trusted()}
+
+    class Trusting(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options | trust)
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            return super().proxy_manager_for(proxy, **options | trust)
+
+    return Trusting()
 
 
 def _never_connected(error: requests.RequestException) -> bool:
