@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 ROWS_PER_WINDOW = 3_000
 """Rows a window of a deep list aims at."""
-READ_AHEAD = 2
+READ_AHEAD = 3
 """Windows read at the same time, and one more for every 8 connections: as one waits for its last page, others read."""
 
 
