@@ -19,6 +19,7 @@ from telnyx_porting.flows.desk.findings import listing, pick
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
+from telnyx_porting.flows.findings.wording import moment
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import LEDGER_URL, ledger_url
 
@@ -106,13 +107,14 @@ def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
     """Do what a person wants done with a finding; return what was done."""
     account = Account(ledger, options.account, settings.load(options.account))
     key = pick(account, options.finding)
+    zone = account.settings.business_zone
     by = options.by or getpass.getuser() if options.command in ("acknowledge", "mute") else ""
     if options.command == "acknowledge":
         until = acknowledge(account, key, by, options.until)
-        return f"{key}: acknowledged by {by} until {until:%Y-%m-%d %H:%M} UTC"
+        return f"{key}: acknowledged by {by} until {moment(until, account.clock(), zone)}"
     if options.command == "mute":
         mute(account, key, by, options.reason, options.until)
-        return f"{key}: muted by {by} until {options.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return f"{key}: muted by {by} until {moment(options.until, account.clock(), zone)}"
     if options.command == "unmute":
         unmute(account, key)
         return f"{key}: not muted any more"

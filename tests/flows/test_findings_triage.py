@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from telnyx_porting.__main__ import LEDGER_URL, main
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.desk.findings import pick
+from telnyx_porting.flows.desk.findings import listing, pick
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, write_note
 from tests.support.found import MONDAY, desk, found
@@ -146,3 +146,25 @@ def test_name_that_is_none_or_several_is_one_sentence(command: Watched, capsys: 
     command.look()
     with pytest.raises(SettingsError, match=f"one of exception:{order_id(1)}, question:{order_id(1)}"):
         pick(Account(command.ledger, command.account), "branch-1")
+
+
+@pytest.mark.parametrize(
+    ("zone", "until"),
+    [
+        ("UTC", "28 Sep 22:00 UTC"),
+        ("Australia/Sydney", "29 Sep 08:00 AEST"),
+        ("America/Los_Angeles", "28 Sep 15:00 PDT"),
+    ],
+)
+def test_people_are_told_until_when_in_the_time_of_their_desk(watched: Watched, zone: str, until: str) -> None:
+    now = datetime.fromisoformat("2026-09-28T10:00:00+00:00")
+    watched.status(1, "exception")
+    watched.look()
+    own = watched.settings.model_copy(update={"business_zone": zone})
+    account = Account(watched.ledger, watched.account, own, lambda: now)
+    key = f"exception:{order_id(1)}"
+    acknowledge(account, key, "ann", now + timedelta(hours=12))
+    mute(account, key, "bob", "known", now + timedelta(hours=12))
+    said = listing(account)
+    assert f"acknowledged by ann until {until}" in said
+    assert f"muted by bob until {until}: known" in said

@@ -14,6 +14,7 @@ from telnyx_porting.errors import PlanError
 from telnyx_porting.escaping import for_markdown
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.wording import moment
 from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
 from telnyx_porting.flows.republish.plan import close_plan, require_open
 from telnyx_porting.hooks.inputs import check_ids
@@ -82,10 +83,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             self.log.info("plan %s approved by policy", plan.id)
             return {"approved_by": POLICY}
         self.subject = f"Republish {plan.size} port-in notifications of {account.id}?"
+        until = moment(plan.expires_at, now, account.settings.business_zone)
         self.body = (
             f"{for_markdown(plan.words)}\n\nA person is asked because {for_markdown(why)}."
             f" Plan `{plan.id}`, hash `{plan.hash[:12]}`,"
-            f" valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC; without an answer nothing is sent."
+            f" valid until {until}; without an answer nothing is sent."
         )
         self.response_timeout = min(self.response_timeout or plan.expires_at - now, plan.expires_at - now)
         health(account, "approval_asked", f"{plan.size} republishes wait for an approval: {why}")

@@ -11,6 +11,7 @@ from telnyx_porting.escaping import one_line
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.text import bare
 from telnyx_porting.flows.findings.reconcile import open_findings
+from telnyx_porting.flows.findings.wording import moment
 from telnyx_porting.ledger.tables import findings, orders
 
 if TYPE_CHECKING:
@@ -29,17 +30,17 @@ def listing(account: Account) -> str:
     lines = [f"account {account.id}: {len(rows)} open"]
     for row in rows:
         lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
-        lines += [f"          ({triage})"] if (triage := _triage(row, now)) else []
+        lines += [f"          ({triage})"] if (triage := _triage(row, now, account.settings.business_zone)) else []
     return "\n".join(lines)
 
 
-def _triage(row: Mapping[str, Any], now: datetime) -> str:
+def _triage(row: Mapping[str, Any], now: datetime, zone: str) -> str:
     by = row["triage"] or {}
     said = []
     if row["acked_until"] is not None and row["acked_until"] > now:
-        said.append(f"acknowledged by {by.get('acked_by')} until {row['acked_until']:%Y-%m-%d %H:%M} UTC")
+        said.append(f"acknowledged by {by.get('acked_by')} until {moment(row['acked_until'], now, zone)}")
     if row["muted_until"] is not None and row["muted_until"] > now:
-        until = f"{row['muted_until']:%Y-%m-%d %H:%M} UTC"
+        until = moment(row["muted_until"], now, zone)
         said.append(f"muted by {by.get('muted_by')} until {until}: {by.get('mute_reason')}")
     return one_line("; ".join(said), 300)
 
