@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Table, event, insert, select, text
 
+from telnyx_porting.errors import NothingToSendError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
@@ -173,6 +174,11 @@ def waking_looks(ledger: Ledger) -> None:
     to_look_at(Account(ledger, ACCOUNT))
 
 
+def plan_nothing(ledger: Ledger) -> None:
+    with pytest.raises(NothingToSendError):
+        make_plan(Account(ledger, ACCOUNT, Settings(), lambda: NOW), Destinations())
+
+
 HOT: dict[str, Callable[[Ledger], object]] = {
     "scan": poll,
     "delivery rule": lambda ledger: decide(Account(ledger, ACCOUNT, Settings(), lambda: NOW)),
@@ -185,7 +191,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
         Account(ledger, ACCOUNT, Settings(alert_channels=("desk:json",)), lambda: NOW), lambda *_: None
     ),
     "waking": waking_looks,
-    "plan": lambda ledger: make_plan(Account(ledger, ACCOUNT, Settings(), lambda: NOW), Destinations()),
+    "plan": plan_nothing,
 }
 
 
