@@ -97,15 +97,15 @@ def _assign(
     account: Account, condition: ColumnElement[bool], **values: Any
 ) -> Iterator[tuple[Connection, Sequence[Row[Any]]]]:
     """Write a decision about the deliveries that fulfil a condition, some at a time; yield inside each transaction."""
-    mine = and_(deliveries.c.account == account.id, condition)
-    key = (deliveries.c.source, deliveries.c.source_id)
+    was = func.coalesce(deliveries.c.matched, "")  # in no index's words: each is found by its key
+    query = select(deliveries.c.source, was.label("was"), deliveries.c.source_id)
     with account.ledger.read() as connection:
-        found = connection.execute(select(*key).where(mine)).all()
-    for source, rows in groupby(sorted(found), key=itemgetter(0)):
+        found = connection.execute(query.where(deliveries.c.account == account.id, condition)).all()
+    for (source, before), rows in groupby(sorted(found), key=itemgetter(0, 1)):
         for part in chunks((row.source_id for row in rows), CHUNK):
-            these = and_(mine, deliveries.c.source == source, account.ledger.among(deliveries.c.source_id, part))
-            statement = update(deliveries).where(these).values(**values)
-            told = statement.returning(deliveries.c.source, deliveries.c.type, deliveries.c.event_id)
+            mine = and_(deliveries.c.account == account.id, deliveries.c.source == source, was == before)
+            statement = update(deliveries).where(mine, account.ledger.among(deliveries.c.source_id, part))
+            told = statement.values(**values).returning(deliveries.c.source, deliveries.c.type, deliveries.c.event_id)
             with account.ledger.write() as connection:
                 yield connection, connection.execute(told).all()
             account.ledger.breathe()
