@@ -147,6 +147,18 @@ def test_two_copies_of_one_webhook_do_not_prove_two_events(ledger: Ledger) -> No
     assert _decide(ledger, first, second) == ["arrived", "missed"]
 
 
+def test_where_webhooks_come_doubled_as_many_as_promised_do_not_prove_a_brother(ledger: Ledger) -> None:
+    """Two splits alike, of which the first was told twice under ids of their own, and the second never."""
+    order, key = str(uuid.uuid4()), "split:o:p"
+    at = [NOW - timedelta(minutes=minutes) for minutes in (64, 60)]
+    common = {"type": "porting_order.split", "order_id": order, "natural_key": key, "natural_at": None}
+    first, second = (add_event(ledger, created_at=moment, **common) for moment in at)
+    for _ in range(2):
+        add_delivery(ledger, occurred_at=at[0], signed_at=at[0], stored_at=at[0], **common)
+    add_feed(ledger, doubled_at=NOW - timedelta(days=1))
+    assert _decide(ledger, first, second) == ["arrived", "missed"]
+
+
 def test_an_id_that_belongs_to_an_event_of_another_type_proves_nothing(ledger: Ledger) -> None:
     event = add_event(ledger)
     add_delivery(ledger, webhook_id=event, type="porting_order.new_comment")
