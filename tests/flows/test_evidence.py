@@ -10,7 +10,7 @@ import pytest
 
 from telnyx_porting.errors import NotFoundError, TelnyxError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.clock import clock_offset, clock_trouble
+from telnyx_porting.flows.clock import clock_trouble, read_clocks
 from telnyx_porting.flows.deliveries import again as evidence_again
 from telnyx_porting.flows.deliveries.again import AT_ONCE
 from telnyx_porting.flows.deliveries.pull import _Seen, read_deliveries
@@ -215,7 +215,7 @@ def test_a_wrong_clock_moves_no_coverage_ahead_of_what_was_read(world: Loop) -> 
     first = read(world)  # asked for by a clock that was not known to be wrong
     assert first.covered_until <= world.clock.now() - timedelta(seconds=240)
     with world.ledger.read() as connection:
-        assert abs(clock_offset(connection, ACCOUNT).total_seconds() - 240) < 3
+        assert abs(read_clocks(connection, ACCOUNT).provider.total_seconds() - 240) < 3
     world.jump(5.0)  # the clock is known to about a second: what is younger comes with a later read
     assert read(world).covered_until > first.covered_until
     assert any(row.webhook_id == event and row.ok for row in stored(world.ledger))

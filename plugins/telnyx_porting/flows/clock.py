@@ -159,11 +159,6 @@ def common_clock(account: Account, client: AccountClient) -> CommonClock:
     return CommonClock(own, mine - kept)
 
 
-def clock_offset(connection: Connection, account: str) -> timedelta:
-    """Return the provider's clock minus ours, as last measured; zero while it is not known."""
-    return kept_offset(get_feed(connection, account, Feed.EVENTS)) or timedelta(0)
-
-
 def kept_offset(feed: Mapping[Any, Any] | None) -> timedelta | None:
     """Return the provider's clock minus the clock of who writes this feed (`events`: ours), or None: not known."""
     return timedelta(milliseconds=feed["clock_offset"]) if feed and feed["clock_offset"] is not None else None

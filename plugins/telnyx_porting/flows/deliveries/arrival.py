@@ -15,7 +15,7 @@ times are moved to our clock by the offset last measured, so that a wrong clock 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +55,10 @@ CHUNK = 500  # events per write transaction
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """How many events are still open, how many became missed, and why nothing was decided if so."""
+    """How many events became missed, and why nothing was decided if so."""
 
-    account: str
-    record: str | None
-    counts: dict[str, int] = field(default_factory=dict)
-    newly_missed: int = 0
-    held_back: str | None = None
+    newly_missed: int
+    held_back: str | None
 
 
 @dataclass(frozen=True)
@@ -140,11 +137,9 @@ def decide(account: Account) -> DeliveryResult:
             newly_missed += connection.execute(select(func.count()).where(these, newly)).scalar_one()
             connection.execute(update(events).where(these).values(**decided))
         account.ledger.breathe()
-    with account.ledger.read() as connection:
-        counts = _open_counts(connection, account.id)
     if held_back:
         log.warning("account %s: %s", account.id, held_back)
-    return DeliveryResult(account.id, record.name if record else None, counts, newly_missed, held_back)
+    return DeliveryResult(newly_missed, held_back)
 
 
 def good(record: Record) -> list[ColumnElement[bool]]:
@@ -286,8 +281,3 @@ def _held_back(look: _Look, state: ColumnElement[str]) -> str | None:
             " the evidence does not seem to cover port-ins"
         )
     return None
-
-
-def _open_counts(connection: Connection, account: str) -> dict[str, int]:
-    query = select(events.c.delivery, func.count()).where(events.c.account == account, is_open(events))
-    return dict(connection.execute(query.group_by(events.c.delivery)).all())

@@ -19,7 +19,7 @@ from sqlalchemy import null, or_, select
 
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.clock import Clocks, clock_offset, keep_offset
+from telnyx_porting.flows.clock import Clocks, keep_offset, read_clocks
 from telnyx_porting.flows.deliveries import again as evidence_again
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
 from telnyx_porting.flows.events.odd import MOST, keep_odd
@@ -69,7 +69,7 @@ def read_deliveries(account: Account, client: TelnyxClient) -> EvidenceResult:
     client = accept(account, client)
     with account.ledger.read() as connection:
         feed = get_feed(connection, account.id, Feed.DELIVERIES)
-        asked_by = Clocks(client.clock_offset or clock_offset(connection, account.id))
+        asked_by = Clocks(client.clock_offset or read_clocks(connection, account.id).provider)
     since, anew = _since(feed, account.settings, now)
     seen = _Seen(account.ledger, account.id, now)
     until = asked_by.to_provider(now)  # records are filtered by the provider's clock

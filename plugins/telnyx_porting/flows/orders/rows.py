@@ -18,6 +18,7 @@ from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
+from telnyx_porting.models.reading import details_of, dict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def _take_all(row: dict[str, Any], history: list[Any], order: PortingOrder | Non
         since = began(state, messaging, row["messaging_status"], row["messaging_since"])
         row |= {"messaging_status": state.status, "messaging_since": since}
     for event in history:
-        payload = event.payload if isinstance(event.payload, dict) else {}
+        payload = dict_of(event.payload)
         for name in ("customer_reference", "support_key"):
             if row[name] is None and isinstance(payload.get(name), str):
                 row[name] = payload[name]
@@ -180,13 +181,5 @@ def _change(event: Any) -> Change | None:
 
 
 def _codes(payload: Any) -> Codes | None:
-    status = payload.get("status") if isinstance(payload, dict) else None
-    if not isinstance(status, dict):
-        return None
-    details = status.get("details")
-    found = []
-    for detail in details if isinstance(details, list) else []:
-        if isinstance(detail, dict) and isinstance(detail.get("code"), str):
-            text = detail.get("description")
-            found.append((detail["code"], text if isinstance(text, str) else None))
-    return tuple(found)
+    status = dict_of(payload).get("status")
+    return details_of(status) if isinstance(status, dict) else None

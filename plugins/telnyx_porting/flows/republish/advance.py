@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, case, func, select
 
 from telnyx_porting.errors import PlanError, TelnyxError
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import clock_offset, common_clock
+from telnyx_porting.flows.clock import common_clock, read_clocks
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.credit import wants_records
 from telnyx_porting.flows.deliveries.pull import read_deliveries
@@ -180,7 +180,7 @@ def _halt(account: Account, plan_id: str, reason: str, lost_wave: int | None = N
 def _send(account: Account, client: AccountClient, plan_id: str, go_on: Callable[[], bool]) -> Wait | None:
     with account.ledger.read() as connection:
         granted = allowance(connection, account.id, plan_id, account.settings)
-        offset = clock_offset(connection, account.id)
+        offset = read_clocks(connection, account.id).provider
     if granted.stop is not None:
         _halt(account, plan_id, granted.stop, granted.wave)
         return None
