@@ -272,8 +272,7 @@ findings = Table(
     Column("absent_since", Instant),  # first look that no longer found it true; resolves after the hold time
     Column("resolved_at", Instant),
     Column("occurrence", Integer, nullable=False, server_default="1"),
-    # grows when what is told changes inside an occurrence
-    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("revision", Integer, nullable=False, server_default="1"),  # grows with what is told inside an occurrence
     Column("owner", Lossless),
     Column("note", Lossless),
     Column("acked_at", Instant),
