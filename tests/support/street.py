@@ -19,7 +19,7 @@ from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.desk.preflight import preflight
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
-from telnyx_porting.flows.events.nights import audit_tonight
+from telnyx_porting.flows.events.nights import audit_again, audit_tonight
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.flows.republish.advance import advance
@@ -87,6 +87,9 @@ FLOWS: dict[str, Flow] = {
     ),
     "audit": lambda ledger, client, knobs, now, _: audit(Account(ledger, ACCOUNT, knobs, lambda: now), client),
     "audit_tonight": lambda ledger, client, knobs, now, _: audit_tonight(
+        Account(ledger, ACCOUNT, knobs, lambda: now), client
+    ),
+    "audit_again": lambda ledger, client, knobs, now, _: audit_again(
         Account(ledger, ACCOUNT, knobs, lambda: now), client
     ),
     "read_deliveries": lambda ledger, client, knobs, now, _: read_deliveries(

@@ -1,11 +1,12 @@
 """
 One window of a list, read until it is proved.
 
-The proof: every page counts the same total, exactly that many distinct ids were read, and the last page, which counts
-once more, was asked for after all others had come and brought the end. Rows never vanish and ids never change, so the
+The proof: every page counts the same total, exactly that many rows were given and that many distinct ids were read, and
+the last page, which counts once more, was asked for after all others had come and brought the end. Rows never vanish and ids never change, so the
 window then held just these rows when its last page was written. A shift by an insertion, a row given twice or a page
 cut short breaks an equation and costs another reading; rows already seen still count then. A row that is on one page
-twice is no shift, for a page is written at once: where two readings show the same, its total may count both.
+twice is no shift, for a page is written at once; whether the total counts both is not known: such a window is proved
+without its total.
 
 A provider may cap its counts, and its pages with them; such a window looks complete and is not. So a total that is the
 largest ever seen here is believed only when the counts of two parts of its window add up to it.
@@ -46,7 +47,8 @@ class Proof(Generic[T]):
         self.totals: set[int] = set()
         self.unread: Counter[str] = Counter()
         self.unread_given = 0
-        self.repeated: Counter[str] = Counter()
+        self.given = 0
+        self.repeated: set[str] = set()
         self.as_of: datetime | None = None
         self.bounds_work = listing.time_of is not None and span.until is not None
 
@@ -61,8 +63,8 @@ class Proof(Generic[T]):
         for number in range(READINGS):
             if number:
                 await self.listing.clock.sleep(PAUSE * 2 ** (number - 1))
-            self.totals, self.unread, self.unread_given = set(), Counter(), 0
-            before, self.repeated = self.repeated, Counter()
+            self.totals, self.unread, self.unread_given, self.repeated = set(), Counter(), 0, set()
+            self.given = 0
             first, *others = await self._pages(self._first_pages())
             self.as_of = first.date
             self._check_bounds(first)
@@ -77,9 +79,8 @@ class Proof(Generic[T]):
             closing, adds_up = await self._finish(first)
             if (verdict := await self._judge(closing, adds_up)) is not None:
                 return verdict
-            counted = self.totals == {closing} and adds_up and closing == self._read() + self.repeated.total()
-            if counted and self.repeated and self.repeated == before:
-                return self._window()
+            if self.repeated and self.totals == {closing}:  # whether its total counts both is not known
+                return await self._read_uncounted()
         if self.unread and self.totals == {closing} and closing == len(self.seen) + self.unread_given:
             # Unreadable rows that are equal cannot be told apart where they come on several pages.
             return self._window()
@@ -108,7 +109,8 @@ class Proof(Generic[T]):
         """
         Read all further pages, the last one last.
 
-        :return: the count given after all other pages had come, and whether parts of the window add up to it
+        :return: the count given after all other pages had come, and whether the rows given, and the counts of parts of
+            the window, add up to it
         """
         total, stride, asked = first.total or 0, self._given(first), len(self._first_pages())
         full = min(self.listing.page_size, first.size or self.listing.page_size)
@@ -122,15 +124,20 @@ class Proof(Generic[T]):
             return -1, False
         parts = asyncio.create_task(self._count_in_parts(total))
         try:
-            closing = await self._close(max(last, asked + 1), stride, total)
+            closing, ended = await self._close(max(last, asked + 1), stride, total)
             in_parts = await parts
         finally:
             parts.cancel()
             await asyncio.gather(parts, return_exceptions=True)
-        return closing, in_parts in (None, closing)
+        return closing, ended and in_parts in (None, closing)
 
-    async def _close(self, number: int, stride: int, total: int) -> int:
-        """Read the last page, and on while there turns out to be more; return the last count given."""
+    async def _close(self, number: int, stride: int, total: int) -> tuple[int, bool]:
+        """Read the last page, and on while there turns out to be more.
+
+        :return: the last count given, and whether this was the end: as many rows were given as it counts, and a page
+            past it would be empty
+        """
+        last = -(-total // stride)
         while True:
             page = await self._page(number)
             if page is None or page.total is None:
@@ -140,12 +147,15 @@ class Proof(Generic[T]):
             else:
                 closing = page.total
             if page is None:
-                return closing
-            before = self._read()
+                return closing, self.given == closing
+            before, given = self._read(), self._given(page)
             self._take(page)
-            new = self._read() - before
-            if not new or (self._given(page) < stride and self._read() >= total):
-                return closing
+            new = self._read() > before
+            if not new and given and number > last:
+                # Its last page again, as it says itself; or there is more than it counts, in an order that changes.
+                return closing, self.given - given == closing and page.pages is not None and number > page.pages
+            if given < stride and (self._read() >= total or not new):
+                return closing, self.given == closing
             number += 1
 
     # -- is the total capped? ------------------------------------------------------------------------------------------
@@ -287,8 +297,9 @@ class Proof(Generic[T]):
         ids = list(map(self.listing.id_of, page.rows))
         self.seen.update(zip(ids, page.rows, strict=True))
         if len(set(ids)) < len(ids):
-            self.repeated |= Counter(ids) - Counter(set(ids))
+            self.repeated |= {each for each, times in Counter(ids).items() if times > 1}
         self.unread_given += len(page.unread)
+        self.given += self._given(page)
         # An unreadable row has no id: given again on another page it counts once, so no row can hide behind it.
         self.unread |= Counter(page.unread)
 
@@ -309,7 +320,7 @@ class Proof(Generic[T]):
 
     def _window(self) -> Window[T]:
         span, odd = self.span, tuple(self.unread.elements())
-        own, twice = span.own(self.seen, self.listing.time_of), tuple(f"{row} twice on a page" for row in self.repeated)
+        own, twice = span.own(self.seen, self.listing.time_of), tuple(f"{row} twice on a page" for row in sorted(self.repeated))
         return Window(span.since, span.until, own, self.requests, self.as_of, odd, twice)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:

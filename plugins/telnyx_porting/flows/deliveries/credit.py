@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 SAME_TRY = timedelta(seconds=2)  # a record's start and the signed second
+LATE = timedelta(hours=2)  # how long after a republish its webhook may still come; how late, is undocumented
 
 
 class Credit:
@@ -117,7 +118,7 @@ class Credit:
                 republishes.c.state != Republish.REFUSED,
             )
             self._others = list(self._connection.execute(query).scalars())
-        return any(signed >= sent - FUZZ if sent > mine else signed <= sent + self._near for sent in self._others)
+        return any(signed >= sent - FUZZ if sent > mine else signed <= sent + LATE for sent in self._others)
 
 
 def wants_records(connection: Connection, account: str) -> bool:
