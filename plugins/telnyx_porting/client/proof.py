@@ -2,11 +2,11 @@
 One window of a list, read until it is proved.
 
 The proof: every page counts the same total, exactly that many rows were given and that many distinct ids were read, and
-the last page, which counts once more, was asked for after all others had come and brought the end. Rows never vanish and ids never change, so the
-window then held just these rows when its last page was written. A shift by an insertion, a row given twice or a page
-cut short breaks an equation and costs another reading; rows already seen still count then. A row that is on one page
-twice is no shift, for a page is written at once; whether the total counts both is not known: such a window is proved
-without its total.
+the last page, which counts once more, was asked for after all others had come and brought the end. Rows never vanish
+and ids never change, so the window then held just these rows when its last page was written. A shift by an insertion, a
+row given twice or a page cut short breaks an equation and costs another reading; rows already seen still count then. A
+row that is on one page twice is no shift, for a page is written at once; whether the total counts both is not known:
+such a window is proved without its total.
 
 A provider may cap its counts, and its pages with them; such a window looks complete and is not. So a total that is the
 largest ever seen here is believed only when the counts of two parts of its window add up to it.
@@ -320,7 +320,8 @@ class Proof(Generic[T]):
 
     def _window(self) -> Window[T]:
         span, odd = self.span, tuple(self.unread.elements())
-        own, twice = span.own(self.seen, self.listing.time_of), tuple(f"{row} twice on a page" for row in sorted(self.repeated))
+        twice = tuple(f"{row} twice on a page" for row in sorted(self.repeated))
+        own = span.own(self.seen, self.listing.time_of)
         return Window(span.since, span.until, own, self.requests, self.as_of, odd, twice)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
