@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NoReturn
 
-# Nothing heavy up here: a Ctrl-C while that is imported would end in a traceback.
-if TYPE_CHECKING:
-    from types import FrameType
+from include.demo.interrupts import listen  # and nothing heavy: a Ctrl-C while that is imported is not heard yet
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PORTS = ("airflow", "sandbox", "receiver", "counters", "worker-log", "trigger-log", "postgres")
 
 
 def main() -> int:
     """Read the options and run."""
     try:
-        for each in SIGNALS:  # a shell starts background jobs deaf to Ctrl-C
-            signal.signal(each, _end)
+        listen()
         return _run()
     except KeyboardInterrupt:
         print("demo: interrupted; everything it started is stopped", file=sys.stderr)
@@ -45,13 +39,6 @@ def _run() -> int:
     from include.demo.story import run
 
     return run(options, once=once)
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Go home, once: whoever presses Ctrl-C again need not fear that the clean-up is cut short."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _port(text: str) -> int:

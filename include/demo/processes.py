@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
+from include.demo.interrupts import SIGNALS, check
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 RECORD = "running.json"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
@@ -109,10 +110,11 @@ class Processes:
         fresh.replace(record)
 
     def check(self) -> None:
-        """Raise when a process ended by itself.
+        """Raise when a process ended by itself, or the demo is to end.
 
         :raises DemoError: with its log.
         """
+        check()
         for name, process in self._running:
             if process.poll() is not None:
                 raise DemoError(f"{name} ended by itself, with status {process.returncode}", name)

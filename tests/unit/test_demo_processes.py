@@ -74,3 +74,24 @@ def test_children_in_sessions_of_their_own_end_too(left: set[psutil.Process], tm
         child = processes.wait_for("its child", lambda: int(log.read_text() or 0), 30)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     assert left == set()
+
+
+SWALLOWED = """
+import signal
+from include.demo.interrupts import check, listen
+class Doomed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+listen()
+Doomed()
+print("it went on")
+try:
+    check()
+except KeyboardInterrupt:
+    print("and heard of it")
+"""
+
+
+def test_a_ctrl_c_that_python_drops_is_heard_at_the_next_look() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("it went on\nand heard of it\n", "")

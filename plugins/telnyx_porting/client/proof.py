@@ -53,19 +53,19 @@ class Proof(Generic[T]):
         self.bounds_work = listing.time_of is not None and span.until is not None
 
     async def read(self) -> Window[T] | list[Span]:
-        """
-        Read until proved.
+        """Read until proved.
 
         :return: the window, or the parts to read instead
         :raises IncompleteListing: when it can be neither proved nor split
         """
         closing: int | None = None
+        asked = max(1, self.span.guess // self.listing.page_size)  # all full pages at once, if the guess is right
         for number in range(READINGS):
             if number:
                 await self.listing.clock.sleep(PAUSE * 2 ** (number - 1))
             self.totals, self.unread, self.unread_given, self.repeated = set(), Counter(), 0, set()
             self.given = 0
-            first, *others = await self._pages(self._first_pages())
+            first, *others = await self._pages(range(1, 1 + asked))
             self.as_of = first.date
             self._check_bounds(first)
             if first.total is None:
@@ -76,7 +76,7 @@ class Proof(Generic[T]):
             self._check_size(first.total)
             for page in (first, *others):
                 self._take(page)
-            closing, adds_up = await self._finish(first)
+            closing, adds_up = await self._finish(first, asked)
             if (verdict := await self._judge(closing, adds_up)) is not None:
                 return verdict
             if self.repeated and self.totals == {closing}:  # whether its total counts both is not known
@@ -101,18 +101,13 @@ class Proof(Generic[T]):
             self.seen.clear()
         return None
 
-    def _first_pages(self) -> range:
-        """Choose the pages to ask for at once: the first, or all full ones if the guess is right."""
-        return range(1, 1 + max(1, self.span.guess // self.listing.page_size))
-
-    async def _finish(self, first: Page[T]) -> tuple[int, bool]:
-        """
-        Read all further pages, the last one last.
+    async def _finish(self, first: Page[T], asked: int) -> tuple[int, bool]:
+        """Read all further pages, the last one last.
 
         :return: the count given after all other pages had come, and whether the rows given, and the counts of parts of
             the window, add up to it
         """
-        total, stride, asked = first.total or 0, self._given(first), len(self._first_pages())
+        total, stride = first.total or 0, self._given(first)
         full = min(self.listing.page_size, first.size or self.listing.page_size)
         if stride == 0 or (asked == 1 and total == stride < full):
             return total, True
@@ -161,8 +156,7 @@ class Proof(Generic[T]):
     # -- is the total capped? ------------------------------------------------------------------------------------------
 
     async def _count_in_parts(self, total: int) -> int | None:
-        """
-        Count the window in two parts that share a second, and that second; None where that would prove nothing.
+        """Count the window in two parts that share a second, and that second; None where that would prove nothing.
 
         Whether bounds are inclusive, exclusive or cut to the second, a row is then counted exactly once.
         """
@@ -188,8 +182,7 @@ class Proof(Generic[T]):
     # -- lists that do not say how long they are ----------------------------------------------------------------------
 
     async def _read_uncounted(self) -> Window[T] | list[Span]:
-        """
-        Read to an empty page, twice.
+        """Read to an empty page, twice.
 
         The same ids both times, none of them on two pages, are the proof.
         """
@@ -232,8 +225,7 @@ class Proof(Generic[T]):
     # -- splitting -----------------------------------------------------------------------------------------------------
 
     async def _split_well(self, first: Page[T]) -> list[Span]:
-        """
-        Split so that parts are about equal.
+        """Split so that parts are about equal.
 
         If page 1 is as dense as the whole span, rows are taken as spread evenly; then the parts' pages can be asked
         for without asking for their counts first. Otherwise the last page shows where the rows may begin and end.
