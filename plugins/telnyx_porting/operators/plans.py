@@ -105,7 +105,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         """Select what is asked for, and make something of it."""
         order_id, event_type = self.porting_order_id or None, self.event_type or None
         since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
-        ids = form_ids("event_ids", self.event_ids or ())
+        ids = [] if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)
         by_selection = bool(order_id or event_type)
         with self.client(account) as client:
             if order_id is not None:
