@@ -3,130 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import select
-import socket
-import ssl
-import struct
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.client.connections import open_connections
 from telnyx_porting.errors import (
     ConnectError,
     EnvelopeError,
-    NotSentError,
     PermissionDeniedError,
     RequestTimeout,
     TelnyxError,
     TransportError,
 )
+from tests.support.endings import (
+    ACCEPTED,
+    FOUND,
+    Server,
+    accept,
+    babble,
+    find,
+    leave,
+    reset,
+    say_nothing,
+    shout,
+    stop_in_the_body,
+    stop_in_the_head,
+)
 from tests.support.mirror import StillClock
 from tests.support.samples import EVENT
-from tests.support.scripted import GOOD as EVENT_DATA
 from tests.support.scripted import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
+    from tests.support.endings import Ending
 
-    Ending = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-GOOD = json.dumps(EVENT_DATA).encode()
-ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}"
-FOUND = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(GOOD), GOOD)
 PART = 2**16
 """Bytes of a body that come at once, at most."""
-
-
-class Server:
-    """Reads requests whole; each is answered, or ended, as the next of its endings has it."""
-
-    def __init__(self, *endings: Ending, tls: ssl.SSLContext | None = None) -> None:
-        self.endings = list(endings)
-        self.tls = tls
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.serving: list[Any] = []
-
-    async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
-        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v2"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-        await asyncio.gather(*self.serving)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.serving.append(asyncio.current_task())
-        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                await self.endings.pop(0)(writer)
-
-
-async def accept(writer: asyncio.StreamWriter) -> None:
-    writer.write(ACCEPTED)
-    await writer.drain()
-
-
-async def leave(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-
-
-async def reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-async def stop_in_the_head(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 202 Acc")
-    await writer.drain()
-    writer.close()
-
-
-async def stop_in_the_body(writer: asyncio.StreamWriter) -> None:
-    writer.write(ACCEPTED.replace(b"2\r\n\r\n", b"200\r\n\r\n"))
-    await writer.drain()
-    writer.close()
-
-
-async def babble(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
-    await writer.drain()
-    writer.close()
-
-
-async def shout(writer: asyncio.StreamWriter) -> None:
-    writer.write(ACCEPTED.replace(b"202 Accepted\r\n", b"202 Accepted\r\nx-long: " + b"x" * 200_000 + b"\r\n"))
-    await writer.drain()
-
-
-async def say_nothing(writer: asyncio.StreamWriter) -> None:
-    pass
-
-
-async def find(writer: asyncio.StreamWriter) -> None:
-    writer.write(FOUND)
-    await writer.drain()
-
-
 ENDINGS = [leave, reset, stop_in_the_head, stop_in_the_body, babble, shout, say_nothing]
 
 
@@ -327,94 +246,3 @@ async def test_a_republish_has_a_connection_of_its_own() -> None:
                 await client.republish_porting_event(EVENT)
             await client.get_porting_event(EVENT)
     assert (len(server.requests), server.connections) == (5, 4)
-
-
-@pytest.mark.parametrize("mute", [True, False], ids=["says nothing", "hangs up"])
-async def test_what_a_proxy_never_passed_on_was_not_sent(mute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Server(*[say_nothing if mute else leave] * 9) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v2"))
-        monkeypatch.setenv("NO_PROXY", "")
-        options: dict[str, Any] = {"clock": StillClock(), "timeout": 0.3}
-        async with AsyncTelnyxClient(KEY, "https://api.example.test/v2", **options) as client:
-            with pytest.raises(ConnectError, match="through the proxy") as caught:
-                await client.republish_porting_event(EVENT, slot=await client.reserve_slot())
-    assert caught.value.not_processed
-    assert len(proxy.requests) == 1
-
-
-async def test_what_a_proxy_passes_on_too_late_is_not_sent(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, late = StillClock(), 0.0
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
-
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            clock.now += late
-            inward, outward = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
-            with closing(outward):
-                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                await asyncio.gather(_pass(reader, outward), _pass(inward, writer))
-
-    async with Server(accept, tls=serving) as server, await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-        monkeypatch.setenv("NO_PROXY", "")
-        async with AsyncTelnyxClient(KEY, server.url, clock=clock) as client:
-            for late in (9.0, 11.0):
-                send_by = datetime.fromtimestamp(clock.now, UTC) + timedelta(seconds=10)
-                slot = await client.reserve_slot()
-                if late < 10:
-                    await client.republish_porting_event(EVENT, slot=slot, send_by=send_by)
-                else:
-                    with pytest.raises(NotSentError, match="it is past"):
-                        await client.republish_porting_event(EVENT, slot=slot, send_by=send_by)
-    assert len(server.requests) == 1
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(2**16):
-            writer.write(data)
-        writer.close()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate of this machine's own for 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-    signed = made.add_extension(here, critical=False).sign(key, hashes.SHA256())
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    pem = serialization.Encoding.PEM
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(signed.public_bytes(pem) + key.private_bytes(pem, *plain))
-    return path
-
-
-async def test_connections_are_kept_over_tls_too(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tickets that TLS 1.3 sends by itself do not count as something unasked."""
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
-    async with Server(*[find] * 9, tls=serving) as server:
-        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock(), max_concurrency=1) as client:
-            for _ in range(9):
-                await client.get_porting_event(EVENT)
-    assert (len(server.requests), server.connections) == (9, 1)
-
-
-async def test_a_certificate_that_nobody_vouches_for_is_no_connection(certificate: Path) -> None:
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(certificate)
-    async with Server(accept, tls=serving) as server:
-        async with AsyncTelnyxClient(KEY, server.url, clock=StillClock()) as client:
-            with pytest.raises(ConnectError, match="certificate") as caught:
-                await client.republish_porting_event(EVENT)
-    assert caught.value.not_processed
-    assert server.requests == []

@@ -135,12 +135,10 @@ class Proof(Generic[T]):
         last = -(-total // stride)
         while True:
             page = await self._page(number)
-            if page is None or page.total is None:
-                # This provider refuses pages past the end, or does not count on each: ask for the count alone.
-                counted = await self._count(self.span.ask_since, self.span.ask_until)
-                closing = -1 if counted is None else counted
-            else:
-                closing = page.total
+            closing = page.total if page is not None else None
+            if closing is None:  # it refuses pages past the end, or does not count on each: ask for the count alone
+                closing = await self._count(self.span.ask_since, self.span.ask_until)
+            closing = -1 if closing is None else closing
             if page is None:
                 return closing, self.given == closing
             before, given = self._read(), self._given(page)
@@ -182,10 +180,7 @@ class Proof(Generic[T]):
     # -- lists that do not say how long they are ----------------------------------------------------------------------
 
     async def _read_uncounted(self) -> Window[T] | list[Span]:
-        """Read to an empty page, twice.
-
-        The same ids both times, none of them on two pages, are the proof.
-        """
+        """Read to an empty page, twice: the same ids both times, none of them on two pages, are the proof."""
         previous: set[str] = set()
         for number in range(READINGS):
             if number > 1:
@@ -258,8 +253,6 @@ class Proof(Generic[T]):
         self.bounds_work = False
         if self.span.part:
             raise self._incomplete(first.total, "the provider answers with rows outside the bounds asked for")
-
-    # -- small things --------------------------------------------------------------------------------------------------
 
     async def _page(self, number: int) -> Page[T] | None:
         """Ask for a page; None where the provider refuses one past the end."""
