@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUBREAPER = 36  # of prctl(2)
-STARTS = "import sys, pathlib; from include.demo.processes import Processes, status_of\nprint('ready', flush=True)\n"
+STARTS = """
+import pathlib, sys
+from include.demo.interrupts import listen
+from include.demo.processes import Processes, status_of
+listen()  # whoever runs the tests in the background is deaf to Ctrl-C, and so would its children be
+print("ready", flush=True)
+"""
 AGAIN_AND_AGAIN = {
     "a-short-command": "while True: status_of(sys.executable, '-S', '-c', '')",
     "one-that-goes-on": "with Processes(pathlib.Path(sys.argv[1])) as processes:\n"
