@@ -49,20 +49,30 @@ def bind(options: Options) -> socket.socket:
     return listener
 
 
+class _Server(uvicorn.Server):
+    def __init__(self, simulator: Simulator, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._simulator = simulator
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop our own traffic first: a webhook to a sink of ours would come in while the doors are closing."""
+        await self._simulator.stop()
+        await super().shutdown(sockets)
+
+
 def server(app: Sandbox) -> uvicorn.Server:
     """Make the server; it runs on a socket of :func:`bind`."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            date_header=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            timeout_keep_alive=75,
-            ws="none",
-        )
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
+        ws="none",
     )
+    return _Server(app.simulator, config)
 
 
 @contextlib.asynccontextmanager

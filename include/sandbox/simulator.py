@@ -105,6 +105,11 @@ class Simulator:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait if wait is None else min(wait, 60.0))
 
+    async def stop(self) -> None:
+        """Let nothing more happen, and nothing be on its way."""
+        self.world.clock.set(frozen=True)
+        await self.postman.drop()
+
     def due_now(self) -> bool:
         """Say whether something scheduled is due."""
         due = self.world.next_due_us

@@ -123,11 +123,15 @@ class Postman:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def close(self) -> None:
+    async def drop(self) -> None:
         """Drop everything that is on its way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Drop everything, for good."""
+        await self.drop()
         await self._client.aclose()
 
     def _parcel(
