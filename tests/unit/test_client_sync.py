@@ -150,6 +150,20 @@ async def test_a_client_closed_while_requests_run_leaves_nothing(url: str, turns
     await asyncio.gather(*running, return_exceptions=True)
 
 
+@pytest.mark.parametrize("left", [3, 2, 1])
+async def test_the_request_that_closes_all_connections_may_be_cancelled_in_it(url: str, left: int) -> None:
+    """The last one on its way closes them, and after an error the others are cancelled."""
+    client = AsyncTelnyxClient("KEY", url, max_concurrency=4)
+    await asyncio.gather(*(client.get_porting_event(EVENT) for _ in range(4)))
+    last = asyncio.ensure_future(client.get_porting_event(EVENT))
+    await asyncio.sleep(0)
+    await client.aclose()
+    while own_sockets(url) > left:
+        await asyncio.sleep(0)
+    last.cancel()
+    await asyncio.gather(last, return_exceptions=True)
+
+
 @pytest.mark.parametrize("how", ["close", "drop"])
 def test_leaving_a_listing_early_ends_its_tasks_at_once(url: str, how: str) -> None:
     with TelnyxClient("KEY", url) as client:

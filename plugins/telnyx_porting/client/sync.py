@@ -116,11 +116,11 @@ class SyncVerbs:
         self._client = self._last = client
 
     def _stop(self) -> None:
-        # Left to the end of the loop, a listing and what it stands on would be closed both at once.
-        for listing in self._listings.values():
-            self._portal.call(listing.aclose)
         self._client = None
-        self._open.close()
+        with self._open:
+            # Left to the end of the loop, a listing and what it stands on would be closed both at once.
+            for listing in self._listings.values():
+                self._portal.call(listing.aclose)
 
     @contextmanager
     def _session(self) -> Iterator[AsyncTelnyxClient]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -129,8 +129,9 @@ class Transport:
 
     async def _close_when_idle(self) -> None:
         if self._closed and not self._on_their_way:
-            for each in self._all:
-                await each.aclose()
+            async with AsyncExitStack() as stack:  # who is cancelled meanwhile closes them all the same
+                for each in self._all:
+                    stack.push_async_callback(each.aclose)
 
     @asynccontextmanager
     async def _free_connection(self) -> AsyncIterator[httpx.AsyncBaseTransport]:
