@@ -137,6 +137,11 @@ class MadeBy(StrEnum):
     SCAN = "scan"
     BACKFILL = "backfill"
     AUDIT = "audit"
+    NIGHT = "night"  # an audit of the part whose turn it was
+    AGAIN = "again"  # an audit of what could not be proved before
+
+
+AUDITS = (MadeBy.AUDIT, MadeBy.NIGHT, MadeBy.AGAIN)
 
 
 class Method(StrEnum):

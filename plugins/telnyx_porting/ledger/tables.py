@@ -152,7 +152,7 @@ windows = Table(
     Column("id", Text, primary_key=True),
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
-    Column("made_by", Text, nullable=False),  # scan | backfill | audit
+    Column("made_by", Text, nullable=False),  # states.MadeBy
     Column("method", Text),  # of an audit's certificate: count (as long as the provider removes nothing) | ids
     Column("as_of", Instant),  # the provider's time as the proof began
     Column("held", Integer),

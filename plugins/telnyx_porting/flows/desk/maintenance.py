@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select, tuple_, up
 from telnyx_porting.flows.events.coverage import held
 from telnyx_porting.flows.events.store import CHUNK
 from telnyx_porting.ledger.predicates import is_open
-from telnyx_porting.ledger.states import MadeBy, Method
+from telnyx_porting.ledger.states import AUDITS, MadeBy, Method
 from telnyx_porting.ledger.tables import alerts, events, findings, windows
 from telnyx_porting.ledger.types import instant
 
@@ -126,7 +126,7 @@ def _merge_windows(account: Account, now: datetime) -> int:
             merged += len(rows) - 1
     with account.ledger.write() as connection:
         for method, kept in ((Method.COUNT, 1), (Method.IDS, 2 * account.settings.audit_nights)):
-            same = (*mine, windows.c.made_by == MadeBy.AUDIT, windows.c.method == method)
+            same = (*mine, windows.c.made_by.in_(AUDITS), windows.c.method == method)
             newest = select(windows.c.id).where(*same).order_by(windows.c.sealed_at.desc()).limit(kept)
             ids = connection.execute(newest).scalars().all()
             merged += connection.execute(delete(windows).where(*same, windows.c.id.not_in(ids))).rowcount

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
-from telnyx_porting.ledger.states import Feed, MadeBy, Method
+from telnyx_porting.ledger.states import AUDITS, Feed, Method
 from telnyx_porting.ledger.tables import accounts, channels, events, feeds, findings, plans, windows
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _certificates(connection: Connection, account: str, now: datetime) -> list[s
     """Say what was last proved, how, and what the proof takes for granted."""
     lines = []
     for method, assumed in ((Method.COUNT, ", as long as Telnyx removes nothing"), (Method.IDS, "")):
-        mine = (windows.c.account == account, windows.c.made_by == MadeBy.AUDIT, windows.c.method == method)
+        mine = (windows.c.account == account, windows.c.made_by.in_(AUDITS), windows.c.method == method)
         query = select(windows).where(*mine, windows.c.sealed_at.is_not(None)).order_by(windows.c.sealed_at.desc())
         row = connection.execute(query.limit(1)).one_or_none()
         if row is not None:

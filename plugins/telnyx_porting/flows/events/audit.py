@@ -31,7 +31,7 @@ from telnyx_porting.flows.events.unread import why_open
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.states import Feed, MadeBy, Method
+from telnyx_porting.ledger.states import AUDITS, Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
 from telnyx_porting.models import is_uuid
 
@@ -107,18 +107,17 @@ def audit(
 
 def unproved(account: Account) -> tuple[ColumnElement[bool], ...]:
     """Return SQL: windows that audits had to leave open."""
-    mine = (windows.c.account == account.id, windows.c.made_by == MadeBy.AUDIT)
+    mine = (windows.c.account == account.id, windows.c.made_by.in_(AUDITS))
     return (*mine, windows.c.sealed_at.is_(None))
 
 
 class Audit:
-    """One audit of one stretch.
+    """One audit of one stretch."""
 
-    :param turn: how the id of its window begins, for those that take turns
-    """
-
-    def __init__(self, account: Account, client: AccountClient, now: datetime, method: Method, turn: str = "") -> None:
-        self.account, self.client, self.now, self.method, self.turn = account, client, now, method, turn
+    def __init__(
+        self, account: Account, client: AccountClient, now: datetime, method: Method, made_by: MadeBy = MadeBy.AUDIT
+    ) -> None:
+        self.account, self.client, self.now, self.method, self.made_by = account, client, now, method, made_by
         self.stored = Stored()
         self.gone = 0
         self.horizon: datetime | None = None
@@ -284,7 +283,7 @@ class Audit:
 
     def certify(self, result: AuditResult) -> None:
         """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
-        row: dict[str, Any] = {"account": self.account.id, "id": self.turn + uuid.uuid4().hex, "made_by": MadeBy.AUDIT}
+        row: dict[str, Any] = {"account": self.account.id, "id": uuid.uuid4().hex, "made_by": self.made_by}
         row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
         row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
         row |= {"as_of": result.as_of, "open_reason": result.open_reason}

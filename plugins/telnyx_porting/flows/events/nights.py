@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from telnyx_porting.flows.events.audit import PAGE, Audit, unproved
 from telnyx_porting.flows.events.coverage import held, scanned
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.ledger.states import Method
+from telnyx_porting.ledger.states import MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.events.audit import AuditResult
 
-_NIGHT, _AGAIN = "night:", "again:"  # how ids begin, of windows that took their turn and of those tried again
 _REST = timedelta(hours=1)
 
 
@@ -36,7 +35,7 @@ def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
         feed = scanned(connection, account.id)
         begin = max(t for t in (feed["covers_from"], feed["horizon"]) if t)
         until = feed["covered_until"]
-        turns = (windows.c.account == account.id, windows.c.id.startswith(_NIGHT))
+        turns = (windows.c.account == account.id, windows.c.made_by == MadeBy.NIGHT)
         last = select(windows.c.until).where(*turns).order_by(windows.c.started_at.desc(), windows.c.until.desc())
         reached = connection.execute(last.limit(1)).scalar()
         total = held(connection, account.id, begin, until)
@@ -47,7 +46,7 @@ def audit_tonight(account: Account, client: TelnyxClient) -> AuditResult | None:
         later = (events.c.account == account.id, events.c.created_at > since, events.c.created_at <= until)
         ends = select(events.c.created_at).where(*later).order_by(events.c.created_at).offset(part - 1).limit(1)
         end = connection.execute(ends).scalar()
-    return Audit(account, client, now, Method.IDS, _NIGHT).run(since, end or until)
+    return Audit(account, client, now, Method.IDS, MadeBy.NIGHT).run(since, end or until)
 
 
 def audit_again(account: Account, client: TelnyxClient) -> AuditResult | None:
@@ -57,11 +56,11 @@ def audit_again(account: Account, client: TelnyxClient) -> AuditResult | None:
     """
     now = account.clock()
     client = accept(account, client)
-    tried = (windows.c.as_of <= now - _REST, or_(windows.c.id.startswith(_NIGHT), windows.c.id.startswith(_AGAIN)))
+    tried = (windows.c.as_of <= now - _REST, windows.c.made_by.in_((MadeBy.NIGHT, MadeBy.AGAIN)))
     with account.ledger.read() as connection:
         query = select(windows.c.since, windows.c.until).where(*unproved(account), *tried)
         part = connection.execute(query.order_by(windows.c.as_of).limit(1)).one_or_none()
-    return Audit(account, client, now, Method.IDS, _AGAIN).run(*part) if part else None
+    return Audit(account, client, now, Method.IDS, MadeBy.AGAIN).run(*part) if part else None
 
 
 def why_unproved(account: Account) -> str | None:
