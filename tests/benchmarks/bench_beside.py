@@ -107,9 +107,9 @@ def beside(folder: Path, count: int) -> tuple[dict[str, tuple[float, float]], di
     waits[f"backfill of {count:,}"] = receiver.slowest()
     with ledger.read() as connection:
         total = connection.execute(select(func.count()).select_from(events)).scalar_one()
-    for start in range(0, total, 5_000):  # decided, as the delivery rule would have done long ago
+    for _ in range(0, total, 5_000):  # decided, as the delivery rule would have done long ago
         with ledger.write() as connection:
-            some = select(events.c.id).where(events.c.delivery.is_(None)).limit(5_000 + 0 * start)
+            some = select(events.c.id).where(events.c.delivery.is_(None)).limit(5_000)
             connection.execute(update(events).where(events.c.id.in_(some)).values(delivery="undetermined"))
         time.sleep(0.02)
     receiver.slowest()
