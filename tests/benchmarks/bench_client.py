@@ -185,11 +185,19 @@ def listing(table: Table, events: int, rounds: int) -> None:
         f"     CPU per event, us: {', '.join(micros)}; ours a page, ms: {cpu / pages * 1e3:.2f}"
         f" (with the usual garbage collector {plain_cpu / pages * 1e3:.2f})\n"
     )
+    at_length(table, events, rounds)
+
+
+def at_length(table: Table, events: int, rounds: int) -> None:
+    """List with 50 ms a page."""
+    pages = events / PAGE
     with server(events, 50) as url:
         latency = asyncio.run(latency_of_a_page(url))
         theirs = sdk(url, events)
         for concurrency in (4, 8, 16):
-            mine = best([asyncio.run(ours(url, events, concurrency)) for _ in range(rounds)])
+            usual = best([asyncio.run(ours(url, events, concurrency)) for _ in range(rounds)])
+            with patient_collector():
+                mine = best([asyncio.run(ours(url, events, concurrency)) for _ in range(rounds)])
             if concurrency == 16:
                 detail = f"SDK {theirs:.2f} s, ours {mine:.2f} s at 16"
                 table.line(f"list {events:,}, 50 ms a page: times the SDK", theirs / mine, ">=", 12, detail)
@@ -197,7 +205,7 @@ def listing(table: Table, events: int, rounds: int) -> None:
                 limit = best([asyncio.run(raw(url, urls, concurrency)) for _ in range(rounds)])
                 table.line("  share of the wire without validation", limit / mine, ">=", 0.5, f"{limit:.2f} s")
             ideal = pages / concurrency * latency
-            detail = f"{mine:.3f} s; {pages:.0f} pages of {latency * 1000:.1f} ms"
+            detail = f"{mine:.3f} s (usual collector {usual:.3f}); {pages:.0f} pages of {latency * 1000:.1f} ms"
             if concurrency == 4:
                 table.line("  time over pages / 4 x latency", mine / ideal, "<=", 1.25, detail)
             else:
