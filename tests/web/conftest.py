@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.airflow_server import Server, airflow_server
 from tests.support.ledgers import both_databases, ledger, new_file, postgres_server, postgres_url
 from tests.support.receivers import ACCOUNT, OTHER, Signer, World, receiver, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -35,3 +37,13 @@ def world(module_ledger: Ledger) -> Iterator[World]:
     with receiver(url_of(module_ledger), keys) as running:
         yield World(running, module_ledger, old, new, other)
         assert running.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def console(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Airflow's API server with the console, whose ledger is a file that is empty."""
+    home = tmp_path_factory.mktemp("console")
+    with new_file() as handle, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELNYX_PORTING_LEDGER_URL", str(handle.url))
+        with airflow_server(home) as server:
+            yield server

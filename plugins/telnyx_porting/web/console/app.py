@@ -1,0 +1,93 @@
+"""The console's application: its rooms, what every answer carries, and errors in words."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from telnyx_porting.errors import LedgerError, TelnyxPortingError
+from telnyx_porting.web.console import actions, files, pages, republishing
+from telnyx_porting.web.console.place import Ledgers, airflow_root
+from telnyx_porting.web.console.render import bare_page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+_ALWAYS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_TITLES = {401: "You are not logged in", 403: "Not allowed", 404: "Not found", 422: "This address cannot be read"}
+
+
+def create_app() -> FastAPI:
+    """Make the application that Airflow mounts. It looks at nothing before the first request."""
+    app = FastAPI(title="Port-in", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.state.ledgers = Ledgers()
+    for router in (files.router, pages.router, republishing.router, actions.router):
+        app.include_router(router)
+    app.middleware("http")(_with_headers)
+    for kind in (StarletteHTTPException, RequestValidationError, TelnyxPortingError):
+        app.exception_handler(kind)(_in_words)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.ledgers.close()
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    try:
+        response = await call_next(request)
+    except Exception as error:
+        log.exception("the console failed at %s %s", request.method, request.url.path)
+        response = await _in_words(request, error)
+    response.headers.update(_ALWAYS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+async def _in_words(request: Request, error: Exception) -> Response:
+    status, title, text, todo = _words(request, error)
+    if request.method != "GET":
+        return JSONResponse({"text": text}, status)
+    login = f"{airflow_root(request)}/api/v2/auth/login?next={quote(str(request.url))}" if status == 401 else ""
+    return bare_page(request, status, title=title, text=text, todo=todo, login=login)
+
+
+def _words(request: Request, error: Exception) -> tuple[int, str, str, str]:
+    """Say what is wrong, and what to do about it."""
+    if isinstance(error, StarletteHTTPException):
+        status, text = error.status_code, str(error.detail)
+        return status, _TITLES.get(status, "This did not work"), text, _TODO.get(status, "")
+    if isinstance(error, RequestValidationError):
+        wrong = error.errors()[0]
+        return 422, _TITLES[422], f"{wrong['loc'][-1]}: {wrong['msg']}", "Go back, or start from the first page."
+    if isinstance(error, LedgerError):
+        return 503, "The ledger cannot be read", str(error), _TODO[503]
+    if isinstance(error, TelnyxPortingError):
+        return 400, "This did not work", str(error), ""
+    return 500, "Something failed here", type(error).__name__, "The log of Airflow's API server says more."
+
+
+_TODO = {
+    401: "Log in to Airflow, then come back.",
+    403: "Whoever administers this Airflow can give you the permission.",
+    503: "All that is shown here is read from the ledger. Put this right, then reload the page.",
+    404: "Look for it on the page Orders, or check the address.",
+}
