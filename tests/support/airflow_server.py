@@ -48,7 +48,7 @@ class Server:
 
     def _token(self, role: str) -> str:
         if role not in self.tokens:
-            answer = self.browser().post("/auth/token", json={"username": role, "password": role})
+            answer = self.browser().post(f"{self.prefix}/auth/token", json={"username": role, "password": role})
             self.tokens[role] = answer.raise_for_status().json()["access_token"]
         return self.tokens[role]
 
