@@ -34,6 +34,7 @@ class TelnyxPortingPlugin(AirflowPlugin):
                 "href": f"{prefix}/{MOUNT}/",
                 "destination": "nav",
                 "url_route": MOUNT,
-                "category": "browse",
+                "nav_top_level": True,
+                "icon": f"{prefix}/{MOUNT}/static/icon.svg",
             }
         ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
@@ -14,6 +15,7 @@ from telnyx_porting.web.console.place import Here, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 MOST = 500  # findings in one action
 
@@ -28,12 +30,12 @@ class _These(BaseModel):
     keys: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(min_length=1, max_length=MOST)]
 
 
-class _Until(_These):
-    until: AwareDatetime | None = None
+class _Acknowledge(_These):
+    hours: Annotated[int | None, Field(ge=1, le=90 * 24)] = None
 
 
 class _Mute(_These):
-    until: AwareDatetime
+    hours: Annotated[int, Field(ge=1, le=14 * 24)]
     reason: str
 
 
@@ -46,15 +48,17 @@ class _Note(_These):
 
 
 @router.post("/acknowledge")
-def acknowledge_these(visit: Here, body: _Until) -> dict[str, Any]:
-    """Somebody knows: no reminder until then."""
-    return _each(visit, body, "acknowledged", lambda key: acknowledge(visit.account, key, visit.user, body.until))
+def acknowledge_these(visit: Here, body: _Acknowledge) -> dict[str, Any]:
+    """Somebody knows: no reminder for so long, or before the next working day."""
+    until = _in(visit, body.hours) if body.hours else None
+    return _each(visit, body, "acknowledged", lambda key: acknowledge(visit.account, key, visit.user, until))
 
 
 @router.post("/mute")
 def mute_these(visit: Here, body: _Mute) -> dict[str, Any]:
-    """Nobody needs to hear of it until then."""
-    return _each(visit, body, "muted", lambda key: mute(visit.account, key, visit.user, body.reason, body.until))
+    """Nobody needs to hear of it for so long."""
+    until = _in(visit, body.hours)
+    return _each(visit, body, "muted", lambda key: mute(visit.account, key, visit.user, body.reason, until))
 
 
 @router.post("/unmute")
@@ -81,6 +85,10 @@ def note_these(visit: Here, body: _Note) -> dict[str, Any]:
     """Write something down; empty takes it away."""
     done = "noted" if body.note else "without a note"
     return _each(visit, body, done, lambda key: write_note(visit.account, key, body.note))
+
+
+def _in(visit: Visit, hours: int) -> datetime:
+    return visit.account.clock() + timedelta(hours=hours)
 
 
 def _each(visit: Visit, body: _These, done: str, act: Callable[[str], object]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,21 @@ def prose(text: str | None, limit: int = 4_000) -> Markup:
 
 
 @_filter
-def as_json(value: Any, indent: int | None = None) -> Markup:
-    """Write a value as JSON for an attribute or for reading."""
-    return escape(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+def exact(text: str) -> Markup:
+    """Write a text for the browser to send back as it is; it is not shown."""
+    return escape(text)
+
+
+@_filter
+def as_json(value: Any) -> Markup:
+    """Write a value as JSON for the script to read."""
+    return escape(json.dumps(value, default=str))
+
+
+@_filter
+def raw(value: Any, limit: int = 100_000) -> Markup:
+    """Write a value as JSON for people to read."""
+    return escape(as_data(json.dumps(value, indent=2, ensure_ascii=False, default=str), limit) or "")
 
 
 @_filter
@@ -81,6 +94,14 @@ def lasting(span: timedelta | None) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """Write a count with its word."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _new_run() -> str:
+    """Make the id of a run that a page offers: clicked twice, it is one run."""
+    return f"console__{uuid.uuid4()}"
+
+
+_jinja.globals["new_run"] = _new_run
 
 
 def page(visit: Visit, template: str, **shown: Any) -> HTMLResponse:

@@ -113,7 +113,7 @@ const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000
 function fields(form) {
   const said = {};
   for (const [name, value] of new FormData(form)) {
-    if (form.elements[name] instanceof RadioNodeList || name === "keys") (said[name] ??= []).push(value);
+    if (["keys", "consents", "event_ids"].includes(name)) (said[name] ??= []).push(value);
     else if (value !== "") said[name] = value;
   }
   return said;
@@ -130,9 +130,6 @@ async function command(form) { // on findings: the console does it
 async function run(form) { // a run of a DAG: Airflow does it
   const { dag, runId } = form.dataset;
   const conf = { ...JSON.parse(form.dataset.conf), ...fields(form) };
-  for (const name of (form.dataset.times ?? "").split(" ").filter(Boolean)) {
-    if (conf[name]) conf[name] = new Date(conf[name]).toISOString();
-  }
   await ask("POST", api(`dags/${dag}/dagRuns`), { dag_run_id: runId, logical_date: null, conf });
   await follow(form, dag, runId);
 }
