@@ -68,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             limit = "at most 14 days ahead" if name == "mute" else "default: the next working day's opening"
             words = f"such as 2026-10-01T09:00:00Z; {limit}"
             command.add_argument("--until", type=_time, required=name == "mute", metavar="TIME", help=words)
-            words = "who says so (default: the user of this command)"
-            command.add_argument("--by", default="", help=words)
+        command.add_argument("--by", default="", help="who says so (default: the user of this command)")
         if name == "mute":
             command.add_argument("--reason", required=True, help="why nobody needs to hear of it")
         if name in ("own", "note"):
@@ -108,7 +107,7 @@ def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
     account = Account(ledger, options.account, settings.load(options.account))
     key = pick(account, options.finding)
     zone = account.settings.business_zone
-    by = options.by or getpass.getuser() if options.command in ("acknowledge", "mute") else ""
+    by = options.by or getpass.getuser()
     if options.command == "acknowledge":
         until = acknowledge(account, key, by, options.until)
         return f"{key}: acknowledged by {by} until {moment(until, account.clock(), zone)}"
@@ -116,12 +115,12 @@ def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
         mute(account, key, by, options.reason, options.until)
         return f"{key}: muted by {by} until {moment(options.until, account.clock(), zone)}"
     if options.command == "unmute":
-        unmute(account, key)
+        unmute(account, key, by)
         return f"{key}: not muted any more"
     if options.command == "own":
-        take(account, key, options.text or None)
+        take(account, key, by, options.text or None)
         return f"{key}: {'owned by ' + options.text if options.text else 'nobody owns it'}"
-    write_note(account, key, options.text or None)
+    write_note(account, key, by, options.text or None)
     return f"{key}: {'noted' if options.text else 'no note'}"
 
 

@@ -86,8 +86,8 @@ def a_day(ledger: Ledger) -> list[Message]:
     with ledger.write() as connection:
         connection.execute(update(events).where(events.c.id == given_up).values(delivery="given_up", sends=3))
     watched.cycle()
-    take(Account(ledger, watched.account), f"exception:{order_id(9)}", "ann")
-    write_note(Account(ledger, watched.account), f"exception:{order_id(9)}", "the customer looks for the PIN")
+    take(Account(ledger, watched.account), f"exception:{order_id(9)}", "bob", "ann")
+    write_note(Account(ledger, watched.account), f"exception:{order_id(9)}", "bob", "the customer looks for the PIN")
     watched.later(minutes=30)
     watched.status(9, "exception", "PASSCODE_PIN_INVALID", "POSTAL_CODE_MISMATCH")
     watched.cycle()

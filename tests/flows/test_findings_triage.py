@@ -32,8 +32,8 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
         watched.look()
         watched.later(minutes=1)
         if status == "exception":
-            take(Account(watched.ledger, watched.account), key, "ann")
-            write_note(Account(watched.ledger, watched.account), key, "called the carrier")
+            take(Account(watched.ledger, watched.account), key, "bob", "ann")
+            write_note(Account(watched.ledger, watched.account), key, "bob", "called the carrier")
             mute(
                 Account(watched.ledger, watched.account, clock=lambda: watched.now),
                 key,

@@ -28,6 +28,7 @@ Who: {{ who }}.{% if next %} Next: {{ next }}.{% endif %}
 @lru_cache(maxsize=16)
 def _environment(folder: str) -> ImmutableSandboxedEnvironment:
     findings = {f"{kind.name}.txt.j2": kind.template + _NEXT_STEP for kind in KINDS}
+    findings |= {f"{kind.name}.line.txt.j2": kind.template for kind in KINDS}  # where the rest has places of its own
     ours = ChoiceLoader([DictLoader(findings), FileSystemLoader(OURS)])
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(folder) if folder else ours,

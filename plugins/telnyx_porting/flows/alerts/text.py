@@ -89,6 +89,17 @@ def bare(finding: Mapping[str, Any], action: str, facts: Facts) -> str:
     return sentence(finding, action, facts).removeprefix(f"{_lead(action, facts)}: ")
 
 
+def line(finding: Mapping[str, Any], facts: Facts) -> str:
+    """Return what is true, in our own words, for a list in which owner, note and next step have places of their own."""
+    try:
+        view = _view(finding, AlertAction.FIRING, facts, current=True) | {"lead": ""}
+        return " ".join(render(f"{finding['kind']}.line", "", **view).split()).lstrip(": ")
+    except Exception as error:  # one odd row must not hide the others
+        log.exception("the words of finding %r of %s", finding["key"], facts.account)
+        facts.failed[finding["key"]] = type(error).__name__
+        return f"{one_line(finding['key'])} (its words cannot be made)"
+
+
 def _lead(action: str, facts: Facts) -> str:
     return LEADS[action] + (f" [{facts.account}]" if len(facts.settings.accounts) > 1 else "")
 

@@ -1,4 +1,7 @@
-"""What people do with a finding: acknowledge, mute, take, write down. All of it survives the next look."""
+"""What people do with a finding: acknowledge, mute, take, write down. All of it survives the next look.
+
+Who did what stays with the finding, the newest `KEPT` of it: ``triage["log"]`` is a list of ``[at, by, did, about]``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 MUTE_MOST = timedelta(days=14)
 ACK_MOST = timedelta(days=90)
+KEPT = 50
 
 
 def acknowledge(account: Account, key: str, by: str, until: datetime | None = None) -> datetime:
@@ -30,7 +34,8 @@ def acknowledge(account: Account, key: str, by: str, until: datetime | None = No
     until = until or calendar_of(account.settings).next_working_day(now)
     if not now < until <= now + ACK_MOST:
         raise SettingsError("until", until.isoformat(), f"a time after now and within {ACK_MOST.days} days")
-    _write(account, key, {"acked_by": _short(by)}, acked_at=now, acked_until=until)
+    did = ("acknowledged", until.isoformat())
+    _write(account, key, by, did, {"acked_by": _short(by)}, acked_at=now, acked_until=until)
     return until
 
 
@@ -45,34 +50,46 @@ def mute(account: Account, key: str, by: str, reason: str, until: datetime) -> N
         raise SettingsError("until", until.isoformat(), f"a time after now and within {MUTE_MOST.days} days")
     if not reason.strip():
         raise SettingsError("reason", reason, "why nobody needs to hear of it")
-    _write(account, key, {"muted_by": _short(by), "mute_reason": _short(reason)}, muted_until=until)
+    who = {"muted_by": _short(by), "mute_reason": _short(reason)}
+    _write(account, key, by, ("muted", f"until {until.isoformat()}: {reason}"), who, muted_until=until)
 
 
-def unmute(account: Account, key: str) -> None:
+def unmute(account: Account, key: str, by: str) -> None:
     """End a mute now.
 
     :raises SettingsError: no such open finding.
     """
-    _write(account, key, muted_until=None)
+    _write(account, key, by, ("unmuted", ""), muted_until=None)
 
 
-def take(account: Account, key: str, owner: str | None) -> None:
+def take(account: Account, key: str, by: str, owner: str | None) -> None:
     """Say whose it is; None: nobody's.
 
     :raises SettingsError: no such open finding.
     """
-    _write(account, key, owner=_short(owner) if owner else None)
+    did = ("gave it to", _short(owner)) if owner else ("gave it back", "")
+    _write(account, key, by, did, owner=_short(owner) if owner else None)
 
 
-def write_note(account: Account, key: str, note: str | None) -> None:
+def write_note(account: Account, key: str, by: str, note: str | None) -> None:
     """Replace the note of a finding.
 
     :raises SettingsError: no such open finding.
     """
-    _write(account, key, note=_short(note) if note else None)
+    did = ("noted", _short(note)) if note else ("took the note away", "")
+    _write(account, key, by, did, note=_short(note) if note else None)
 
 
-def _write(account: Account, key: str, who: dict[str, str] | None = None, /, **values: Any) -> None:
+def _write(
+    account: Account,
+    key: str,
+    by: str,
+    did: tuple[str, str],
+    who: dict[str, str] | None = None,
+    /,
+    **values: Any,
+) -> None:
+    what, about = did
     mine = (findings.c.account == account.id, findings.c.key == key, findings.c.resolved_at.is_(None))
     with account.ledger.write() as connection:
         account.ledger.lock(connection, f"findings:{account.id}")
@@ -80,7 +97,9 @@ def _write(account: Account, key: str, who: dict[str, str] | None = None, /, **v
         if row is None:
             raise SettingsError("finding", key, f"the key of an open finding of {account.id}")
         triage = (row.triage or {}) | (who or {})
-        connection.execute(update(findings).where(*mine).values(triage=triage or None, **values))
+        entry = [account.clock().isoformat(), _short(by), what, _short(about)]
+        triage["log"] = [*triage.get("log", ()), entry][-KEPT:]
+        connection.execute(update(findings).where(*mine).values(triage=triage, **values))
 
 
 def _short(text: str) -> str:

@@ -64,27 +64,27 @@ def mute_these(visit: Here, body: _Mute) -> dict[str, Any]:
 @router.post("/unmute")
 def unmute_these(visit: Here, body: _These) -> dict[str, Any]:
     """It is told of again."""
-    return _each(visit, body, "not muted any more", lambda key: unmute(visit.account, key))
+    return _each(visit, body, "not muted any more", lambda key: unmute(visit.account, key, visit.user))
 
 
 @router.post("/own")
 def own_these(visit: Here, body: _Own) -> dict[str, Any]:
     """Whose it is: who asks, unless somebody else is named."""
     owner = body.owner or visit.user
-    return _each(visit, body, f"owned by {owner}", lambda key: take(visit.account, key, owner))
+    return _each(visit, body, f"owned by {owner}", lambda key: take(visit.account, key, visit.user, owner))
 
 
 @router.post("/release")
 def release_these(visit: Here, body: _These) -> dict[str, Any]:
     """It is nobody's."""
-    return _each(visit, body, "nobody's", lambda key: take(visit.account, key, None))
+    return _each(visit, body, "nobody's", lambda key: take(visit.account, key, visit.user, None))
 
 
 @router.post("/note")
 def note_these(visit: Here, body: _Note) -> dict[str, Any]:
     """Write something down; empty takes it away."""
     done = "noted" if body.note else "without a note"
-    return _each(visit, body, done, lambda key: write_note(visit.account, key, body.note))
+    return _each(visit, body, done, lambda key: write_note(visit.account, key, visit.user, body.note))
 
 
 def _in(visit: Visit, hours: int) -> datetime:

@@ -1,0 +1,250 @@
+"""What is open, as lines of a desk: what it is, whose step is next, which, since when, and by when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from sqlalchemy import select
+
+from telnyx_porting.flows.alerts.facts import gather
+from telnyx_porting.flows.alerts.text import line as said
+from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings.kind import CARRIER, HEALTH, TELNYX, Told
+from telnyx_porting.flows.findings.kinds import kind_of
+from telnyx_porting.flows.findings.kinds.overdue import limit_of
+from telnyx_porting.flows.findings.wording import label
+from telnyx_porting.ledger.states import Feed
+from telnyx_porting.ledger.tables import findings, orders
+from telnyx_porting.settings.calendar import calendar_of
+from telnyx_porting.settings.values import CRITICAL, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from telnyx_porting.flows.account import Account
+
+Who = Literal["mine", "unassigned", "all"]
+WHO: tuple[Who, ...] = get_args(Who)
+ACT, QUESTIONS, WAITING, RESEND, QUIET = "act", "questions", "waiting", "resend", "quiet"
+TITLES = {
+    ACT: "Act now",
+    QUESTIONS: "Questions",
+    WAITING: "Waiting for Telnyx or the carrier",
+    RESEND: "Resend",
+    QUIET: "Only listed",
+}
+"""Sections of open findings; each is in exactly one. `quiet`: muted, dormant, or said by another one already.
+
+What is critical is never only waited for: a desk asks.
+"""
+_RESENDING = frozenset({"approval", "approval_asked", "republish_halted", "not_arrived"})
+_ORDER = ("id", "status", "status_since", "codes", "foc_actual", "foc_requested", "country", "number_type")
+
+
+@dataclass(frozen=True)
+class Where:
+    """
+    A filter of open findings. Empty fields filter nothing; nothing is filtered by time.
+
+    :param section: one of `TITLES`
+    :param who: `mine` needs an actor
+    :param kind: such as ``exception``
+    :param severity: ``critical``, ``high`` or ``low``
+    :param order_id: the order they are about
+    :param key: one finding
+    """
+
+    section: str = ""
+    who: Who = "all"
+    kind: str = ""
+    severity: str = ""
+    order_id: str = ""
+    key: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return what is not at its default, for an address."""
+        said = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: str(value) for name, (value, default) in said.items() if value != default}
+
+    def holds(self, item: Open, actor: str | None) -> bool:
+        """Whether a finding passes."""
+        row = item.row
+        asked = (
+            (self.section, item.section),
+            (self.kind, row["kind"]),
+            (self.severity, row["severity"]),
+            (self.order_id, row["order_id"]),
+            (self.key, row["key"]),
+        )
+        return is_whose(self.who, row["owner"], actor) and all(want in ("", has) for want, has in asked)
+
+
+@dataclass(frozen=True)
+class Open:
+    """One open finding as stored, and what follows from it."""
+
+    row: Mapping[str, Any]
+    whose: str
+    next_step: str
+    due: datetime | None
+    section: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    One open finding.
+
+    :param key: names it in actions
+    :param kind: exception, question, stuck, given_up, foc, overdue or health
+    :param severity: critical, high or low
+    :param section: the one it is in
+    :param order_id: None for those of the watch itself
+    :param name: what people call the order; of another finding its subject. Foreign text
+    :param text: one sentence on what is true. Holds foreign text in one line
+    :param whose: whose step is next: us/customer, Telnyx, losing carrier, whoever runs the watch ...
+    :param next_step: which; may be empty
+    :param owner: the person who took it, None: nobody. Foreign text
+    :param note: what people wrote down
+    :param since: since when it is true
+    :param due: by when it should be done; None: as soon as possible
+    :param acked_until: no reminder before; `acked_by` said so
+    :param muted_until: nobody hears of it before; `muted_by` said so, because of `mute_reason`
+    """
+
+    key: str
+    kind: str
+    severity: str
+    section: str
+    order_id: str | None
+    name: str
+    text: str
+    whose: str
+    next_step: str
+    owner: str | None
+    note: str | None
+    since: datetime
+    due: datetime | None
+    occurrence: int
+    acked_until: datetime | None = None
+    acked_by: str | None = None
+    muted_until: datetime | None = None
+    muted_by: str | None = None
+    mute_reason: str | None = None
+
+
+def find_lines(account: Account, where: Where = Where(), *, actor: str | None = None, page: int = 1) -> Page[Line]:
+    """Return the open findings of a filter, by due time; `actor` is who looks."""
+    now = account.clock()
+    with account.ledger.read() as connection:
+        found = [item for item in read_open(connection, account, now) if where.holds(item, actor)]
+        size = Page.size
+        shown = found[(page - 1) * size : page * size]
+        return Page(write_lines(connection, account, shown, now), len(found), page, size)
+
+
+def is_whose(who: Who, owner: str | None, actor: str | None) -> bool:
+    """Whether something with this owner, None for nobody, is what `who` asks for."""
+    if who == "mine":
+        return owner is not None and owner == actor
+    return who == "all" or not owner
+
+
+def read_open(connection: Connection, account: Account, now: datetime) -> list[Open]:
+    """Return all that is open, by due time."""
+    mine = select(findings).where(findings.c.account == account.id, findings.c.resolved_at.is_(None))
+    rows = [{**row, "detail": row["detail"] or {}} for row in connection.execute(mine).mappings()]
+    about = (
+        select(*(orders.c[name] for name in _ORDER))
+        .join(findings, (findings.c.account == orders.c.account) & (findings.c.order_id == orders.c.id))
+        .where(findings.c.account == account.id, findings.c.resolved_at.is_(None))
+    )
+    known = {row["id"]: row for row in connection.execute(about).mappings()}
+    types = get_feed(connection, account.id, Feed.EXCEPTION_TYPES)
+    descriptions = (types["known"] if types is not None else None) or {}
+    told = Told({}, {}, None, False, account.settings, now, calendar_of(account.settings), descriptions)
+    severities = {row["key"]: row["severity"] for row in rows}
+    found = []
+    for row in rows:
+        about_it = replace(told, finding=row, detail=row["detail"], order=known.get(row["order_id"]))
+        found.append(_judge(about_it, severities))
+    return sorted(found, key=_urgency)
+
+
+def _urgency(item: Open) -> tuple[Any, ...]:
+    return item.due or item.row["since"], rank(item.row["severity"]), item.row["key"]
+
+
+def _judge(told: Told, severities: Mapping[str, str]) -> Open:
+    row = told.finding
+    kind = kind_of(row["kind"], row["subject"])
+    whose, step = kind.next_step(told)
+    return Open(row, whose, step, _due(told), _section(told, whose, kind.inhibited(row, severities)))
+
+
+def _section(told: Told, whose: str, inhibited: bool) -> str:
+    row = told.finding
+    muted = row["muted_until"] is not None and row["muted_until"] > told.now
+    if inhibited or muted or told.detail.get("dormant") or whose == "nobody":
+        return QUIET
+    if row["kind"] == "question":
+        return QUESTIONS
+    if row["kind"] == "given_up" or (row["kind"] == HEALTH and row["subject"].partition(":")[0] in _RESENDING):
+        return RESEND
+    return WAITING if whose in (TELNYX, CARRIER) and row["severity"] != CRITICAL else ACT
+
+
+def _due(told: Told) -> datetime | None:
+    """Return by when somebody should have acted; None: as soon as possible."""
+    row, order, settings = told.finding, told.order, told.settings
+    if row["kind"] == "question":
+        return told.calendar.after_working_time(row["since"], settings.question_after)
+    if row["kind"] == "stuck":
+        return cast("datetime", row["since"]) + settings.stuck_high_after
+    if row["kind"] == "foc":
+        date = told.detail.get("foc")
+        return datetime.fromisoformat(date) if date else None
+    if row["kind"] == "exception" and order is not None and not told.detail.get("messaging"):
+        limit = limit_of(settings.overdue_after, "exception", order)
+        unit = told.calendar.day_length if limit and limit.unit == "d" else timedelta(hours=1)
+        latest = told.calendar.after_working_time(row["since"], limit.amount * unit) if limit else None
+        return min(filter(None, (order["foc_actual"] or order["foc_requested"], latest)), default=None)
+    return None
+
+
+def write_lines(connection: Connection, account: Account, shown: Sequence[Open], now: datetime) -> tuple[Line, ...]:
+    """Put findings into words."""
+    full = account.settings.model_copy(update={"alert_details": "references"})  # who looks here is logged in
+    facts = gather(connection, account.id, full, now, [item.row["key"] for item in shown])
+    return tuple(_line(item, said(item.row, facts), facts.order_of(item.row)) for item in shown)
+
+
+def _line(item: Open, text: str, order: Mapping[str, Any] | None) -> Line:
+    row = item.row
+    by = row["triage"] or {}
+    return Line(
+        key=row["key"],
+        kind=row["kind"],
+        severity=row["severity"],
+        section=item.section,
+        order_id=row["order_id"],
+        name=label(row["order_id"], order, "references") or row["subject"],
+        text=text,
+        whose=item.whose,
+        next_step=item.next_step,
+        owner=row["owner"],
+        note=row["note"],
+        since=row["since"],
+        due=item.due,
+        occurrence=row["occurrence"],
+        acked_until=row["acked_until"],
+        acked_by=by.get("acked_by"),
+        muted_until=row["muted_until"],
+        muted_by=by.get("muted_by"),
+        mute_reason=by.get("mute_reason"),
+    )

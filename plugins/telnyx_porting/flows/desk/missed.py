@@ -1,0 +1,197 @@
+"""Notifications that did not arrive: which, why, and what can be sent again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, or_, select
+
+from telnyx_porting.flows.clock import read_clocks
+from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.findings.wording import label
+from telnyx_porting.flows.republish.selection import LARGEST, needs, superseded
+from telnyx_porting.ledger.predicates import is_given_up, is_open
+from telnyx_porting.ledger.states import Delivery
+from telnyx_porting.ledger.tables import events, orders
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+
+    from telnyx_porting.flows.account import Account
+
+STATES = (Delivery.MISSED, Delivery.GIVEN_UP, Delivery.PENDING)
+
+
+@dataclass(frozen=True)
+class MissedWhere:
+    """
+    A filter of events whose notification is missed. Empty fields filter nothing; nothing is filtered by time by itself.
+
+    :param state: ``missed``, ``given_up``, or ``pending``: not due, or not judged yet
+    :param cause: ``failed``: a try is on record; ``no_trace``: none is
+    :param type: such as ``porting_order.status_changed``
+    :param order_id: an order's id, whole
+    :param since: created at or after, on Telnyx's clock
+    :param until: created before
+    """
+
+    state: str = Delivery.MISSED
+    cause: str = ""
+    type: str = ""
+    order_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def query(self) -> dict[str, str]:
+        """Return what is not at its default, for an address; times in ISO form."""
+        said = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                said[each.name] = value if isinstance(value, str) else value.isoformat()
+        return said
+
+
+@dataclass(frozen=True)
+class MissedLine:
+    """
+    One event whose notification is missed.
+
+    :param name: what people call its order
+    :param state: as the filter has it
+    :param cause: ``failed``, ``no_trace`` or None
+    :param at: when it was created, on our clock
+    :param due: when its notification should have arrived; None: not known yet
+    :param sends: how often it was sent again
+    :param superseded: its order has had a newer event of this type
+    """
+
+    id: str
+    type: str
+    order_id: str | None
+    name: str
+    state: str
+    cause: str | None
+    at: datetime
+    due: datetime | None
+    sends: int
+    superseded: bool
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many events a filter holds; `where` is the filter itself."""
+
+    state: str
+    cause: str
+    count: int
+    where: MissedWhere
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """
+    The events of a filter, for a plan.
+
+    :param ids: oldest first, at most as many as fit into a plan
+    :param total: all of the filter
+    :param consents: what a person must agree to for these: `states.Consent`
+    """
+
+    ids: tuple[str, ...]
+    total: int
+    consents: tuple[str, ...]
+
+
+def find_missed(account: Account, where: MissedWhere = MissedWhere(), *, page: int = 1) -> Page[MissedLine]:
+    """Return the events of a filter, the newest first."""
+    size = Page.size
+    with account.ledger.read() as connection:
+        mine = _conditions(account.id, where)
+        total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
+        about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
+        names = (orders.c.customer_reference, orders.c.support_key)
+        query = (
+            select(events, *names, superseded().label("superseded"))
+            .outerjoin(orders, about)
+            .where(*mine)
+            .order_by(events.c.created_at.desc(), events.c.id.desc())
+            .limit(size)
+            .offset((page - 1) * size)
+        )
+        clocks = read_clocks(connection, account.id)
+        rows = tuple(
+            MissedLine(
+                id=row["id"],
+                type=row["type"],
+                order_id=row["order_id"],
+                name=label(row["order_id"], dict(row), "references"),
+                state=row["delivery"] or Delivery.PENDING,
+                cause=row["cause"],
+                at=clocks.from_provider(row["created_at"]),
+                due=row["due_at"],
+                sends=row["sends"],
+                superseded=bool(row["superseded"]),
+            )
+            for row in connection.execute(query).mappings()
+        )
+        return Page(rows, total, page, size)
+
+
+def count_missed(account: Account, where: MissedWhere = MissedWhere()) -> tuple[Count, ...]:
+    """Return how many events there are in each state and of each cause, within the other fields of a filter."""
+    with account.ledger.read() as connection:
+        found = []
+        for state in STATES:
+            here = _with(where, state=state, cause="")
+            query = select(func.coalesce(events.c.cause, ""), func.count()).where(*_conditions(account.id, here))
+            rows = connection.execute(query.group_by(events.c.cause)).all()
+            found.append(Count(state, "", sum(count for _, count in rows), here))
+            found += [Count(state, cause, count, _with(here, cause=cause)) for cause, count in sorted(rows) if cause]
+        return tuple(found)
+
+
+def choose(account: Account, where: MissedWhere) -> Chosen:
+    """Return the events of a filter for a plan: over all its pages."""
+    with account.ledger.read() as connection:
+        mine = _conditions(account.id, where)
+        total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
+        columns = (events.c.id, events.c.type, events.c.delivery, events.c.has_webhook)
+        query = (
+            select(*columns, superseded().label("superseded"))
+            .where(*mine)
+            .order_by(events.c.created_at, events.c.id)
+            .limit(LARGEST)
+        )
+        rows = connection.execute(query).mappings().all()
+        return Chosen(tuple(row["id"] for row in rows), total, tuple(sorted(set().union(*map(needs, rows)))))
+
+
+def _with(where: MissedWhere, **change: Any) -> MissedWhere:
+    return MissedWhere(**{**{each.name: getattr(where, each.name) for each in fields(where)}, **change})
+
+
+def _conditions(account: str, where: MissedWhere) -> list[ColumnElement[bool]]:
+    found = [events.c.account == account, _in_state(where.state)]
+    if where.cause:
+        found.append(events.c.cause == where.cause)
+    if where.type:
+        found.append(events.c.type == where.type)
+    if where.order_id:
+        found.append(events.c.order_id == where.order_id)
+    if where.since is not None:
+        found.append(events.c.created_at >= where.since)
+    if where.until is not None:
+        found.append(events.c.created_at < where.until)
+    return found
+
+
+def _in_state(state: str) -> ColumnElement[bool]:
+    if state == Delivery.GIVEN_UP:
+        return is_given_up(events)
+    if state == Delivery.PENDING:
+        return and_(is_open(events), or_(events.c.delivery.is_(None), events.c.delivery == Delivery.PENDING))
+    return and_(is_open(events), events.c.delivery == Delivery.MISSED)

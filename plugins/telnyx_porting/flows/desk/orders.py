@@ -1,0 +1,238 @@
+"""Orders, found by what people call them, a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import and_, func, or_, select
+
+from telnyx_porting.flows.clock import read_clocks
+from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.findings.kind import order_is_open
+from telnyx_porting.flows.findings.wording import label
+from telnyx_porting.ledger.states import CLOSED, Feed
+from telnyx_porting.ledger.tables import findings, orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from telnyx_porting.flows.account import Account
+
+SORTS = ("updated", "since", "foc", "numbers", "rejections")
+OPEN, OVERDUE, NOBODY = "open", "overdue", "-"
+_COLUMNS = {
+    "updated": orders.c.updated_at,
+    "since": orders.c.status_since,
+    "foc": orders.c.foc_actual,
+    "numbers": orders.c.number_count,
+    "rejections": orders.c.episode,
+}
+
+
+@dataclass(frozen=True)
+class OrderWhere:
+    """
+    A filter of orders. Empty fields filter nothing; nothing is filtered by time.
+
+    :param search: what an order's id, support key, reference, group reference or parent's support key begins with, in
+        any letter case
+    :param status: Telnyx's word, or `open`: it, or its messaging part, is not finished
+    :param owner: who took one of its open findings; ``-``: nobody did
+    :param foc: ``overdue``, or a day of the desk's zone as ``2026-10-02``: the agreed date of orders not ported yet
+    """
+
+    search: str = ""
+    status: str = ""
+    owner: str = ""
+    foc: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return what filters, for an address."""
+        return {each.name: value for each in fields(self) if (value := str(getattr(self, each.name)))}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Another order of the same split: `is_parent` is the one whose numbers were divided."""
+
+    id: str
+    name: str
+    status: str | None
+    since: datetime | None
+    numbers: int | None
+    is_parent: bool
+
+
+@dataclass(frozen=True)
+class OrderLine:
+    """
+    One order. Texts are foreign.
+
+    :param name: what people call it: reference, support key or id
+    :param status: Telnyx's word; None: not told yet
+    :param since: since when it is in this status
+    :param foc: the date on which the losing carrier hands over, None: none is known
+    :param foc_agreed: whether the carrier agreed to it; else it is only asked for
+    :param numbers: how many; None: not read yet
+    :param rejections: how many times it was in exception
+    :param owners: who took one of its open findings
+    :param findings: how many of its findings are open
+    :param proven_as_of: as of when the status is known to be so; None: never read completely
+    :param parts: the other orders of its split, whatever the filter
+    """
+
+    id: str
+    name: str
+    status: str | None
+    since: datetime | None
+    foc: datetime | None
+    foc_agreed: bool
+    numbers: int | None
+    rejections: int
+    customer_reference: str | None
+    customer_group_reference: str | None
+    support_key: str | None
+    parent_support_key: str | None
+    updated_at: datetime | None
+    proven_as_of: datetime | None
+    owners: tuple[str, ...] = ()
+    findings: int = 0
+    parts: tuple[Part, ...] = field(default=())
+
+
+def find_orders(
+    account: Account, where: OrderWhere = OrderWhere(), *, sort: str = "-updated", page: int = 1
+) -> Page[OrderLine]:
+    """
+    Return the orders of a filter.
+
+    :param sort: one of `SORTS`, with ``-`` in front for the largest or latest first; what has no value comes last
+    """
+    now = account.clock()
+    column = _COLUMNS[sort.removeprefix("-")]
+    order_by = column.desc().nulls_last() if sort.startswith("-") else column.asc().nulls_last()
+    with account.ledger.read() as connection:
+        mine = and_(orders.c.account == account.id, *order_conditions(account, where, now))
+        total = connection.execute(select(func.count()).select_from(orders).where(mine)).scalar_one()
+        size = Page.size
+        query = select(orders).where(mine).order_by(order_by, orders.c.id).limit(size).offset((page - 1) * size)
+        rows = connection.execute(query).mappings().all()
+        return Page(write_orders(connection, account, rows), total, page, size)
+
+
+def status_counts(account: Account) -> dict[str, int]:
+    """Return how many orders are in each status, the most common first; "" is a status not told yet."""
+    query = select(func.coalesce(orders.c.status, ""), func.count()).where(orders.c.account == account.id)
+    with account.ledger.read() as connection:
+        found = connection.execute(query.group_by(orders.c.status)).all()
+    return dict(sorted(found, key=lambda row: (-row[1], row[0])))
+
+
+def order_conditions(account: Account, where: OrderWhere, now: datetime) -> list[ColumnElement[bool]]:
+    """Return SQL of a filter."""
+    found: list[ColumnElement[bool]] = []
+    if where.search:
+        found.append(_begins(where.search.strip()))
+    if where.status:
+        found.append(order_is_open() if where.status == OPEN else orders.c.status == where.status)
+    if where.owner:
+        owned = select(findings.c.order_id).where(
+            findings.c.account == account.id, findings.c.resolved_at.is_(None), findings.c.order_id.is_not(None)
+        )
+        if where.owner == NOBODY:
+            found.append(orders.c.id.not_in(owned.where(findings.c.owner.is_not(None))))
+        else:
+            found.append(orders.c.id.in_(owned.where(findings.c.owner == where.owner)))
+    if where.foc:
+        found += foc_conditions(account, where.foc, now)
+    return found
+
+
+def foc_conditions(account: Account, day: str, now: datetime) -> list[ColumnElement[bool]]:
+    """Return SQL: open orders whose agreed date passed, grace included, or lies on a day and did not pass so."""
+    date_, passed = orders.c.foc_actual, now - account.settings.foc_grace
+    still = [order_is_open(), or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))]
+    if day == OVERDUE:
+        return [*still, date_ <= passed]
+    zone = ZoneInfo(account.settings.business_zone)
+    begin = datetime.combine(date.fromisoformat(day), time(0), zone)
+    end = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(0), zone)
+    earlier = [] if begin <= now < end else [date_ >= begin]  # late last night is today's, as long as it is in grace
+    return [*still, *earlier, date_ < end, date_ > passed]
+
+
+def _begins(text: str) -> ColumnElement[bool]:
+    names = ("id", "support_key", "customer_reference", "customer_group_reference", "parent_support_key")
+    return or_(*(func.lower(func.substr(orders.c[name], 1, len(text))) == func.lower(text) for name in names))
+
+
+def write_orders(connection: Connection, account: Account, rows: Sequence[Mapping[Any, Any]]) -> tuple[OrderLine, ...]:
+    """Add to rows of orders what stands elsewhere: owners, parts, and as of when they are known."""
+    ids = [row["id"] for row in rows]
+    feed = get_feed(connection, account.id, Feed.EVENTS)
+    complete = None
+    if feed is not None and feed["covered_until"] is not None:
+        complete = read_clocks(connection, account.id).from_provider(feed["covered_until"])
+    owners, parts = _owners(connection, account.id, ids), _parts(connection, account.id, rows)
+    return tuple(
+        OrderLine(
+            id=row["id"],
+            name=label(row["id"], dict(row), "references"),
+            status=row["status"],
+            since=row["status_since"],
+            foc=row["foc_actual"] or row["foc_requested"],
+            foc_agreed=row["foc_actual"] is not None,
+            numbers=row["number_count"],
+            rejections=row["episode"],
+            customer_reference=row["customer_reference"],
+            customer_group_reference=row["customer_group_reference"],
+            support_key=row["support_key"],
+            parent_support_key=row["parent_support_key"],
+            updated_at=row["updated_at"],
+            proven_as_of=max(filter(None, (complete, row["api_read_at"])), default=None),
+            owners=tuple(sorted({owner for owner in owners.get(row["id"], ()) if owner})),
+            findings=len(owners.get(row["id"], ())),
+            parts=parts.get(row["id"], ()),
+        )
+        for row in rows
+    )
+
+
+def _owners(connection: Connection, account: str, ids: Sequence[str]) -> dict[str, list[str | None]]:
+    """Return, per order, the owners of its open findings, None for nobody's."""
+    query = select(findings.c.order_id, findings.c.owner).where(
+        findings.c.account == account, findings.c.order_id.in_(ids), findings.c.resolved_at.is_(None)
+    )
+    found: dict[str, list[str | None]] = {}
+    for order_id, owner in connection.execute(query):
+        found.setdefault(order_id, []).append(owner)
+    return found
+
+
+def _parts(connection: Connection, account: str, rows: Sequence[Mapping[Any, Any]]) -> dict[str, tuple[Part, ...]]:
+    """Return, per order, the others of its split."""
+    heads = {row["id"]: row["split_from"] or row["id"] for row in rows}
+    names = ("id", "split_from", "customer_reference", "support_key", "status", "status_since", "number_count")
+    columns = [orders.c[name] for name in names]
+    mine = select(*columns).where(orders.c.account == account)
+    children = connection.execute(mine.where(orders.c.split_from.in_(set(heads.values())))).mappings().all()
+    divided = {row["split_from"] for row in children}
+    parents = connection.execute(mine.where(orders.c.id.in_(divided))).mappings().all() if divided else []
+    families: dict[str, list[Mapping[Any, Any]]] = {}
+    for row in (*parents, *sorted(children, key=lambda each: each["id"])):
+        families.setdefault(row["id"] if row["id"] in divided else row["split_from"], []).append(row)
+    return {
+        order_id: tuple(_part(row, head) for row in families.get(head, ()) if row["id"] != order_id)
+        for order_id, head in heads.items()
+    }
+
+
+def _part(row: Mapping[Any, Any], head: str) -> Part:
+    name = label(row["id"], dict(row), "references")
+    return Part(row["id"], name, row["status"], row["status_since"], row["number_count"], row["id"] == head)

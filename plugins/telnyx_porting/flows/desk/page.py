@@ -1,0 +1,35 @@
+"""A page of rows out of many, and how many there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """
+    Some rows of a filter, in its order.
+
+    :param rows: of this page
+    :param total: rows on all pages, counted by the same conditions as the rows
+    :param number: of this page, from 1
+    :param size: rows on a full page
+    """
+
+    rows: tuple[T, ...]
+    total: int
+    number: int = 1
+    size: int = 50
+
+    @property
+    def last(self) -> int:
+        """The number of the last page."""
+        return max(-(-self.total // self.size), 1)
+
+    @property
+    def more(self) -> bool:
+        """Whether there is a next page."""
+        return self.number < self.last
