@@ -45,7 +45,9 @@ def test_what_people_wrote_survives_the_next_look_and_the_next_turn(watched: Wat
     with watched.ledger.read() as connection:
         (row,) = open_findings(connection, watched.account)
     assert (row["occurrence"], row["owner"], row["note"]) == (2, "ann", "called the carrier")
-    assert row["triage"] == {"muted_by": "ann", "mute_reason": "known"}
+    assert (row["triage"]["muted_by"], row["triage"]["mute_reason"]) == ("ann", "known")
+    who_did_what = [(by, did) for _, by, did, _ in row["triage"]["log"]]
+    assert who_did_what == [("bob", "gave it to"), ("bob", "noted"), ("ann", "muted")] * 2
 
 
 @pytest.mark.parametrize(
