@@ -68,11 +68,17 @@ def identity(text: str, limit: int = 255) -> str:
     return f"{travels[: limit - len(digest) - 1]}~{digest}"
 
 
-def for_slack(text: str) -> str:
-    """Escape for Slack and those who imitate it: no mention, no link, no image."""
+def for_slack(text: str, limit: int | None = None) -> str:
+    """Escape for Slack and those who imitate it: no mention, no link, no image.
+
+    :param limit: most characters of what is returned.
+    """
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # imitators also read Markdown: an invisible joint between the brackets and the address breaks the link
-    return escaped.replace("](", "]\u2060(").replace("@", "@\u2060")
+    escaped = escaped.replace("](", "]\u2060(").replace("@", "@\u2060")
+    if limit is None or len(escaped) <= limit:
+        return escaped
+    return re.sub("&[a-z]{0,3}$", "", escaped[: limit - 3]) + "..."
 
 
 def for_markdown(text: object) -> str:
@@ -83,8 +89,8 @@ def for_markdown(text: object) -> str:
 
 
 def for_html(text: str) -> str:
-    """Escape for an HTML mail."""
-    return html.escape(text, quote=False)
+    """Escape for an HTML mail: inside an element, or inside quotes."""
+    return html.escape(text)
 
 
 def for_header(text: str, limit: int = 150) -> str:

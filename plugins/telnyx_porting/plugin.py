@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-MOUNT = "telnyx-porting"
+from telnyx_porting.links import MOUNT
 
 
 class TelnyxPortingPlugin(AirflowPlugin):

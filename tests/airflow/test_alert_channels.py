@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,36 @@ def test_mail_is_one_letter_with_one_subject_and_inert_text(home: RunningSandbox
     assert letter["Bcc"] is None
     assert "ACT: exception, {{ conn.telnyx_default.password }}" in str(letter["Subject"]).replace("\n", "")
     assert letter["Message-ID"].endswith("@telnyx-porting>")
-    (part,) = letter.get_payload()  # type: ignore[misc]
-    html = part.get_payload(decode=True).decode()  # type: ignore[union-attr]
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
+    assert letter.get_content_type() == "multipart/alternative"
+    plain, html = letter.get_payload()  # type: ignore[misc]
+    assert [part.get_content_type() for part in (plain, html)] == ["text/plain", "text/html"]  # type: ignore[union-attr]
+    assert "<script>" in plain.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    said = html.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    assert "<script>" not in said
+    assert "&lt;script&gt;" in said
+
+
+URL = "https://air.example.com/telnyx-porting/orders/1?account=telnyx_default#finding"
+LEADING = replace(MESSAGE, findings=({**FINDING, "url": URL},), url="https://air.example.com/telnyx-porting/")
+
+
+@pytest.mark.parametrize(
+    ("kind", "leads"),
+    [
+        ("json", lambda body: [body["url"] + "orders/1?account=telnyx_default#finding", body["findings"][0]["url"]]),
+        ("slack", lambda body: [body["blocks"][-1]["elements"][0]["url"], body["text"].splitlines()[-1]]),
+        ("pagerduty", lambda body: [body["links"][0]["href"]]),
+        ("alertmanager", lambda body: [alert["generatorURL"] for alert in body]),
+    ],
+)
+def test_every_message_leads_to_its_page(home: RunningSandbox, kind: str, leads: Callable[[Any], list[str]]) -> None:
+    from telnyx_porting.notifications.deliver import deliver as carry
+
+    carry(Channel(f"alerts:{kind}", "alerts", kind), LEADING)
+    carry(Channel(f"alerts:{kind}", "alerts", kind), MESSAGE)
+    leading, plain = (letter["body"] for letter in home.inbox())
+    assert set(leads(leading)) == {URL}
+    assert "air.example.com" not in json.dumps(plain)
 
 
 def test_each_recipient_has_an_outcome_of_its_own(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
 
 MANY = 1_500
+CONSOLE = "https://air.example.com"
 
 
 class Proxied(Watched):
@@ -35,7 +36,8 @@ class Proxied(Watched):
         self.sizes, self.bodies = [], []
 
     def send(self, channel: Channel, message: Message) -> None:
-        said = mail(message)[1] if channel.kind == "mail" else json.dumps(body(channel, message))
+        letter = mail(message)
+        said = letter.text + letter.html if channel.kind == "mail" else json.dumps(body(channel, message))
         self.bodies.append(said)
         if len(said.encode()) > self.takes:
             raise ChannelError("answered 413", too_large=True)
@@ -52,7 +54,7 @@ def fired(watched: Watched) -> list[str]:
 @pytest.mark.parametrize("kind", ["json", "slack", "pagerduty", "alertmanager", "mail"])
 def test_first_look_of_very_many_is_bounded_on_every_channel(ledger: Ledger, kind: str) -> None:
     name = kind if kind == "mail" else f"c:{kind}"
-    watched = Proxied(ledger, quick(alert_channels=(name,), mail_to=("desk@example.net",)))
+    watched = Proxied(ledger, quick(alert_channels=(name,), mail_to=("desk@example.net",), console_url=CONSOLE))
     watched.statuses(range(MANY), "exception")
     watched.cycle()
     assert max(watched.sizes) <= LARGEST
@@ -60,9 +62,9 @@ def test_first_look_of_very_many_is_bounded_on_every_channel(ledger: Ledger, kin
 
 
 @pytest.mark.parametrize("takes", [200_000, 20_000, 3_000, 900])
-@pytest.mark.parametrize("kind", ["json", "alertmanager"])
+@pytest.mark.parametrize("kind", ["json", "slack", "alertmanager"])
 def test_what_is_too_large_for_a_proxy_is_halved_until_it_fits(ledger: Ledger, kind: str, takes: int) -> None:
-    watched = Proxied(ledger, quick(alert_channels=(f"c:{kind}",)))
+    watched = Proxied(ledger, quick(alert_channels=(f"c:{kind}",), console_url=CONSOLE))
     watched.takes = takes
     watched.statuses(range(60), "exception")
     watched.cycle()

@@ -62,7 +62,13 @@ def test_samples_to_read(ledger: Ledger) -> None:
 
 def a_day(ledger: Ledger) -> list[Message]:
     """Everything that can be wrong, and a day later."""
-    watched = met(ledger, alert_details="full", digest_at="08:00", alert_channels=("desk:json", "am:alertmanager"))
+    watched = met(
+        ledger,
+        alert_details="full",
+        digest_at="08:00",
+        alert_channels=("desk:json", "am:alertmanager"),
+        console_url="https://air.example.com",
+    )
     exception(watched, said="LOA must be signed with a wet signature")
     watched.comment(1, "admin", "Please send the last invoice.", at=MONDAY - timedelta(hours=2))
     watched.status(2, "in-process", at=MONDAY - timedelta(days=4))
@@ -107,7 +113,7 @@ def date(hours: float, asked: float | None = None, **more: Any) -> dict[str, Any
 
 
 def first_look(ledger: Ledger) -> Message:
-    watched = Watched(ledger, quick(), now=MONDAY, account="another_account")
+    watched = Watched(ledger, quick(console_url="https://air.example.com"), now=MONDAY, account="another_account")
     for order in range(60):
         watched.status(order, "exception", "OTHER", at=MONDAY - timedelta(days=1))
     watched.cycle()
@@ -118,8 +124,8 @@ def first_look(ledger: Ledger) -> Message:
 def write(folder: Path, name: str, message: Message) -> str:
     for kind, channel in CHANNELS.items():
         if kind == "mail":
-            subject, html, _ = mail(message)
-            said = f"Subject: {subject}\n\n{html}\n"
+            letter = mail(message)
+            said = f"Subject: {letter.subject}\n\n{letter.text}\n\n{letter.html}\n"
         elif message.action == "digest" and channel.is_machine:
             continue
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from telnyx_porting.flows.alerts.bodies import body, mail
 from telnyx_porting.flows.alerts.channels import Channel, Message
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings.exception_codes import HINTS, hint_for
+from telnyx_porting.links import PORTAL
 from tests.support.rejected import MONDAY, exception, met
 from tests.support.watched import Watched, order_id, quick
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.ledger.engine import Ledger
 
+CONSOLES = ["", "https://air.example.com/flow"]
 HOSTILE = (
     "{{ conn.telnyx_default.password }}{{ 7*7 }}{% for x in y %}<!channel> @here <script>alert(1)</script>"
     "![x](http://evil.example/x.png) [click](http://evil.example)\r\nBcc: everybody@example.net\x00\ud800\u202e"
@@ -96,16 +99,17 @@ def test_alerts_carry_what_may_be_told(ledger: Ledger, mode: str, there: list[st
         assert part not in whole
 
 
-def hostile_message(ledger: Ledger) -> Message:
-    watched = met(ledger, alert_details="full")
+def hostile_message(ledger: Ledger, console: str = "") -> Message:
+    watched = met(ledger, alert_details="full", console_url=console)
     exception(watched, reference=HOSTILE, said=HOSTILE, code=HOSTILE)
     watched.comment(1, "admin", HOSTILE + "x" * 1_000_000, at=MONDAY - timedelta(hours=2))
     watched.cycle()
     return watched.sent[-1][1]
 
 
-def test_hostile_text_is_literal_and_short_in_every_channel(ledger: Ledger) -> None:
-    message = hostile_message(ledger)
+@pytest.mark.parametrize("console", CONSOLES)
+def test_hostile_text_is_literal_and_short_in_every_channel(ledger: Ledger, console: str) -> None:
+    message = hostile_message(ledger, console)
     assert "{{ conn.telnyx_default.password }}{{ 7*7 }}{% for x in y %}" in message.text
     assert "49" not in message.text.replace("4d71e9", "")
     assert len(message.text) < 10_000
@@ -117,24 +121,33 @@ def test_hostile_text_is_literal_and_short_in_every_channel(ledger: Ledger) -> N
     assert "\\ud800" not in sent
 
 
-def test_slack_gets_no_mention_no_link_and_fetches_nothing(ledger: Ledger) -> None:
-    sent = body(Channel("c:slack", "c", "slack"), hostile_message(ledger))
+@pytest.mark.parametrize("console", CONSOLES)
+def test_slack_gets_no_mention_no_link_and_fetches_nothing(ledger: Ledger, console: str) -> None:
+    sent = body(Channel("c:slack", "c", "slack"), hostile_message(ledger, console))
     assert (sent["mrkdwn"], sent["unfurl_links"], sent["unfurl_media"]) == (False, False, False)
-    assert "<" not in sent["text"]
+    assert ("blocks" in sent) is bool(console)
     assert "&lt;!channel&gt;" in sent["text"]
-    assert "](http" not in sent["text"]
-    assert "@here" not in sent["text"]
+    said = json.dumps(sent)
+    for alive in ("<", "](http", "@here", "mrkdwn_", '"mrkdwn"}'):
+        assert alive not in said.replace('"mrkdwn": false', "")
 
 
-def test_mail_is_one_subject_line_and_no_markup(ledger: Ledger) -> None:
-    subject, html, identity = mail(hostile_message(ledger))
-    assert "\n" not in subject
-    assert "\r" not in subject
-    assert len(subject) < 250
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
-    assert html.count("<") == 2
-    assert identity.startswith("<")
+@pytest.mark.parametrize("console", CONSOLES)
+def test_mail_is_one_subject_line_and_no_markup_but_ours(ledger: Ledger, console: str) -> None:
+    letter = mail(hostile_message(ledger, console))
+    assert "\n" not in letter.subject
+    assert "\r" not in letter.subject
+    assert len(letter.subject) < 250
+    assert "&lt;script&gt;" in letter.html
+    tags = set(re.findall("<[^>]*>?", letter.html))
+    ours = {"<pre>", "</pre>"}
+    if console:
+        page = f"{console}/telnyx-porting/orders/{order_id(1)}?account=telnyx_default#finding"
+        anchors = {f'<a href="{url}">' for url in (page, f"{PORTAL}/orders/{order_id(1)}")}
+        ours = anchors | {f"<{end}{tag}>" for tag in "h3 p table tr th td b a".split() for end in ("", "/")} - {"<a>"}
+        assert letter.text.endswith(f"\n\n{page}")
+    assert tags <= ours
+    assert letter.identity.startswith("<")
 
 
 def test_pagerduty_event(ledger: Ledger) -> None:

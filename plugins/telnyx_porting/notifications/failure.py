@@ -12,6 +12,7 @@ from telnyx_porting.errors import MISTAKES
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.hooks.console import settings_of
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.settings.values import HIGH
@@ -70,7 +71,7 @@ class PortingAlertNotifier(BaseNotifier):
         accounts = settings.load().accounts
         account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
-            self._write(Account(ledger, account, settings.load(account)), own, task)
+            self._write(Account(ledger, account, settings_of(account)), own, task)
 
     def _write(self, account: Account, own: str | None, task: Any) -> None:
         if account.settings.problems:  # then every task fails, and this says why once for all of them

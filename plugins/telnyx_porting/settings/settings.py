@@ -33,6 +33,7 @@ from telnyx_porting.settings.values import (
     Limits,
     Names,
     Recipients,
+    Site,
     Zone,
 )
 
@@ -104,6 +105,9 @@ class Settings(BaseModel):
         ' "references": ["north-*"]}}',
     )
     alert_templates: str = _field("", "folder with templates that replace ours; empty: none")
+    console_url: Site = _field(
+        "", "Airflow's address, as people reach it: messages link to the pages there; empty: [api] base_url of Airflow"
+    )
     mail_connection: str = _field("smtp_default", "Airflow connection of the channel mail")
     mail_to: Recipients = _field((), "addresses the channel mail writes to, each on its own")
 

@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from email.policy import default as email_policy
 from typing import Annotated, Any, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -140,6 +141,19 @@ def _clock(value: str) -> str:
     return value
 
 
+def site(value: str) -> str:
+    """Return the address of a web site, without a slash at its end; empty stays empty.
+
+    :raises ValueError: it is none that a browser opens.
+    """
+    parts = urlsplit(value) if re.fullmatch(r"[\w.:/%~+?#@\[\]-]{1,500}", value, re.ASCII) else urlsplit("")
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
+        raise ValueError("an address such as https://airflow.example.com")
+    if parts.query or parts.fragment:
+        raise ValueError("an address without ? and #")
+    return value.rstrip("/")
+
+
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -180,6 +194,7 @@ Columns = Annotated[dict[str, str], _json('{"body": "payload"}')]
 Filters = Annotated[dict[str, ChannelFilter], _json('{"on_call:pagerduty": {"severity": "critical"}}')]
 Recipients = Annotated[tuple[str, ...], BeforeValidator(_recipients)]
 Durations = Annotated[tuple[Duration, ...], BeforeValidator(_split)]
+Site = Annotated[str, AfterValidator(site)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Hours = Annotated[str, AfterValidator(_hours)]
 Clock = Annotated[str, AfterValidator(_clock)]

@@ -2,19 +2,24 @@
 
 ``json``: ``{"account", "action": "firing|changed|reminder|resolved|digest", "findings": [{"key", "occurrence",
 "dedup_key", "kind", "subject", "order_id", "severity", "since", "detail", "customer_reference", "support_key",
-"text"}], "dedup_key", "text"}``. ``slack``: an incoming webhook of Slack, or of a chat that imitates it. ``pagerduty``:
-Events API v2. ``alertmanager``: API v2.
+"text", "url"}], "dedup_key", "text", "url"}``. ``slack``: an incoming webhook of Slack, or of a chat that imitates it
+and shows the text. ``pagerduty``: Events API v2. ``alertmanager``: API v2. Addresses are left out where it is not known
+where the console is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import for_header, for_html, for_slack, identity
+from telnyx_porting.flows.alerts.blocks import blocks
+from telnyx_porting.flows.alerts.parts import parts_of
 from telnyx_porting.ledger.states import AlertAction
+from telnyx_porting.links import portal
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW, SEVERITIES, rank
 
 if TYPE_CHECKING:
@@ -33,8 +38,10 @@ LARGEST_OF = {"slack": 38_000}  # it cuts a text off at 40,000 characters
 
 def too_large(channel: Channel, message: Message) -> float:
     """Return how much larger a message is than its channel takes; up to 1.0 it fits."""
-    said = message.text if channel.kind == "mail" else json.dumps(body(channel, message))
-    return len(said.encode(errors="replace")) / LARGEST_OF.get(channel.kind, LARGEST)
+    if channel.kind == "mail":
+        letter = mail(message)
+        return len((letter.text + letter.html).encode(errors="replace")) / LARGEST
+    return len(json.dumps(body(channel, message))) / LARGEST_OF.get(channel.kind, LARGEST)
 
 
 def body(channel: Channel, message: Message, secret: str | None = None) -> Any:
@@ -43,18 +50,45 @@ def body(channel: Channel, message: Message, secret: str | None = None) -> Any:
     :param secret: the connection's password; PagerDuty's routing key goes into the body.
     """
     if channel.kind == "slack":
-        return {"text": for_slack(message.text), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+        return _slack(message)
     if channel.kind == "pagerduty":
         return _pagerduty(message, secret or "")
     if channel.kind == "alertmanager":
         return [alert for finding in message.findings for alert in _alerts(message, finding)]
-    return {
+    told = {
         "account": message.account,
         "action": message.action,
         "findings": list(message.findings),
         "dedup_key": message.dedup_key,
         "text": message.text,
     }
+    return told | ({"url": message.url} if message.url else {})
+
+
+def _slack(message: Message) -> dict[str, Any]:
+    """Return text for notifications and imitators, and blocks as long as they fit; otherwise the text says all."""
+    text = message.text + (f"\n{_address(message)}" if message.url else "")
+    plain = {"text": for_slack(text), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    if (made := blocks(message)) is None:
+        return plain
+    rich = plain | {"blocks": made}
+    return rich if len(json.dumps(rich)) <= LARGEST_OF["slack"] else plain
+
+
+def _address(message: Message) -> str:
+    """Return the page that shows all of a message."""
+    only = len(message.findings) == 1 and message.action != AlertAction.DIGEST
+    return str(message.findings[0].get("url") or message.url) if only else message.url
+
+
+def _links(message: Message, finding: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return PagerDuty's links. Source: its Events API v2, https://developer.pagerduty.com/docs (Trigger Events)."""
+    if not message.url:
+        return {}
+    if finding is None or not finding["order_id"]:
+        return {"links": [{"href": finding["url"] if finding else message.url, "text": "Port-in"}]}
+    there = {"href": portal(finding["order_id"]), "text": "Order in Telnyx's portal"}
+    return {"links": [{"href": finding["url"], "text": "Order in Port-in"}, there]}
 
 
 def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
@@ -77,6 +111,7 @@ def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
             "class": finding["kind"],
             "custom_details": finding,
         }
+        event |= _links(message, finding)
     return event
 
 
@@ -86,17 +121,21 @@ def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
     if message.action == AlertAction.RESOLVED:
         return incident | {"event_action": "resolve"}
     worst = min(message.findings, key=lambda finding: rank(finding["severity"]))
-    return incident | {
-        "event_action": "trigger",
-        "payload": {
-            "summary": message.text.splitlines()[0][:1024],
-            "source": message.account,
-            "severity": _PAGERDUTY.get(worst["severity"], "warning"),
-            "timestamp": message.at.isoformat(),
-            "class": "first look",
-            "custom_details": {"findings": [finding["text"][:1024] for finding in message.findings[:50]]},
-        },
-    }
+    return (
+        incident
+        | {
+            "event_action": "trigger",
+            "payload": {
+                "summary": message.text.splitlines()[0][:1024],
+                "source": message.account,
+                "severity": _PAGERDUTY.get(worst["severity"], "warning"),
+                "timestamp": message.at.isoformat(),
+                "class": "first look",
+                "custom_details": {"findings": [finding["text"][:1024] for finding in message.findings[:50]]},
+            },
+        }
+        | _links(message)
+    )
 
 
 def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,13 +155,49 @@ def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
         }
         ends = message.at + _FIRES_FOR if fires else message.at
         alert = {"labels": labels, "annotations": {"summary": finding["text"]}, "endsAt": ends.isoformat()}
-        alerts.append(alert | ({"startsAt": finding["since"]} if finding["since"] else {}))
+        begun = {"startsAt": finding["since"]} if finding["since"] else {}
+        source = {"generatorURL": finding["url"]} if "url" in finding else {}
+        alerts.append(alert | begun | source)
     return alerts
 
 
-def mail(message: Message) -> tuple[str, str, str]:
-    """Return subject, HTML and message id of a mail."""
+@dataclass(frozen=True)
+class Letter:
+    """One mail; both parts say the same."""
+
+    subject: str
+    text: str
+    html: str
+    identity: str  # its Message-ID: the same when the same message has to be sent again
+
+
+def mail(message: Message) -> Letter:
+    """Return a message as a mail."""
     first = message.text.strip().partition("\n")[0].partition(". ")[0] or message.action
-    subject = for_header(f"[port-in] {first}".rstrip("."))
     digest = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
-    return subject, f"<pre>{for_html(message.text)}</pre>", f"<{digest}@telnyx-porting>"
+    return Letter(
+        for_header(f"[port-in] {first}".rstrip(".")),
+        message.text + (f"\n\n{_address(message)}" if message.url else ""),
+        _html(message) if message.url else f"<pre>{for_html(message.text)}</pre>",
+        f"<{digest}@telnyx-porting>",
+    )
+
+
+def _html(message: Message) -> str:
+    parts = parts_of(message)
+    made = [f"<h3>{for_html(parts.headline)}</h3>"]
+    for line, finding in parts.lines:
+        made.append(f"<p>{for_html(line)}{' ' + _anchor('Open', finding['url']) if finding else ''}</p>")
+    if parts.facts:
+        rows = "".join(f"<tr><th>{name}</th><td>{for_html(value)}</td></tr>" for name, value in parts.facts)
+        made.append(f"<table>{rows}</table>")
+    if parts.step:
+        made.append(f"<p><b>{for_html(parts.step)}</b></p>")
+    buttons = [_anchor("Open in Port-in", _address(message))]
+    if len(message.findings) == 1 and (order_id := message.findings[0]["order_id"]):
+        buttons.append(_anchor("Order in Telnyx's portal", portal(order_id)))
+    return "\n".join([*made, f"<p>{' | '.join(buttons)}</p>"])
+
+
+def _anchor(text: str, url: str) -> str:
+    return f'<a href="{for_html(url)}">{for_html(text)}</a>'

@@ -73,6 +73,7 @@ class Message:
     dedup_key: str  # the same when the same message has to be sent again
     text: str = field(repr=False)
     at: datetime  # of sending
+    url: str = ""  # of the console's first page; empty: it is not known where that is
 
 
 class ChannelError(TelnyxPortingError):

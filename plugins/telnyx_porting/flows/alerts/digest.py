@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from telnyx_porting import links
 from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, touch_channel
 from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark, told_of
 from telnyx_porting.flows.alerts.facts import gather
@@ -75,9 +76,10 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         mark(account, channel, batch, now)
         return None
     text, entries = said
+    url = links.console(account.settings.console_url, account.id)
     if met["failures"]:
-        entries = []  # what failed goes out smaller
-    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now)
+        entries, url = [], ""  # what failed goes out smaller
+    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url)
 
 
 def _compose(

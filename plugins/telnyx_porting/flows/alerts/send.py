@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.exc import DatabaseError
 
+from telnyx_porting import links
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.escaping import one_line
 from telnyx_porting.failpoints import failpoint
@@ -200,7 +201,8 @@ def _render(
     if not entries:
         return None
     text = headline(account.id, batch.action, entries, account.settings.alert_templates, batch.is_first_look)
-    return Message(account.id, batch.action, tuple(entries), batch.dedup_key, text, now)
+    url = "" if batch.is_short else links.console(account.settings.console_url, account.id)
+    return Message(account.id, batch.action, tuple(entries), batch.dedup_key, text, now, url)
 
 
 def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from telnyx_porting import links
 from telnyx_porting.escaping import LONG, as_data, identity, one_line
 from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.findings import wording as words
@@ -62,6 +63,8 @@ def entry(
     }
     if short:
         return row
+    if base := facts.settings.console_url:
+        row["url"] = links.finding(base, facts.account, finding["key"], finding["order_id"])
     if mode != "ids" and order is not None:
         row["customer_reference"] = as_data(order["customer_reference"])
         row["support_key"] = as_data(order["support_key"])
