@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.errors import AuthenticationError, NotFoundError, SettingsError, TelnyxError
+from telnyx_porting.links import PORTAL
 from telnyx_porting.operators import api
-from telnyx_porting.operators.links import PORTAL
 from telnyx_porting.operators.porting import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_get(sandbox: RunningSandbox, order: str, conn_id: str, context: dict[st
     facts = operator.execute(context)
     assert facts["id"] == made["id"]
     assert "payload" not in facts
-    (link,) = operator.operator_extra_links
+    *_, link = operator.operator_extra_links
     assert link.get_link(operator, ti_key=None) == f"{PORTAL}/orders/{order}"
 
 
@@ -157,7 +157,7 @@ def test_get_unknown(conn_id: str, context: dict[str, Any]) -> None:
     operator = TelnyxGetPortingEventOperator(task_id="get", event_id=NOBODY)
     with pytest.raises(NotFoundError):
         operator.execute(context)
-    (link,) = operator.operator_extra_links
+    *_, link = operator.operator_extra_links
     assert link.get_link(operator, ti_key=None) == PORTAL
 
 

@@ -14,6 +14,7 @@ from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.links import TelnyxPortingFindingsLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class _AlertsOperator(PortingLedgerOperator):
     """The three steps, each of one account; their results are counts, as JSON."""
+
+    operator_extra_links = (TelnyxPortingFindingsLink(),)
 
     def sync(self, account: Account, full: bool = False) -> dict[str, Any]:
         """Bring the orders up to date."""

@@ -21,6 +21,7 @@ from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.ledger.states import CloseReason
+from telnyx_porting.operators.links import TelnyxPortingPlanLink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
     :param response_timeout: longest wait for an answer.
     :return: ``{"approved_by": ...}`` or ``{"rejected_by": ...}``; after a no the next task is skipped.
     """
+
+    operator_extra_links = (TelnyxPortingPlanLink(),)
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 

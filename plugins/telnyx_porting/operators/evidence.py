@@ -17,6 +17,7 @@ from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.links import TelnyxPortingMissedLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
 
     :return: counts and coverage, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingMissedLink(),)
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Read one account's records."""
@@ -62,6 +65,8 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     :param columns: our name -> yours, where they differ; default: the setting ``evidence_columns``.
     :return: counts and coverage, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingMissedLink(),)
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "evidence_conn_id")
 
@@ -126,6 +131,8 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
 
     :return: verdicts reached, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingMissedLink(),)
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         """Decide for one account."""

@@ -18,6 +18,7 @@ from telnyx_porting.flows.republish.report import report, still_lost
 from telnyx_porting.ledger.states import Republish
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
+from telnyx_porting.operators.links import TelnyxPortingPlanLink, TelnyxPortingReportLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
     :param plan_id: the plan. (templated)
     :return: state, progress and, if it stopped early, why.
     """
+
+    operator_extra_links = (TelnyxPortingPlanLink(),)
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 
@@ -93,6 +96,8 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
     :return: ``outcome`` (``done``, ``halted``, ``rejected``, ``unanswered`` or ``open``; without a plan that of the
         plan operator) and ``text``; with a plan also counts, confirmation times in seconds and Markdown (``report``).
     """
+
+    operator_extra_links = (TelnyxPortingReportLink(),)
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id", "otherwise")
 

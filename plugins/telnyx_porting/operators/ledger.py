@@ -17,6 +17,7 @@ from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_time
+from telnyx_porting.operators.links import TelnyxPortingHealthLink
 from telnyx_porting.settings.values import CRITICAL, LOW
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
 
     :return: counts and bounds of the scan, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingHealthLink(),)
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         try:
@@ -68,6 +71,8 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
     :return: counts and bounds, as JSON.
     """
 
+    operator_extra_links = (TelnyxPortingHealthLink(),)
+
     template_fields = (*PortingLedgerOperator.template_fields, "since", "until")
 
     def __init__(self, *, since: str, until: str, **kwargs: Any) -> None:
@@ -96,6 +101,8 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
     :param by_ids: compare every id of the stretch instead of counting. (templated)
     :return: what was proved, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingHealthLink(),)
 
     template_fields = (*PortingLedgerOperator.template_fields, "since", "until", "by_ids")
 
@@ -134,6 +141,8 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
 
     :return: counts and sizes, as JSON.
     """
+
+    operator_extra_links = (TelnyxPortingHealthLink(),)
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         result = maintain(account)

@@ -14,6 +14,7 @@ from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
+from telnyx_porting.operators.links import TelnyxPortingPlanLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     :return: ``{"account", "plan_id", "hash", "size", "words"}``; what came of it in any case is the XCom ``outcome``:
         ``{"outcome", "text", "size", "left_out"}``, with ``planned``, ``nothing`` or ``held_back``.
     """
+
+    operator_extra_links = (TelnyxPortingPlanLink(),)
 
     template_fields: Sequence[str] = (
         "telnyx_conn_id",
@@ -84,6 +87,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         except NothingToSendError as nothing:
             _say(context, "nothing", str(nothing), **_left_out(nothing))
             raise AirflowSkipException(str(nothing)) from None
+        self.plan_id = plan.id  # for the link
         self.log.info("plan %s: %s", plan.id, plan.words)
         _say(context, "planned", plan.words, size=plan.size, left_out=plan.left_out)
         return {
@@ -164,6 +168,8 @@ class TelnyxClosePortingPlanOperator(PortingLedgerOperator):
     :param plan_id: the plan. (templated)
     :return: ``{"outcome": "closed", "text"}``; also the XCom ``outcome``.
     """
+
+    operator_extra_links = (TelnyxPortingPlanLink(),)
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 

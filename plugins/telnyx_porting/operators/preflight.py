@@ -17,6 +17,7 @@ from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators.base import PortingLedgerOperator
+from telnyx_porting.operators.links import TelnyxPortingHealthLink
 from telnyx_porting.operators.retries import POOL
 from telnyx_porting.settings.values import HIGH, LOW
 
@@ -83,6 +84,8 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
 
     :return: the lines, as text.
     """
+
+    operator_extra_links = (TelnyxPortingHealthLink(),)
 
     def settings(self) -> settings.Settings:
         """Return the account's settings: what is invalid among them is one of the lines."""

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 from telnyx_porting.errors import FOR_GOOD, SettingsError, TelnyxError
 from telnyx_porting.hooks.inputs import as_text, as_texts, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
-from telnyx_porting.operators.links import TelnyxPortingOrderLink
+from telnyx_porting.operators.links import TelnyxPortingOrderLink, TelnyxPortingOrderPageLink
 from telnyx_porting.triggers.polling import PollingTrigger, checked_event
 from telnyx_porting.triggers.porting import TelnyxPortingEventTrigger, TelnyxPortingOrderStatusTrigger
 
@@ -32,7 +32,7 @@ class TelnyxSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on a worker
     """
 
-    operator_extra_links = (TelnyxPortingOrderLink(),)
+    operator_extra_links = (TelnyxPortingOrderPageLink(), TelnyxPortingOrderLink())
 
     def __init__(
         self,
