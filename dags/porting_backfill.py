@@ -14,6 +14,7 @@ configured = settings.load()
 
 with DAG(
     dag_id="porting_backfill",
+    dag_display_name="Port-in: read older history",
     schedule=None,
     max_active_runs=1,
     tags=["telnyx", "porting"],
@@ -25,6 +26,7 @@ with DAG(
     },
     doc_md="""
 ### Read older port-in events into the ledger
+**Seen in** *Port-in > Orders*, and how far it is in its log.
 Only reads from Telnyx: nothing old is alerted or republished. The time is read in proved parts; a run that stops, for
 whatever reason, is started again with the same form and goes on where it stopped. The log says how far it is and how
 long it will take. Times in UTC, such as 2024-01-01T00:00:00Z.

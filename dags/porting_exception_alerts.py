@@ -15,6 +15,7 @@ configured = settings.load()
 
 with DAG(
     dag_id="porting_exception_alerts",
+    dag_display_name="Port-in: find and tell what needs somebody",
     schedule=AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(configured.look_every), assets=WEBHOOKS | EVENTS),
     catchup=False,
     max_active_runs=1,
@@ -22,6 +23,7 @@ with DAG(
     default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15)),
     doc_md="""
 ### Which orders need somebody?
+**Seen in** *Port-in*, first page, and in your alert channels.
 Takes the events into the orders, reads the orders that are due from the API (an exception may hide in an event that is
 stuck), and tells what is new, changed or over. Each exception is told once per occurrence; a new rejection
 is a new one.

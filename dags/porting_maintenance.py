@@ -19,6 +19,7 @@ configured = settings.load()
 
 with DAG(
     dag_id="porting_maintenance",
+    dag_display_name="Port-in: prove complete and tidy up",
     schedule="17 3 * * *",
     catchup=False,
     max_active_runs=1,
@@ -33,6 +34,7 @@ with DAG(
     },
     doc_md="""
 ### Prove the ledger complete, and keep it small
+**Seen in** *Port-in > Health*.
 All of history is proved by count (two requests when nothing is missing), and a rotating part of it id by id; what turns
 out to be missing is read. Payloads and texts of what is over go after `retention_days`; facts stay.
 

@@ -22,6 +22,7 @@ PLAN = "ti.xcom_pull(task_ids='look.plan', map_indexes=ti.map_index)"
 
 with DAG(
     dag_id="porting_missed_notifications",
+    dag_display_name="Port-in: find missed notifications",
     schedule=configured.look_every,
     catchup=False,
     max_active_runs=1,
@@ -29,6 +30,7 @@ with DAG(
     default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15)),
     doc_md="""
 ### Did every notification arrive?
+**Seen in** *Port-in > Missed*; the plan it makes in *Port-in > Plans*.
 Reads the evidence (Telnyx's delivery records, and a table of yours if one is set; the receiver writes its own),
 decides event by event, and makes a plan of what was missed, unless nothing could be sent now anyway. The plan is
 executed by `porting_republish` (run id `plan__<plan id>`), where a person approves it unless mode and caps allow it

@@ -28,6 +28,7 @@ NO_PLAN = (
 
 with DAG(
     dag_id="porting_republish",
+    dag_display_name="Port-in: republish notifications",
     schedule=None,
     max_active_runs=16,
     tags=["telnyx", "porting"],
@@ -35,6 +36,7 @@ with DAG(
     params=republish_form(configured),
     doc_md="""
 ### Republish port-in notifications, and look whether they arrive
+**Seen in** *Port-in > Plans*, report included.
 Leave everything empty to send what the watch found missed. Try a dry run first: it says in words what would go where.
 What came of a run is the XCom of its task `report`: `outcome`, and `text` in words.
 

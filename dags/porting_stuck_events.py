@@ -17,6 +17,7 @@ configured = settings.load()
 
 with DAG(
     dag_id="porting_stuck_events",
+    dag_display_name="Port-in: find stuck events",
     schedule=configured.look_every,
     catchup=False,
     max_active_runs=1,
@@ -24,6 +25,7 @@ with DAG(
     default_args=watch_task_defaults(execution_timeout=timedelta(minutes=15), pool="default_pool"),
     doc_md="""
 ### Which events are stuck?
+**Seen in** *Port-in*, first page, and in your alert channels.
 An event that can be told by webhook and still has no payload after `TELNYX_PORTING_STUCK_AFTER` (30 min) is **stuck**:
 nobody was notified, and republishing it does nothing. It is severe after 4 hours, and resolves by itself when the
 payload appears. Types that are e-mail only never have a payload and are no news. Reads the ledger that `porting_scan`

@@ -15,6 +15,7 @@ from include.demo.logs import phase, report, say
 from include.demo.loop import KNOBS, Demo
 from include.demo.ports import Ports, reserve
 from include.demo.processes import DemoError, Processes
+from telnyx_porting.links import console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,7 @@ def _tell(ports: Ports, processes: Processes, *, once: bool) -> int:
             say(f"wrong: {text}")
         if not once:
             say(f"\nAirflow: {demo.airflow.url}  login admin / {demo.password}\nCtrl-C stops everything.")
+            say(f"See it:  {console(demo.airflow.url)}")
             _wait_for_ctrl_c(processes)
     finally:
         demo.close()

@@ -37,7 +37,8 @@ from telnyx_porting.operators.retries import TelnyxRetryPolicy
 bag = DagBag(dag_folder=sys.argv[1])
 def listens(callbacks, over):
     return any(isinstance(each, PortingAlertNotifier) and each.over is over for each in callbacks)
-facts = {dag.dag_id: {"doc": bool(dag.doc_md), "tags": sorted(dag.tags), "catchup": dag.catchup,
+facts = {dag.dag_id: {"title": dag.dag_display_name, "doc": dag.doc_md, "tags": sorted(dag.tags),
+         "catchup": dag.catchup,
          "max_active_runs": dag.max_active_runs, "scheduled": dag.timetable.can_be_scheduled,
          "owners": sorted({task.owner for task in dag.tasks}),
          "endless": sorted(t.task_id for t in dag.tasks if t.execution_timeout is None),
@@ -81,7 +82,8 @@ def test_dags_parse_without_any_connection_or_setting(plain: dict[str, object]) 
 
 def test_a_dag_says_what_it_does_and_who_looks_after_it(plain: dict[str, object]) -> None:
     for dag_id, facts in plain["dags"].items():
-        assert facts["doc"], dag_id
+        assert facts["title"].startswith("Port-in: "), dag_id
+        assert facts["doc"].strip().splitlines()[1].startswith("**Seen in** *Port-in"), f"{dag_id}: where to look"
         assert facts["tags"] == ["porting", "telnyx"], dag_id
         assert facts["owners"] == ["porting"], dag_id
         assert facts["catchup"] is False, dag_id
