@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -181,7 +181,8 @@ async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:
     """Read a body of bounded size."""
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_bytes():
+    packed = "content-encoding" in response.headers
+    async for part in response.aiter_bytes() if packed else cast("httpx.AsyncByteStream", response.stream):
         size += len(part)
         if size > MAX_BODY:
             reason = f"the body is larger than {MAX_BODY // 2**20} MiB"

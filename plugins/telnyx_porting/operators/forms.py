@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import Param
 
 from telnyx_porting.errors import FormError, SettingsError
+from telnyx_porting.flows.desk.consents import CONSENT_WORDS
 from telnyx_porting.hooks.inputs import as_ids, as_time
-from telnyx_porting.ledger.states import Consent
 from telnyx_porting.models import EVENT_TYPES, UUID
 
 if TYPE_CHECKING:
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 WHAT = "What: leave all of it empty for what the watch found missed"
-CONSENT_WORDS = {
-    Consent.ARRIVED.value: "have arrived already (sent again)",
-    Consent.PENDING.value: "are not due yet, or cannot be judged",
-    Consent.EMAIL_ONLY.value: "cause mails only",
-    Consent.GIVEN_UP.value: "were given up",
-    Consent.SUPERSEDED.value: "are superseded (the order has moved on)",
-    Consent.DELETED.value: "are deletions",
-    Consent.UNDETERMINED.value: "are undetermined (before the watch, or unclear)",
-}
 _WHOLE_UUID = f"^{UUID}$"
 
 

@@ -66,7 +66,8 @@ def match(account: Account) -> list[tuple[str, str]]:
         with account.ledger.read() as connection:
             changed = Counter(new.subject for new in _decisions(account, connection, subjects))
         for part in _parts(changed):
-            with account.ledger.write(f"match:{account.id}") as connection:
+            with account.ledger.write() as connection:
+                account.ledger.lock(connection, f"match:{account.id}")
                 left = {subject: subjects[subject] for subject in part}
                 _write(account, connection, list(_decisions(account, connection, left)))
             account.ledger.breathe()

@@ -91,7 +91,8 @@ def _write(
 ) -> None:
     what, about = did
     mine = (findings.c.account == account.id, findings.c.key == key, findings.c.resolved_at.is_(None))
-    with account.ledger.write(f"findings:{account.id}") as connection:
+    with account.ledger.write() as connection:
+        account.ledger.lock(connection, f"findings:{account.id}")
         row = connection.execute(select(findings.c.triage).where(*mine)).one_or_none()
         if row is None:
             raise SettingsError("finding", key, f"the key of an open finding of {account.id}")

@@ -10,6 +10,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request
 
+from telnyx_porting import settings
+
 HEADER = "X-Telnyx-Porting"  # a page elsewhere cannot set it without asking us first, and we never allow it
 
 see = requires_access_dag("GET", param_dag_id="porting_missed_notifications")
@@ -31,15 +33,18 @@ def from_our_page(request: Request) -> None:
         raise HTTPException(403, f"the header {HEADER} is missing: actions come from the console's pages only")
     if request.headers.get("Authorization", "").lower().startswith("bearer "):
         return
-    if request.headers.get("Origin") != (ours := _origin(request)):
+    ours = _origins(request)
+    if request.headers.get("Origin") not in ours:
         todo = "open Airflow at that address, or set [api] base_url to the one you use"
-        raise HTTPException(403, f"this did not come from {ours}: {todo}")
+        raise HTTPException(403, f"this did not come from {' or '.join(ours)}: {todo}")
 
 
-def _origin(request: Request) -> str:
-    """Return scheme and host of Airflow's address; where none is configured, those this request was sent to."""
-    parts = urlsplit(conf.get("api", "base_url", fallback="") or "")
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{request.url.scheme}://{request.url.netloc}"
+def _origins(request: Request) -> list[str]:
+    """Return scheme and host where people open Airflow; where none is configured, those this request was sent to."""
+    configured = (conf.get("api", "base_url", fallback="") or "", settings.load().console_url)
+    parts = [urlsplit(url) for url in configured]
+    named = [f"{each.scheme}://{each.netloc}" for each in parts if each.netloc]
+    return list(dict.fromkeys(named)) or [f"{request.url.scheme}://{request.url.netloc}"]
 
 
 def rights(request: Request, user: GetUserDep) -> frozenset[str]:

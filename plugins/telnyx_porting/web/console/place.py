@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from fastapi import Depends, HTTPException, Query, Request
 from markupsafe import Markup, escape
@@ -66,7 +66,7 @@ class Visit:
         """Return this page's address with some filters changed; from the first page of rows on, unless one is named."""
         said = {name: value for name, value in self.request.query_params.items() if name not in ("page", "account")}
         path = self.request.url.path.removeprefix(self.request.scope["root_path"]).strip("/")
-        return self.link(*path.split("/"), **{**said, **change})
+        return self.link(*map(unquote, path.split("/")), **{**said, **change})
 
 
 def address(request: Request, *path: str, **query: object) -> Markup:

@@ -11,7 +11,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from telnyx_porting.escaping import LONG, as_data, one_line
+from telnyx_porting.escaping import LONG, as_data, one_line, place
+from telnyx_porting.flows.desk.board import read_headline
 from telnyx_porting.web.console import files
 from telnyx_porting.web.console.place import Visit, address, airflow_root
 
@@ -79,15 +80,28 @@ def raw(value: Any, limit: int = 100_000) -> Markup:
 
 
 @_filter
-def lasting(span: timedelta | None) -> str:
+def lasting(span: timedelta) -> str:
     """Write how long something took or lasts, in its largest unit."""
-    if span is None:
-        return ""
     seconds = span.total_seconds()
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+@_filter
+def seconds(length: float) -> str:
+    """Write seconds in the largest unit."""
+    return str(lasting(timedelta(seconds=length)))
+
+
+_jinja.filters["place"] = place
+
+
+@_filter
+def kind(event_type: str) -> str:
+    """Write an event's type in words: all are a porting order's."""
+    return event_type.removeprefix("porting_order.").replace("_", " ")
 
 
 @_filter
@@ -106,7 +120,15 @@ _jinja.globals["new_run"] = _new_run
 
 def page(visit: Visit, template: str, **shown: Any) -> HTMLResponse:
     """Render a page about one account."""
-    return _html(200, template, visit=visit, request=visit.request, account=visit.account.id, **shown)
+    return _html(
+        200,
+        template,
+        visit=visit,
+        request=visit.request,
+        account=visit.account.id,
+        headline=read_headline(visit.account),
+        **shown,
+    )
 
 
 def bare_page(request: Request, status: int, **shown: Any) -> HTMLResponse:

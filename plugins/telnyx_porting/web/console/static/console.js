@@ -49,7 +49,8 @@ function times() {
       (at.getFullYear() === today.getFullYear() ? date : year).format(at) + " ";
     const moment = day + clock.format(at);
     element.title = whole.format(at);
-    element.textContent = { age: age(at), moment, both: `${moment} (${age(at)})` }[element.dataset.shown];
+    const shown = { age: age(at), moment, both: `${moment} (${age(at)})`, day: day.trim() || "today" };
+    element.textContent = shown[element.dataset.shown];
   }
 }
 
@@ -110,17 +111,13 @@ const api = (path) => `${document.body.dataset.airflow}/api/v2/${path}`;
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 // -- actions -------------------------------------------------------------------------------------------------------
-function fields(form) {
-  const said = {};
-  for (const [name, value] of new FormData(form)) {
-    if (["keys", "consents", "event_ids"].includes(name)) (said[name] ??= []).push(value);
-    else if (value !== "") said[name] = value;
-  }
-  return said;
-}
+const fields = (form) => Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
 
 async function command(form) { // on findings: the console does it
-  const told = await ask("POST", form.action, fields(form));
+  const ticked = [...document.querySelectorAll("input[name=keys]:checked")].map((box) => box.value);
+  if (!form.dataset.body && !ticked.length) throw new Refused("Tick something first.");
+  const these = form.dataset.body ? JSON.parse(form.dataset.body) : { keys: ticked };
+  const told = await ask("POST", form.action, { ...these, ...fields(form) });
   say(told.text, told.failed > 0);
   form.closest("details")?.removeAttribute("open");
   for (const box of document.querySelectorAll("input:checked")) box.checked = false;
@@ -130,6 +127,8 @@ async function command(form) { // on findings: the console does it
 async function run(form) { // a run of a DAG: Airflow does it
   const { dag, runId } = form.dataset;
   const conf = { ...JSON.parse(form.dataset.conf), ...fields(form) };
+  const consents = [...form.parentElement.querySelectorAll("input[name=consents]:checked")].map((box) => box.value);
+  if (consents.length) conf.consents = consents;
   await ask("POST", api(`dags/${dag}/dagRuns`), { dag_run_id: runId, logical_date: null, conf });
   await follow(form, dag, runId);
 }
@@ -147,13 +146,28 @@ async function follow(form, dag, runId) {
     const words = paused ? `waits: the DAG ${dag} is paused in Airflow` : `run ${state}`;
     const waits = state === "running" && await waiting(path);
     place.replaceChildren(waits ? "waits for an approval; " : `${words}; `, link);
-    if (waits) return refresh();
+    if (waits) {
+      await lead(form, path, place);
+      return refresh((part) => !part.contains(form));
+    }
   }
-  const told = await report(path);
-  place.replaceChildren(told.text ? `${told.text} ` : "", link);
-  say(told.text ?? "The run ended; its log says more.", !told.ok);
-  if (told.ok) document.getElementById(form.dataset.then ?? "")?.removeAttribute("hidden");
+  const ended = await ask("GET", api(path));
+  const told = await left(path, "report");
+  place.replaceChildren(told?.text ? `${told.text} ` : "", link);
+  await lead(form, path, place);
+  const ok = ended.state === "success";
+  say(told?.text ?? `The run ${ok ? "ended" : "failed"}; its log says more.`, !ok);
+  if (ok) document.getElementById(form.dataset.then ?? "")?.removeAttribute("hidden");
   await refresh((part) => !part.contains(form));
+}
+
+async function lead(form, path, place) { // to the plan that the run made
+  const plan = form.dataset.plans && (await left(path, "plan"))?.plan_id;
+  if (!plan) return;
+  const link = document.createElement("a");
+  link.href = form.dataset.plans.replace("PLAN", encodeURIComponent(plan));
+  link.textContent = "open the plan";
+  place.append(" ", link);
 }
 
 async function waiting(path) {
@@ -161,13 +175,11 @@ async function waiting(path) {
   return tasks?.some((task) => task.state === "awaiting_input");
 }
 
-async function report(path) {
-  const { state } = await ask("GET", api(path));
+async function left(path, task) { // what a task left for others
   try {
-    const { value } = await ask("GET", api(`${path}/taskInstances/report/xcomEntries/return_value?deserialize=true`));
-    return { ok: state === "success", text: value?.text };
+    return (await ask("GET", api(`${path}/taskInstances/${task}/xcomEntries/return_value?deserialize=false`))).value;
   } catch {
-    return { ok: state === "success" };
+    return null;
   }
 }
 
