@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 
 from telnyx_porting.models import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
@@ -31,7 +31,13 @@ def check(ledger: Ledger, history: History) -> None:
 ONE_LEDGER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # each history is an account of its own
 
 
+HALF_A_SPLIT = History(  # one of three numbers is told, under the event's own id, before its payload is read
+    SPLIT, [Happening(1, 3.0, lost=(False, True, True))], looks=[(2, True), (5, False)], own_ids=True
+)
+
+
 @given(histories())
+@example(HALF_A_SPLIT)
 @hypothesis_settings(max_examples=25, suppress_health_check=ONE_LEDGER)
 def test_nothing_is_said_to_have_arrived_that_did_not(ledger: Ledger, history: History) -> None:
     check(ledger, history)

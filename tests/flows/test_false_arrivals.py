@@ -211,6 +211,31 @@ def test_where_a_notification_came_twice_counting_proves_nothing(ledger: Ledger)
     assert states(ledger, event) == ["undetermined"]
 
 
+@pytest.mark.parametrize(("copies", "expected"), [(0, "undetermined"), (1, "arrived"), (3, "undetermined")])
+def test_how_many_a_split_promises_only_its_payload_tells(ledger: Ledger, copies: int, expected: str) -> None:
+    """The webhook has the event's id, so it is found while the event is read as `created`; 0: no number is listed."""
+    event = happened(ledger, SPLIT, 90, generated=False, copies=0)
+    told(ledger, SPLIT, 90, webhook_id=event)
+    assert states(ledger, event) == ["pending"]
+    generate(ledger, event, SPLIT, copies=copies)
+    assert states(ledger, event) == [expected]
+
+
+def test_a_split_of_nobody_knows_how_many_proves_nothing_of_others(ledger: Ledger) -> None:
+    """Neither that notifications come twice, nor that its own republish is not still on its way."""
+    known = happened(ledger, SPLIT, 300, copies=0)
+    told(ledger, SPLIT, 300)
+    assert states(ledger, known) == ["undetermined"]
+    pair = happened(ledger, SPLIT, 200, copies=2)
+    told(ledger, SPLIT, 200)
+    told(ledger, SPLIT, 200)
+    assert states(ledger, pair) == ["arrived"]
+    sent(ledger, known, 160)
+    younger = happened(ledger, SPLIT, 95)
+    told(ledger, SPLIT, 90)
+    assert states(ledger, younger) != ["arrived"]
+
+
 def test_several_sends_are_not_added_up(ledger: Ledger) -> None:
     """Two of three numbers came first, one came again: three webhooks, and the third number never came."""
     event = happened(ledger, SPLIT, 200, copies=3)

@@ -166,3 +166,23 @@ def test_every_json_comes_back_as_it_was(ledger: Ledger, payloads: list[Any], pa
     store(Account(ledger, A), batch + ([event(n) for n in range(100, 180)] if pad else []), NOW)
     held = [row.payload for row in rows(ledger)[: len(payloads)]]
     assert json.dumps(held, sort_keys=True) == json.dumps(payloads, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("payload", "copies"),
+    [
+        (None, 0),
+        ({}, 0),
+        ({"porting_phone_numbers": []}, 0),
+        ({"porting_phone_numbers": "two"}, 0),
+        ({"porting_phone_numbers": [{"id": "a"}]}, 1),
+        ({"porting_phone_numbers": [{"id": "a"}, {"id": None}, 7]}, 3),
+    ],
+)
+def test_a_split_promises_as_many_webhooks_as_numbers_are_listed(ledger: Ledger, payload: Any, copies: int) -> None:
+    """An id that cannot be read is a number all the same; and a list that was read is not forgotten."""
+    split = {"event_type": "porting_order.split", "payload": payload}
+    store(Account(ledger, A), [event(**split)], NOW)
+    assert rows(ledger)[0].copies == copies
+    store(Account(ledger, A), [event(**split, updated_at=later(seconds=9)), event(2)], NOW)
+    assert [row.copies for row in rows(ledger)] == [copies, 1]

@@ -38,9 +38,9 @@ def told(ledger: Ledger, kind: str, minutes_ago: float, **more: Any) -> str:
     return add_delivery(ledger, type=kind, order_id=ORDER, natural_key=KEYS[kind], **times | more)
 
 
-def generate(ledger: Ledger, event: str, kind: str) -> None:
+def generate(ledger: Ledger, event: str, kind: str, **more: Any) -> None:
     with ledger.write() as connection:
-        known = {"natural_key": KEYS[kind], "payload_status": "completed", "payload": {}}
+        known = {"natural_key": KEYS[kind], "payload_status": "completed", "payload": {}, **more}
         connection.execute(events.update().where(events.c.id == event).values(**known))
 
 

@@ -36,7 +36,7 @@ events = Table(
     Column("has_webhook", Boolean, nullable=False),  # the type and the methods allow one
     Column("natural_key", Word),  # outlives the payload
     Column("natural_at", Lossless),  # the key's time as written: its precision matters
-    Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: one per number of a split
+    Column("copies", Integer, nullable=False, server_default="1"),  # webhooks promised: a split's numbers; 0: unknown
     Column("value", Lossless),  # order status, messaging state or comment author type; outlives the payload
     Column("payload", Json),
     Column("pruned", Boolean, nullable=False, server_default=text("false")),  # payload removed by retention

@@ -183,7 +183,9 @@ class SplitEvent(PortingEvent):
     from_order_id = _InPayload(text_of, "from", "id")
     to_order_id = _InPayload(text_of, "to", "id")
     phone_number_ids = _InPayload(_ids, "porting_phone_numbers")
-    """Ids of the numbers moved; one webhook is promised for each."""
+    """Ids of the numbers moved."""
+    numbers_moved = _InPayload(lambda numbers: len(items_of(numbers)), "porting_phone_numbers")
+    """How many; one webhook is promised for each. 0: not told, or not yet."""
 
 
 class MessagingChangedEvent(PortingEvent):

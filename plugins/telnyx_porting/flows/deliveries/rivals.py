@@ -80,7 +80,7 @@ def assign(
     decided: dict[str, Decision] = {}
     for _ in range(2):  # an event that turns out to have arrived is no rival of later webhooks
         here = Counter(decision[0] for name, decision in decided.items() if told[name].ok)
-        arrived = {c.id for c in candidates if c.arrived_at is not None or here[c.id] >= c.copies}
+        arrived = {c.id for c in candidates if c.arrived_at is not None or 0 < c.copies <= here[c.id]}
         for name, webhook in told.items():
             decided[name] = one_each.get(name) or _decide(candidates, webhook, reach, arrived)
     for name, group in sorted(by_webhook.items()):
@@ -211,7 +211,7 @@ def _one_each(candidates: Sequence[Row[Any]], by_webhook: Webhooks, reach: Reach
     unknown = keyed.pop("", [])
     found: dict[str, Decision] = {}
     for key, alike in keyed.items():
-        if len(alike) < 2 or unknown or any(c.type != SPLIT or c.sent for c in alike):
+        if len(alike) < 2 or unknown or any(c.type != SPLIT or c.sent or not c.copies for c in alike):
             continue
         told = {w: _Webhook(group, reach) for w, group in by_webhook.items() if group[0].natural_key == key}
         good = [w for w in told if told[w].ok]

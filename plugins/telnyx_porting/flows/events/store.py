@@ -148,7 +148,7 @@ def _row(account: str, event: PortingEvent, now: datetime) -> dict[str, Any]:
         "has_webhook": event.supports_webhook,
         "natural_key": key.key if key else None,
         "natural_at": key.at if key else None,
-        "copies": max(len(event.phone_number_ids), 1) if isinstance(event, SplitEvent) else 1,
+        "copies": event.numbers_moved if isinstance(event, SplitEvent) else 1,
         "value": _value(event),
         "payload": payload,
         "first_seen_at": now,
