@@ -78,7 +78,7 @@ async def stop_in_the_body(writer: asyncio.StreamWriter) -> None:
 
 
 async def babble(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    writer.write(b"HTTP/1.1 2OO the customer Ada\r\n\r\n")
     await writer.drain()
     writer.close()
 

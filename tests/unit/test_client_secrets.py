@@ -143,7 +143,7 @@ class Proxy:
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.heard.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 the customer Ada may not\r\ncontent-length: 0\r\n\r\n")
         writer.close()
         await writer.wait_closed()
 
@@ -154,6 +154,7 @@ class Proxy:
         ("https://api.example.test/v2", "HTTPS_PROXY", "", True),
         ("https://127.0.0.1:1/v2", "HTTPS_PROXY", "127.0.0.1", False),
         ("http://127.0.0.1:1/v2", "HTTP_PROXY", "", False),
+        ("http://127.0.0.1:1/v2", "HTTPS_PROXY", "", False),
         ("https://127.0.0.1:1/v2", "HTTP_PROXY", "", False),
     ],
 )
@@ -174,7 +175,9 @@ async def test_of_the_environment_only_the_https_proxy_is_used(
             with pytest.raises(ConnectError) as caught:
                 await client.republish_porting_event(EVENT)
     assert caught.value.not_processed
-    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "customer" not in shown
+    shown += caplog.text
     assert not any(secret in shown for secret in ("me:pass", base64.b64encode(b"me:pass").decode(), KEY))
     assert bool(proxy.heard) is proxied
     for head in proxy.heard:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -181,8 +181,7 @@ async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:
     """Read a body of bounded size."""
     parts: list[bytes] = []
     size = 0
-    packed = "content-encoding" in response.headers
-    async for part in response.aiter_bytes() if packed else cast("httpx.AsyncByteStream", response.stream):
+    async for part in response.aiter_bytes():
         size += len(part)
         if size > MAX_BODY:
             reason = f"the body is larger than {MAX_BODY // 2**20} MiB"

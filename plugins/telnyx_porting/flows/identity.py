@@ -64,8 +64,7 @@ def accept(account: Account, client: TelnyxClient) -> AccountClient:
     with account.ledger.read() as connection:
         if _judged(connection, account.id, shown) == shown:
             return AccountClient(client)
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"identity:{account.id}")
+    with account.ledger.write(f"identity:{account.id}") as connection:
         pinned = _judged(connection, account.id, shown)
         columns: dict[str, Any] = {"base_url": shown.base_url, "key_fingerprint": shown.key}
         if shown.user_id:

@@ -109,10 +109,15 @@ class Ledger:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open one short write transaction, committed at the end of the block."""
+    def write(self, lock: str = "") -> Iterator[Connection]:
+        """Open one short write transaction, committed at the end of the block.
+
+        :param lock: a name; whoever writes under the same one waits.
+        """
         with _clear(self), self.engine.connect().execution_options(porting_write=True) as connection:
             with connection.begin():
+                if lock:
+                    self.lock(connection, lock)
                 yield connection
 
     def breathe(self) -> None:

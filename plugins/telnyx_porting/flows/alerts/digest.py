@@ -44,8 +44,7 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
     if not channel.has_digest(account.settings):
         return None
     policy = Policy(account.settings, now)
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         met = get_channel(connection, account.id, channel.name)
         if met is None or met["digest_at"] is None:  # the first one comes at its time, not at first contact
             touch_channel(account.ledger, connection, account.id, channel.name, digest_at=now)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from telnyx_porting.settings import Settings
 
 AT_ONCE = 100  # findings per message
-MOST_AT_FIRST = 10_000
+MOST_AT_FIRST = 5_000
 LEASE = timedelta(minutes=5)  # after that a claimed message counts as left behind by a crash
 BACK_OFF = timedelta(minutes=1)
 BACK_OFF_MOST = timedelta(minutes=15)
@@ -77,11 +77,10 @@ def claim(account: Account, channel: Channel, now: datetime) -> Batch | None:
     """Take the next due message of a channel, and commit that before anything is sent."""
     mine = (alerts.c.account == account.id, alerts.c.channel == channel.name, alerts.c.group_key != DIGEST)
     due = and_(*mine, alerts.c.next_at.is_not(None), alerts.c.next_at <= now)
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         if _is_paused(get_channel(connection, account.id, channel.name), now):
             return None
-        query = select(alerts).where(due).order_by(alerts.c.next_at, alerts.c.key).limit(1)
+        query = select(alerts).where(due).order_by(alerts.c.next_at).limit(1)
         first = connection.execute(query).mappings().one_or_none()
         if first is None:
             return None
@@ -142,8 +141,7 @@ def _size(channel: Channel, first: RowMapping) -> int:
 
 def release(account: Account, channel: Channel, batch: Batch, rows: list[dict[str, Any]], at: datetime) -> None:
     """Put some rows of a batch back: what they would say is not true any more, or not yet known."""
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         kept = batch.id if batch.again else None
         update_rows(connection, account.id, channel.name, rows, alerts.c.batch == batch.id, batch=kept, next_at=at)
     batch.rows = [row for row in batch.rows if row not in rows]
@@ -160,8 +158,7 @@ def divide(account: Account, channel: Channel, batch: Batch, now: datetime, by: 
     fewer = 0 if count == 1 else max(1, int(count / max(by, 2)))
     if channel.kind == "pagerduty":
         fewer = min(fewer, 1)  # of several incidents of the first look only the last would end
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         back = {"batch": None, "next_at": now, "at_most": fewer}
         update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **back)
     return True
@@ -173,8 +170,7 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
     :return: whether the channel had failed before.
     """
     policy = Policy(account.settings, now)
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         found = told_of(connection, account.id, [row["key"] for row in batch.rows])
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in batch.rows:
@@ -222,8 +218,7 @@ def failed(
     refused: bool = False,
 ) -> None:
     """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         met = get_channel(connection, account.id, channel.name)
         failures = (met["failures"] if met else 0) + 1
         pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)

@@ -1,16 +1,19 @@
 """The outbox: one row per finding, occurrence and channel, and when it has something to say.
 
 :func:`enqueue` is level-triggered like the findings themselves: it compares what each channel was told with what is
-true now, in the transaction that changed the findings, and again before every send.
+true now, after every look at the findings and before every send. It decides in a snapshot which rows are concerned, and
+once more about a few hundred of them at a time as it writes: a sender or a person may have changed them meanwhile.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, tuple_, update
 
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_channel, touch_channel
@@ -25,30 +28,33 @@ from telnyx_porting.ledger.tables import alerts, findings, orders
 from telnyx_porting.settings.values import HIGH, LOW, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.settings import Settings
 
 FIRST_LOOK = "first look"
 FIRST_LOOK_LASTS = timedelta(minutes=30)  # then we speak even when the first scan could not prove its window
+_AT_ONCE = 500  # findings whose rows are written in one transaction
 Row = dict[str, Any]
+Alike = dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]]  # rows by what is written into them
 
 
 @dataclass(frozen=True)
 class _Outbox:
     """One channel's outbox, and everything a decision about it needs."""
 
-    ledger: Ledger
     connection: Connection
     account: str
     channel: Channel
     policy: Policy
-    open: dict[str, Row]  # the account's open findings, by key
+    open: dict[str, Row]  # open findings, by key
+    keys: list[str] | None  # only these are looked at; None: all
     baseline_before: datetime | None
     ready: bool  # the first scan is done: what is wrong now is known
+    known: bool  # the channel has been told what was wrong at first
     last: dict[str, datetime]
-    severities: dict[str, str]
+    severities: dict[str, str]  # of all open findings of the account
     came_back: set[str] = field(default_factory=set)  # over and true again before anybody was told
 
     @property
@@ -58,38 +64,96 @@ class _Outbox:
     def inhibited(self, finding: Mapping[Any, Any]) -> bool:
         return kind_of(finding["kind"], finding["subject"]).inhibited(finding, self.severities)
 
+    def rows(self, *columns: Any) -> Select[Any]:
+        """Select of the outbox; to be narrowed further."""
+        mine = select(*columns).where(alerts.c.account == self.account, alerts.c.channel == self.channel.name)
+        return mine if self.keys is None else mine.where(alerts.c.key.in_(self.keys))
 
-def enqueue(ledger: Ledger, connection: Connection, account: str, settings: Settings, now: datetime) -> int:
-    """Bring every channel's outbox in line with the findings, inside the caller's transaction.
+
+@dataclass(frozen=True)
+class _Moves:
+    """What is to be done with the rows of an outbox."""
+
+    added: list[Row]
+    alike: Alike
+    quiet: list[Mapping[Any, Any]]  # to be removed
+
+    @property
+    def keys(self) -> set[str]:
+        return {row["key"] for row in chain(self.added, self.quiet, *self.alike.values())}
+
+
+def enqueue(account: Account, now: datetime) -> int:
+    """Bring every channel's outbox in line with the findings, in short transactions.
 
     :return: how many rows wait to be sent.
     """
-    feed = get_feed(connection, account, Feed.EVENTS)
-    watch_from = watched_since(connection, account)
+    for channel in channels_of(account.settings):
+        with account.ledger.read() as connection:
+            box = _open(connection, account, channel, now)
+            keys = _moves(box).keys
+        for part in chunks(sorted(keys), _AT_ONCE):
+            with account.ledger.write(f"findings:{account.id}") as connection:
+                found = open_rows(connection, account.id, part)
+                _write(account.ledger, replace(box, connection=connection, open=found, keys=part, came_back=set()))
+            account.ledger.breathe()
+        if box.ready and not box.known:
+            with account.ledger.write(f"findings:{account.id}") as connection:
+                touch_channel(account.ledger, connection, account.id, channel.name, first_look_at=now)
+    with account.ledger.read() as connection:
+        waiting = select(func.count()).where(alerts.c.account == account.id, alerts.c.next_at.is_not(None))
+        return int(connection.execute(waiting).scalar_one())
+
+
+def _open(connection: Connection, account: Account, channel: Channel, now: datetime) -> _Outbox:
+    """Look at a whole outbox."""
+    settings = account.settings
+    feed = get_feed(connection, account.id, Feed.EVENTS)
+    watch_from = watched_since(connection, account.id)
     covered = feed["covered_until"] if feed else None
     read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
-    ready = watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS)
-    baseline_before = watch_from - timedelta(days=settings.first_look_days) if watch_from else None
-    is_open = open_rows(connection, account)
-    severities = {key: row["severity"] for key, row in is_open.items()}
-    policy = Policy(settings, now)
-    for channel in channels_of(settings):
-        last = _last_sent(connection, account, channel, now - settings.group_interval)
-        box = _Outbox(ledger, connection, account, channel, policy, is_open, baseline_before, ready, last, severities)
-        _follow(box)
-        _add(box)
-    waiting = select(func.count()).where(alerts.c.account == account, alerts.c.next_at.is_not(None))
-    return int(connection.execute(waiting).scalar_one())
+    met = get_channel(connection, account.id, channel.name)
+    is_open = open_rows(connection, account.id)
+    return _Outbox(
+        connection,
+        account.id,
+        channel,
+        Policy(settings, now),
+        is_open,
+        None,
+        baseline_before=watch_from - timedelta(days=settings.first_look_days) if watch_from else None,
+        ready=watch_from is not None and (read or now - watch_from >= FIRST_LOOK_LASTS),
+        known=met is not None and met["first_look_at"] is not None,
+        last=_last_sent(connection, account.id, channel, now - settings.group_interval),
+        severities={key: row["severity"] for key, row in is_open.items()},
+    )
 
 
-def open_rows(connection: Connection, account: str) -> dict[str, Row]:
-    """Return the open findings by key, with the `customer_reference` of their orders."""
+def _moves(box: _Outbox) -> _Moves:
+    """Say what is to be done; what came back is noticed first, and added without a further wait."""
+    alike, quiet = _follow(box)
+    return _Moves(_add(box), alike, quiet)
+
+
+def _write(ledger: Ledger, box: _Outbox) -> None:
+    moves, connection, channel = _moves(box), box.connection, box.channel.name
+    ledger.upsert(connection, alerts, moves.added)
+    for same, rows in moves.alike.items():
+        update_rows(connection, box.account, channel, rows, **dict(same))
+    for batch in chunks(moves.quiet, 200):
+        connection.execute(delete(alerts).where(*_these(box.account, channel, batch)))
+
+
+def open_rows(connection: Connection, account: str, keys: Sequence[str] | None = None) -> dict[str, Row]:
+    """Return the open findings by key, all or some of them, with the `customer_reference` of their orders."""
     about = and_(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id)
     query = (
         select(findings, orders.c.customer_reference)
         .outerjoin(orders, about)
         .where(findings.c.account == account, findings.c.resolved_at.is_(None))
     )
+    if keys is not None:
+        query = query.where(findings.c.key.in_(keys))
     return {row["key"]: {**row, "detail": row["detail"] or {}} for row in connection.execute(query).mappings()}
 
 
@@ -103,24 +167,17 @@ def _last_sent(connection: Connection, account: str, channel: Channel, since: da
 # -- what a channel was never told -------------------------------------------------------------------------------------
 
 
-def _add(box: _Outbox) -> None:
-    """Queue what this channel was never told. At first contact everything goes out as one message."""
-    met = get_channel(box.connection, box.account, box.channel.name)
-    known = met is not None and met["first_look_at"] is not None
-    mine = (alerts.c.account == box.account, alerts.c.channel == box.channel.name)
+def _add(box: _Outbox) -> list[Row]:
+    """Return rows for what this channel was never told. At first contact everything goes out as one message."""
     told: set[tuple[str, int]] = set()
     for keys in chunks(box.open, 500):
-        query = select(alerts.c.key, alerts.c.occurrence).where(*mine, alerts.c.key.in_(keys))
+        query = box.rows(alerts.c.key, alerts.c.occurrence).where(alerts.c.key.in_(keys))
         told |= {(row.key, row.occurrence) for row in box.connection.execute(query)}
-    rows = [
-        _first_row(box, finding, known)
+    return [
+        _first_row(box, finding)
         for finding in box.open.values()
         if (finding["key"], finding["occurrence"]) not in told and _may_add(box, finding)
     ]
-    for batch in chunks(rows, 500):
-        box.ledger.upsert(box.connection, alerts, batch)
-    if box.ready and not known:
-        touch_channel(box.ledger, box.connection, box.account, box.channel.name, first_look_at=box.now)
 
 
 def _may_add(box: _Outbox, finding: Row) -> bool:
@@ -131,7 +188,7 @@ def _may_add(box: _Outbox, finding: Row) -> bool:
     return box.channel.takes(box.account, finding) and not box.inhibited(finding)
 
 
-def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
+def _first_row(box: _Outbox, finding: Row) -> Row:
     key, severity, name = finding["key"], finding["severity"], box.channel.name
     row = {
         "account": box.account,
@@ -142,7 +199,7 @@ def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
     }
     if box.baseline_before is not None and finding["since"] < box.baseline_before:
         return row | {"status": AlertStatus.BASELINE, "group_key": FIRST_LOOK, "next_at": None}
-    if box.ready and not known:
+    if box.ready and not box.known:
         return row | {"status": AlertStatus.QUEUED, "group_key": FIRST_LOOK, "next_at": box.now}
     group = box.policy.group(box.channel, finding["kind"], severity)
     next_at = box.policy.first(box.channel, group, severity, key, box.last, waited=key in box.came_back)
@@ -152,16 +209,11 @@ def _first_row(box: _Outbox, finding: Row, known: bool) -> Row:
 # -- what it was told, or is about to be -------------------------------------------------------------------------------
 
 
-def _follow(box: _Outbox) -> None:
-    """Let the rows that are still of interest follow their finding."""
-    query = select(alerts).where(
-        alerts.c.account == box.account,
-        alerts.c.channel == box.channel.name,
-        alert_is_live(alerts),
-    )
-    alike: dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]] = {}
-    quiet = []
-    for row in box.connection.execute(query).mappings():
+def _follow(box: _Outbox) -> tuple[Alike, list[Mapping[Any, Any]]]:
+    """Return how the rows that are still of interest follow their finding, and which of them are to go."""
+    alike: Alike = {}
+    quiet: list[Mapping[Any, Any]] = []
+    for row in box.connection.execute(box.rows(alerts).where(alert_is_live(alerts))).mappings():
         finding = box.open.get(row["key"])
         if finding is None or finding["occurrence"] > row["occurrence"]:
             values = _over(box, row, finding)
@@ -172,10 +224,7 @@ def _follow(box: _Outbox) -> None:
             values = _pending(box, row, finding)
         if values:
             alike.setdefault(tuple(sorted(values.items())), []).append(row)
-    for same, rows in alike.items():
-        update_rows(box.connection, box.account, box.channel.name, rows, **dict(same))
-    for batch in chunks(quiet, 200):
-        box.connection.execute(delete(alerts).where(*_these(box.account, box.channel.name, batch)))
+    return alike, quiet
 
 
 def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
@@ -242,5 +291,6 @@ def update_rows(
 
 
 def _these(account: str, channel: str, rows: Sequence[Mapping[Any, Any]]) -> tuple[ColumnElement[bool], ...]:
-    keys = tuple_(alerts.c.key, alerts.c.occurrence).in_([(row["key"], row["occurrence"]) for row in rows])
-    return alerts.c.account == account, alerts.c.channel == channel, keys
+    rows_alone = tuple_(alerts.c.key, alerts.c.occurrence).in_([(row["key"], row["occurrence"]) for row in rows])
+    by_index = alerts.c.key.in_([row["key"] for row in rows])  # pairs alone would read the whole outbox
+    return alerts.c.account == account, alerts.c.channel == channel, by_index, rows_alone

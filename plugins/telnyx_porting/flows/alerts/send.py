@@ -76,9 +76,7 @@ def send_due(account: Account, send: Send, read_orders: ReadOrders | None = None
     if not account.settings.alert_channels:
         log.info("no alert channel is configured for %s: findings are kept, nobody is told", account.id)
         return AlertsResult(account.id)
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
-        enqueue(account.ledger, connection, account.id, account.settings, now)
+    enqueue(account, now)
     if read_orders is not None:
         _look_again(account, now, read_orders)
     messages = told = 0

@@ -66,8 +66,7 @@ def match(account: Account) -> list[tuple[str, str]]:
         with account.ledger.read() as connection:
             changed = Counter(new.subject for new in _decisions(account, connection, subjects))
         for part in _parts(changed):
-            with account.ledger.write() as connection:
-                account.ledger.lock(connection, f"match:{account.id}")
+            with account.ledger.write(f"match:{account.id}") as connection:
                 left = {subject: subjects[subject] for subject in part}
                 _write(account, connection, list(_decisions(account, connection, left)))
             account.ledger.breathe()
@@ -240,7 +239,7 @@ def _note_doubled(account: Account, connection: Connection, touched: list[str]) 
         select(deliveries.c.source, func.max(deliveries.c.stored_at, type_=Instant()))
         .join(events, and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.event_id))
         .where(deliveries.c.account == account.id, deliveries.c.event_id.in_(touched), deliveries.c.ok)
-        .where(events.c.sends == 0, events.c.copies > 0, ~again)
+        .where(events.c.sends == 0, ~again)
         .group_by(deliveries.c.source, deliveries.c.event_id, events.c.copies)
         .having(func.count(distinct(deliveries.c.webhook_id)) > events.c.copies)
     )

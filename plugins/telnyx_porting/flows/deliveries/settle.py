@@ -83,8 +83,7 @@ def settle(account: Account) -> VerdictsResult:
         why = undecided(connection, account.id, account.settings, now)
         waiting = {row["event_id"] for row in _waiting(connection, account, record)}
     for part in chunks(sorted(waiting), CHUNK):
-        with account.ledger.write() as connection:
-            account.ledger.lock(connection, f"verdicts:{account.id}")
+        with account.ledger.write(f"verdicts:{account.id}") as connection:
             for row in _waiting(connection, account, record, part):
                 verdict = _verdict(connection, row, account.settings, record, now)
                 if verdict is None:

@@ -54,8 +54,7 @@ def health(account: Account, subject: str, detail: str | Mapping[str, Any], seve
         "occurrence": 1,
         "revision": 1,
     }
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         query = select(findings).where(findings.c.account == account.id, findings.c.key == key)
         known = connection.execute(query).mappings().one_or_none()
         if known is not None and known["resolved_at"] is None:

@@ -11,6 +11,7 @@ is a new occurrence. What is told about it changes inside an occurrence: a new r
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import HEALTH, Look, Seen
 from telnyx_porting.flows.findings.kinds import KINDS, kind_of
 from telnyx_porting.ledger.chunks import chunks
-from telnyx_porting.ledger.engine import Ledger, excluded
+from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import LOW, rank
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
-    Queue = Callable[[Ledger, Connection, str, Settings, datetime], int]
+    Queue = Callable[[Account, datetime], int]
 
 Row = dict[str, Any]
-_BATCH = 500
+_BATCH = 500  # findings written in one transaction
+_LOOKS = 5  # who began last is never made to look again
+_WRITTEN = [column.name for column in findings.columns if not column.primary_key]
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,47 @@ class FindingsResult:
 
 
 def reconcile(account: Account, queue: Queue) -> FindingsResult:
-    """Make the findings what the ledger says is true now, and queue their alerts in the same transaction.
+    """Make the findings what the ledger says is true now, in short transactions, then queue their alerts.
 
-    :param queue: queues their alerts; returns how many wait to be sent.
+    Of two runs at once the one that looked first looks again: the other may have seen more.
+
+    :param queue: queues their alerts, at a time; returns how many wait to be sent.
     """
     now = account.clock()
-    while True:
+    counts: Counter[str] = Counter()
+    for _ in range(_LOOKS):
         with account.ledger.read() as connection:
-            before = _token(connection, account.id)
+            token = _token(connection, account.id)
             look = Look(connection, account.id, account.settings, now)
             seen = see(look)
-        with account.ledger.write() as connection:
-            account.ledger.lock(connection, f"findings:{account.id}")
-            if _token(connection, account.id) == before:
-                result = _apply(account.ledger, connection, look, seen, queue)
-                touch_account(account.ledger, connection, account.id, findings_token=uuid.uuid4().hex)
-                return result
-        # another run wrote what it saw meanwhile, and it may have seen more than this one: look again
+            fresh_at = _fresh_at(connection, account.id, account.settings)
+            known = _known(connection, account.id, seen)
+        moves = _Moves(account, look, seen, fresh_at)
+        if _write(account, token, [key for key in seen | known if moves.of(key, known.get(key))], moves, counts):
+            break
+    queued = queue(account, now)
+    with account.ledger.read() as connection:
+        query = select(func.count()).where(findings.c.account == account.id, findings.c.resolved_at.is_(None))
+        still_open = connection.execute(query).scalar_one()
+    return FindingsResult(account.id, counts["opened"], counts["changed"], counts["resolved"], still_open, queued)
+
+
+def _write(account: Account, token: str | None, keys: list[str], moves: _Moves, counts: Counter[str]) -> bool:
+    """Write what moves, as long as nobody else has begun to since the token was read; return whether all is written."""
+    for part in list(chunks(keys, _BATCH)) or [[]]:
+        with account.ledger.write(f"findings:{account.id}") as connection:
+            if _token(connection, account.id) != token:
+                return False
+            token = uuid.uuid4().hex
+            touch_account(account.ledger, connection, account.id, findings_token=token)
+            # people may have written into them since the look
+            known = _rows(connection, account.id, part)
+            moved = [move for key in part if (move := moves.of(key, known.get(key))) is not None]
+            rows = [row for row, _ in moved]
+            account.ledger.upsert(connection, findings, rows, change={name: excluded(name) for name in _WRITTEN})
+        counts.update(what for _, what in moved)
+        account.ledger.breathe()
+    return True
 
 
 def see(look: Look) -> dict[str, Seen]:
@@ -107,41 +134,39 @@ def _token(connection: Connection, account: str) -> str | None:
     return row["findings_token"] if row else None
 
 
-def _apply(ledger: Ledger, connection: Connection, look: Look, seen: dict[str, Seen], queue: Queue) -> FindingsResult:
-    account, settings, now = look.account, look.settings, look.now
-    known = _known(connection, account, seen)
-    fresh_at = _fresh_at(connection, account, settings)
-    rows: list[Row] = []
-    opened = changed = resolved = 0
-    for key, item in seen.items():
-        new, was = _open_or_update(account, item, known.get(key), now)
-        if new is not None:
-            rows.append(new)
-            opened += was == "opened"
-            changed += was == "changed"
-    for key, row in known.items():
-        if key in seen or row["resolved_at"] is not None or _is_held(look, row):
-            continue
-        absent = _resolve(row, settings, now, fresh_at)
-        if absent is not None:
-            rows.append(absent)
-            resolved += absent["resolved_at"] is not None
-    _store(ledger, connection, rows)
-    queued = queue(ledger, connection, account, settings, now)
-    is_open = (findings.c.account == account, findings.c.resolved_at.is_(None))
-    still_open = connection.execute(select(func.count()).where(*is_open)).scalar_one()
-    return FindingsResult(account, opened, changed, resolved, still_open, queued)
+@dataclass(frozen=True)
+class _Moves:
+    """What a look makes of each finding."""
+
+    account: Account
+    look: Look
+    seen: Mapping[str, Seen]
+    fresh_at: datetime | None
+
+    def of(self, key: str, row: Row | None) -> tuple[Row, str] | None:
+        """Return the finding's row as it is to be, and what that is; None while nothing about it changes."""
+        now = self.look.now
+        if (item := self.seen.get(key)) is not None:
+            return _open_or_update(self.account.id, item, row, now)
+        if row is None or row["resolved_at"] is not None or _is_held(self.look, row):
+            return None
+        return _resolve(row, self.account.settings, now, self.fresh_at)
 
 
 def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[str, Row]:
     """Return open findings, and resolved ones that are true again."""
-    mine = select(findings).where(findings.c.account == account)
-    query = mine.where(findings.c.resolved_at.is_(None))
+    query = select(findings).where(findings.c.account == account, findings.c.resolved_at.is_(None))
     known = {row["key"]: dict(row) for row in connection.execute(query).mappings()}
-    for batch in chunks((key for key in seen if key not in known), _BATCH):
-        again = connection.execute(mine.where(findings.c.key.in_(batch)))
-        known |= {row["key"]: dict(row) for row in again.mappings()}
-    return known
+    return known | _rows(connection, account, (key for key in seen if key not in known))
+
+
+def _rows(connection: Connection, account: str, keys: Iterable[str]) -> dict[str, Row]:
+    """Return findings by key."""
+    found: dict[str, Row] = {}
+    for batch in chunks(keys, _BATCH):
+        query = select(findings).where(findings.c.account == account, findings.c.key.in_(batch))
+        found |= {row["key"]: dict(row) for row in connection.execute(query).mappings()}
+    return found
 
 
 def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
@@ -153,7 +178,7 @@ def _fresh_at(connection: Connection, account: str, settings: Settings) -> datet
     return read_until + settings.settle
 
 
-def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[dict[str, Any] | None, str]:
+def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[Row, str] | None:
     base = {
         "account": account,
         "key": item.key,
@@ -179,7 +204,7 @@ def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) ->
         return base | kept | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
     same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
     if same and row["absent_since"] is None:
-        return None, "same"
+        return None
     return base | kept | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
 
 
@@ -204,25 +229,15 @@ def _triage(row: Row | None) -> dict[str, Any]:
     }
 
 
-def _resolve(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> dict[str, Any] | None:
+def _resolve(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> tuple[Row, str] | None:
     """Return the row of a finding that is no longer true, or None while nothing about it changes."""
-    absent = row["absent_since"]
+    absent, hold = row["absent_since"], settings.resolve_hold
+    over = absent is not None and now - absent >= hold
     if kind_of(row["kind"], row["subject"]).look is None:
-        over = absent is not None and now - absent >= settings.resolve_hold
-        return row | {"resolved_at": now} if over else None
-    if absent is None and settings.resolve_hold:
-        return row | {"absent_since": now}
-    absent = absent or now
-    over = not settings.resolve_hold or (
-        now - absent >= settings.resolve_hold and fresh_at is not None and fresh_at >= absent
-    )
-    return row | {"absent_since": absent, "resolved_at": now} if over else None
-
-
-def _store(ledger: Ledger, connection: Connection, rows: list[dict[str, Any]]) -> None:
-    names = [column.name for column in findings.columns if not column.primary_key]
-    for batch in chunks(rows, _BATCH):
-        ledger.upsert(connection, findings, batch, change={name: excluded(name) for name in names})
+        return (row | {"resolved_at": now}, "resolved") if over else None
+    if not hold or (over and fresh_at is not None and fresh_at >= absent):
+        return row | {"absent_since": absent or now, "resolved_at": now}, "resolved"
+    return (row | {"absent_since": now}, "absent") if absent is None else None
 
 
 def open_findings(connection: Connection, account: str, kind: str | None = None) -> list[Row]:

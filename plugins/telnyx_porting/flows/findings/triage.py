@@ -91,8 +91,7 @@ def _write(
 ) -> None:
     what, about = did
     mine = (findings.c.account == account.id, findings.c.key == key, findings.c.resolved_at.is_(None))
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"findings:{account.id}")
+    with account.ledger.write(f"findings:{account.id}") as connection:
         row = connection.execute(select(findings.c.triage).where(*mine)).one_or_none()
         if row is None:
             raise SettingsError("finding", key, f"the key of an open finding of {account.id}")

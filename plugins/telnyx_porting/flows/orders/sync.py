@@ -177,8 +177,7 @@ def project_events(account: Account) -> int:
     )
     odd: list[str] = []
     while True:
-        with account.ledger.write() as connection:
-            account.ledger.lock(connection, f"orders:{account.id}")
+        with account.ledger.write(f"orders:{account.id}") as connection:
             rows = connection.execute(query).all()
             children = _children(rows)
             touched = {row.order_id for row in rows if row.order_id and row.type in TELLING_TYPES}
@@ -222,7 +221,6 @@ def keep_readings(account: Account, batch: Sequence[PortingOrder]) -> list[str]:
     """
     now = account.clock()
     read = {order.id: order for order in batch}
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"orders:{account.id}")
+    with account.ledger.write(f"orders:{account.id}") as connection:
         claim_orders(account.ledger, connection, account.id, [order.user_id for order in batch])
         return rebuild(account.ledger, connection, account.id, sorted(read), read, now)

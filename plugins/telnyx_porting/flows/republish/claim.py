@@ -74,8 +74,7 @@ def claim(
     """
     plan_id, event_id = row["plan_id"], row["event_id"]
     try:
-        with account.ledger.write() as connection:
-            account.ledger.lock(connection, f"claim:{account.id}")  # two processes see each other's sends
+        with account.ledger.write(f"claim:{account.id}") as connection:  # two processes see each other's sends
             granted = allowance(connection, account.id, plan_id, account.settings)
             if granted.stop is not None or not granted.free:
                 return NotClaimed.NO_ROOM

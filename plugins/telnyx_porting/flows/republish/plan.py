@@ -66,68 +66,92 @@ def preview(account: Account, destinations: Destinations, asked: Asked | None = 
 
     :raises PlanError: as :func:`make_plan`.
     """
-    with account.ledger.write() as connection:
-        return _draft(connection, account, destinations, asked, account.clock())
+    _keep(account, destinations, now := account.clock())
+    with account.ledger.read() as connection:
+        return _draft(connection, account, destinations, asked, now)
 
 
 def make_plan(account: Account, destinations: Destinations, asked: Asked | None = None) -> Plan:
     """Store a plan, or return the one that is already open.
+
+    What it holds is chosen in a snapshot: whether an event may still go is decided again as it is sent.
 
     :param asked: by a person; None: what the watch selects by itself.
     :raises PlanError: ids that are unknown, or need a consent that is missing; a person asks while a plan is open.
     :raises NothingToSendError: there is nothing to send.
     """
     now = account.clock()
-    with account.ledger.write() as connection:
-        account.ledger.lock(connection, f"plan:{account.id}")
+    _keep(account, destinations, now)
+    with account.ledger.write(f"plan:{account.id}") as connection:
         expire_plans(connection, account.id, now)
-        open_plan = select(plans).where(plans.c.account == account.id, plans.c.closed_at.is_(None))
-        if (found := connection.execute(open_plan).mappings().first()) is not None:
-            if asked is not None:
-                raise PlanError(f"plan {found['id']} of account {account.id!r} is still open: finish or close it first")
-            return _plan(found)
+        if (found := _open(connection, account.id, asked)) is not None:
+            return found
+    with account.ledger.read() as connection:
+        newest = _newest(connection, account.id)
         draft = _draft(connection, account, destinations, asked, now)
-        consents, reason = (sorted(asked.consents), asked.reason) if asked else ([], "missed notifications")
-        expires = now + account.settings.plan_expires
-        bound = [account.id, draft.ids, reason, consents, now.isoformat(), expires.isoformat()]
-        row: dict[str, Any] = {
-            "account": account.id,
-            "id": str(uuid.uuid4()),
-            "reason": reason,
-            "selection": {
-                "how": "named" if asked else "missed",
-                "words": draft.words,
-                "left_out": draft.left_out,
-                "webhooks": list(destinations.webhooks),
-                "consents": consents,
-                # a person who names these knows that they arrived; what arrives later is dropped
-                "arrived": draft.arrived,
-                "superseded_left_alone": superseded_count(connection, account.id),
-                "found": _causes(connection, account.id, draft.ids),
-            },
-            "hash": hashlib.sha256(json.dumps(bound).encode()).hexdigest(),
-            "size": len(draft.ids),
-            "expected_mails": None if destinations.mails is None else len(draft.ids) * len(destinations.mails),
-            "created_at": now,
-            "created_by": asked.by if asked else "schedule",
-            "approved_at": None,
-            "approved_by": None,
-            "expires_at": expires,
-        }
-        connection.execute(plans.insert().values(**row))
-        connection.execute(republishes.insert(), _rows(account.id, row["id"], draft.ids, forced=asked is not None))
-        return _plan(row)
+        superseded, causes = superseded_count(connection, account.id), _causes(connection, account.id, draft.ids)
+    consents, reason = (sorted(asked.consents), asked.reason) if asked else ([], "missed notifications")
+    expires = now + account.settings.plan_expires
+    bound = [account.id, draft.ids, reason, consents, now.isoformat(), expires.isoformat()]
+    row: dict[str, Any] = {
+        "account": account.id,
+        "id": str(uuid.uuid4()),
+        "reason": reason,
+        "selection": {
+            "how": "named" if asked else "missed",
+            "words": draft.words,
+            "left_out": draft.left_out,
+            "webhooks": list(destinations.webhooks),
+            "consents": consents,
+            # a person who names these knows that they arrived; what arrives later is dropped
+            "arrived": draft.arrived,
+            "superseded_left_alone": superseded,
+            "found": causes,
+        },
+        "hash": hashlib.sha256(json.dumps(bound).encode()).hexdigest(),
+        "size": len(draft.ids),
+        "expected_mails": None if destinations.mails is None else len(draft.ids) * len(destinations.mails),
+        "created_at": now,
+        "created_by": asked.by if asked else "schedule",
+        "approved_at": None,
+        "approved_by": None,
+        "expires_at": expires,
+    }
+    with account.ledger.write(f"plan:{account.id}") as connection:
+        if is_newest := _newest(connection, account.id) == newest:
+            connection.execute(plans.insert().values(**row))
+            connection.execute(republishes.insert(), _rows(account.id, row["id"], draft.ids, forced=asked is not None))
+    # another plan may have sent some of these meanwhile
+    return _plan(row) if is_newest else make_plan(account, destinations, asked)
+
+
+def _newest(connection: Connection, account: str) -> str | None:
+    query = select(plans.c.id).where(plans.c.account == account).order_by(plans.c.created_at.desc(), plans.c.id)
+    return connection.execute(query.limit(1)).scalar()
+
+
+def _open(connection: Connection, account: str, asked: Asked | None) -> Plan | None:
+    """Return the plan that is open, for whoever asks for nothing of his own."""
+    query = select(plans).where(plans.c.account == account, plans.c.closed_at.is_(None))
+    if (found := connection.execute(query).mappings().first()) is None:
+        return None
+    if asked is not None:
+        raise PlanError(f"plan {found['id']} of account {account!r} is still open: finish or close it first")
+    return _plan(found)
+
+
+def _keep(account: Account, destinations: Destinations, now: datetime) -> None:
+    """Keep who gets what is sent; where mails cannot be known, what was last known holds."""
+    mails = None if destinations.mails is None else len(destinations.mails)
+    with account.ledger.write() as connection:
+        if mails is not None or get_feed(connection, account.id, Feed.SUBSCRIPTIONS) is None:
+            known = {"webhooks": list(destinations.webhooks), "mails": mails}
+            touch_feed(account.ledger, connection, account.id, Feed.SUBSCRIPTIONS, known=known, checked_at=now)
 
 
 def _draft(
     connection: Connection, account: Account, destinations: Destinations, asked: Asked | None, now: datetime
 ) -> Draft:
-    mails = None if destinations.mails is None else len(destinations.mails)
-    if (
-        mails is not None or get_feed(connection, account.id, Feed.SUBSCRIPTIONS) is None
-    ):  # else what was last known holds
-        known = {"webhooks": list(destinations.webhooks), "mails": mails}
-        touch_feed(account.ledger, connection, account.id, Feed.SUBSCRIPTIONS, known=known, checked_at=now)
     left_out: dict[str, int] = {}
     if asked is None:
         chosen = missed(connection, account.id, account.settings, now)
