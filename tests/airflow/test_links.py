@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from telnyx_porting.hooks.console import settings_of
-from telnyx_porting.links import PORTAL
+from telnyx_porting.links import MOUNT, PORTAL, console
 from telnyx_porting.operators import porting
 from telnyx_porting.operators.base import PortingLedgerOperator
 from tests.support.rows import ACCOUNT
@@ -95,3 +96,16 @@ def test_orders_lead_to_both_sites_and_foreign_accounts_to_none(monkeypatch: pyt
     assert links(porting_order_id="o1") == [f"{BELOW}orders/o1{MINE}", f"{PORTAL}/orders/o1"]
     assert links() == [f"{BELOW}orders{MINE}", PORTAL]
     assert links(telnyx_conn_id="elsewhere") == ["", PORTAL]
+
+
+@pytest.mark.parametrize(
+    "path", [(), ("orders",), ("orders", "o1"), ("plans",), ("plans", "p1"), ("missed",), ("health",)]
+)
+def test_every_address_is_a_page_of_the_console(page: str) -> None:
+    from starlette.routing import Match
+
+    from telnyx_porting.web.console.app import create_app
+
+    below = urlsplit(console(AIR, ACCOUNT, *page.split("/") if page else ())).path.removeprefix(f"/flow/{MOUNT}")
+    asked = {"type": "http", "method": "GET", "path": below, "root_path": "", "headers": []}
+    assert any(route.matches(asked)[0] is Match.FULL for route in create_app().routes)
