@@ -98,9 +98,7 @@ def test_orders_lead_to_both_sites_and_foreign_accounts_to_none(monkeypatch: pyt
     assert links(telnyx_conn_id="elsewhere") == ["", PORTAL]
 
 
-@pytest.mark.parametrize(
-    "path", [(), ("orders",), ("orders", "o1"), ("plans",), ("plans", "p1"), ("missed",), ("health",)]
-)
+@pytest.mark.parametrize("page", ["", "orders", "orders/o1", "plans", "plans/p1", "missed", "health"])
 def test_every_address_is_a_page_of_the_console(page: str) -> None:
     from starlette.routing import Match
 
