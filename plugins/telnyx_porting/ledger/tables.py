@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Integer, MetaData, Table, Text, text
 
 from telnyx_porting.ledger import predicates
-from telnyx_porting.ledger.types import Instant, Json, Lossless, Word
+from telnyx_porting.ledger.types import Instant, Json, Lossless, Name, Word, beginning
 
 metadata = MetaData()
 
@@ -16,9 +14,10 @@ def _account() -> Column[str]:
     return Column("account", Text, primary_key=True)
 
 
-def _where(condition: ColumnElement[bool]) -> dict[str, Any]:
-    """Let an index hold these rows only: each database has its own word for it."""
-    return {"postgresql_where": condition, "sqlite_where": condition}
+def _some(table: Table, name: str, rows: ColumnElement[bool], *columns: str, unique: bool = False) -> None:
+    """Make an index that holds some rows of a table only: each database has its own word for it."""
+    names = [table.c[column] for column in ("account", *columns)]
+    Index(f"{table.name}_{name}", *names, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
 events = Table(
@@ -55,11 +54,11 @@ events = Table(
     Index("porting_events_order", "account", "order_id", "type", "created_at"),
     Index("porting_events_key", "account", "natural_key"),
 )
-Index("porting_events_open", events.c.account, events.c.due_at, **_where(predicates.is_open(events)))
-Index("porting_events_not_generated", events.c.account, events.c.created_at, **_where(predicates.not_generated(events)))
-Index("porting_events_to_project", events.c.account, events.c.created_at, **_where(predicates.to_project(events)))
-Index("porting_events_given_up", events.c.account, events.c.created_at, **_where(predicates.is_given_up(events)))
-Index("porting_events_gone", events.c.account, events.c.created_at, **_where(events.c.gone_at.is_not(None)))
+_some(events, "open", predicates.is_open(events), "due_at")
+_some(events, "not_generated", predicates.not_generated(events), "created_at")
+_some(events, "to_project", predicates.to_project(events), "created_at")
+_some(events, "given_up", predicates.is_given_up(events), "created_at")
+_some(events, "gone", events.c.gone_at.is_not(None), "created_at")
 
 orders = Table(
     "porting_orders",
@@ -77,10 +76,10 @@ orders = Table(
     Column("foc_requested", Instant),
     Column("foc_actual", Instant),
     Column("activation_status", Lossless),
-    Column("customer_reference", Lossless),
-    Column("customer_group_reference", Lossless),
-    Column("support_key", Lossless),
-    Column("parent_support_key", Lossless),
+    Column("customer_reference", Name),
+    Column("customer_group_reference", Name),
+    Column("support_key", Name),
+    Column("parent_support_key", Name),
     Column("number_count", Integer),
     Column("number_type", Lossless),
     Column("country", Lossless),
@@ -100,12 +99,18 @@ orders = Table(
     Column("foc_before", Instant),  # the date agreed before the present one; null = it never moved
     Column("foc_since", Instant),  # the order's updated_at when the present date was first read
     Column("split_from", Word),  # the order its numbers came from
-    Index("porting_orders_status", "account", "status"),
+    Index("porting_orders_status", "account", "status", "updated_at", "id"),
     Index("porting_orders_read", "account", "api_read_at"),
+    Index("porting_orders_updated", "account", "updated_at", "id"),
+    Index("porting_orders_since", "account", "status_since", "id"),
+    Index("porting_orders_foc", "account", "foc_actual", "id"),
+    Index("porting_orders_numbers", "account", "number_count", "id"),
 )
-Index("porting_orders_split", orders.c.account, orders.c.split_from, **_where(orders.c.split_from.is_not(None)))
+_some(orders, "split", orders.c.split_from.is_not(None), "split_from")
+for _name in ("customer_reference", "customer_group_reference", "support_key", "parent_support_key"):
+    Index(f"porting_orders_{_name}", orders.c.account, beginning(orders.c[_name]))
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
-Index("porting_orders_open", orders.c.account, orders.c.updated_at, **_where(predicates.order_is_open(orders)))
+_some(orders, "open", predicates.order_is_open(orders), "updated_at")
 
 accounts = Table(
     "porting_accounts",
@@ -165,6 +170,8 @@ windows = Table(
     Column("open_reason", Lossless),
     Index("porting_windows_time", "account", "until"),
 )
+_some(windows, "open", windows.c.sealed_at.is_(None), "until")
+_some(windows, "proved", windows.c.method.is_not(None), "method", "sealed_at")
 
 deliveries = Table(
     "porting_deliveries",
@@ -187,6 +194,7 @@ deliveries = Table(
     Column("signed_at", Instant),  # provider's clock: signature, or start of the last attempt
     Column("stored_at", Instant, nullable=False),
     Column("error_code", Lossless),
+    Column("http_status", Integer),  # what the destination answered to this try; null: nothing, or it is not told
     # on `receiver`: when its order was looked at because of it; on `deliveries`: when the record was read again
     Column("looked_at", Instant),
     Index("porting_deliveries_event", "account", "event_id"),
@@ -195,16 +203,10 @@ deliveries = Table(
     Index("porting_deliveries_signed", "account", "source", "signed_at"),
     Index("porting_deliveries_stored", "account", "source", "stored_at"),
 )
-Index(
-    "porting_deliveries_unmatched",
-    deliveries.c.account,
-    deliveries.c.webhook_id,
-    **_where(predicates.is_unmatched(deliveries)),
-)
+_some(deliveries, "unmatched", predicates.is_unmatched(deliveries), "webhook_id")
 # with their source, else SQLite prefers an index of all deliveries, of which a query can use as many columns
-_ARRIVED = (deliveries.c.account, deliveries.c.source, deliveries.c.stored_at)
-Index("porting_deliveries_new", *_ARRIVED, **_where(deliveries.c.matched.is_(None)))
-Index("porting_deliveries_to_look_at", *_ARRIVED, **_where(predicates.is_to_look_at(deliveries)))
+_some(deliveries, "new", deliveries.c.matched.is_(None), "source", "stored_at")
+_some(deliveries, "to_look_at", predicates.is_to_look_at(deliveries), "source", "stored_at")
 
 plans = Table(
     "porting_plans",
@@ -224,8 +226,9 @@ plans = Table(
     Column("closed_by", Lossless),
     Column("close_reason", Lossless),
     Column("expires_at", Instant, nullable=False),
+    Index("porting_plans_made", "account", "created_at", "id"),
 )
-Index("porting_plans_one_open", plans.c.account, unique=True, **_where(plans.c.closed_at.is_(None)))
+_some(plans, "one_open", plans.c.closed_at.is_(None), unique=True)
 
 republishes = Table(
     "porting_republishes",
@@ -248,13 +251,8 @@ republishes = Table(
     Index("porting_republishes_event", "account", "event_id"),
     Index("porting_republishes_sent", "account", "sent_at"),
 )
-Index(
-    "porting_republishes_one_unresolved",  # at most one unresolved send per event
-    republishes.c.account,
-    republishes.c.event_id,
-    unique=True,
-    **_where(predicates.is_unresolved(republishes)),
-)
+# at most one unresolved send per event
+_some(republishes, "one_unresolved", predicates.is_unresolved(republishes), "event_id", unique=True)
 
 findings = Table(
     "porting_findings",
@@ -279,8 +277,9 @@ findings = Table(
     Column("acked_until", Instant),
     Column("triage", Json),  # who acknowledged or muted it, and why
     Column("muted_until", Instant),
+    Index("porting_findings_order", "account", "order_id"),
 )
-Index("porting_findings_open", findings.c.account, findings.c.kind, **_where(findings.c.resolved_at.is_(None)))
+_some(findings, "open", findings.c.resolved_at.is_(None), "kind")
 
 alerts = Table(
     "porting_alerts",
@@ -302,8 +301,8 @@ alerts = Table(
     Column("error", Lossless),
 )
 Index("porting_alerts_sent", alerts.c.account, alerts.c.sent_at)
-Index("porting_alerts_live", alerts.c.account, alerts.c.channel, **_where(predicates.alert_is_live(alerts)))
-Index("porting_alerts_due", alerts.c.account, alerts.c.next_at, **_where(alerts.c.next_at.is_not(None)))
+_some(alerts, "live", predicates.alert_is_live(alerts), "channel")
+_some(alerts, "due", alerts.c.next_at.is_not(None), "next_at")
 
 channels = Table(
     "porting_channels",

@@ -8,7 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, BindParameter, Dialect, Text, bindparam, literal
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    Text,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+)
 from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,6 +147,22 @@ def _encodable(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class Name(Lossless):
+    """What people call something: found by its beginning, so compared byte by byte whatever the database's language."""
+
+    cache_ok = True
+    impl = Text().with_variant(Text(collation="C"), "postgresql")  # type: ignore[assignment]
+
+
+BEGINNING = 60
+"""Characters of a name by which it is found."""
+
+
+def beginning(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return SQL: how a name begins, in small letters; an index holds it in these very words."""
+    return func.lower(func.substr(column, literal_column("1"), literal_column(str(BEGINNING))), type_=Text())
 
 
 class Json(TypeDecorator[Any]):

@@ -160,7 +160,12 @@ def store_deliveries(account: Account, source: str, rows: Iterable[dict[str, Any
     A try may be listed before its end, and a table may say later that a webhook was taken: it is matched anew.
     """
     good = or_(deliveries.c.ok, excluded("ok"))
-    better = {"ok": good, "error_code": excluded("error_code"), "matched": null()}
+    better = {
+        "ok": good,
+        "error_code": excluded("error_code"),
+        "http_status": excluded("http_status"),
+        "matched": null(),
+    }
     new = 0
     for batch in chunks(rows, CHUNK):
         with account.ledger.write() as connection:
@@ -217,6 +222,7 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
             "ok": told == "delivered" or (told is None and 200 <= (attempt.http_status or 0) < 300),
             "signed_at": attempt.started_at,
             "error_code": ",".join(attempt.error_codes) or None,
+            "http_status": attempt.http_status,
         }
     if not oldest_first:  # the record alone: when the last try began is not told, so neither is `signed_at`
         yield common | {
@@ -225,4 +231,5 @@ def _attempts(account: str, record: WebhookDelivery, now: datetime) -> Iterator[
             "ok": record.status == "delivered",
             "signed_at": record.started_at if record.status != "delivered" else None,
             "error_code": None,
+            "http_status": None,
         }

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, case, func, select
 
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import last_beat, read_clocks
 from telnyx_porting.flows.deliveries.consumer import find_record, why_no_record
-from telnyx_porting.flows.desk.lines import TITLES, WHO, Line, Open, Where, Who, read_open, write_lines
+from telnyx_porting.flows.desk.lines import TITLES, WHO, Line, Open, Where, Who, is_whose, read_open, write_lines
 from telnyx_porting.flows.desk.orders import (
     NOBODY,
     OVERDUE,
     OrderLine,
     OrderWhere,
+    day_bounds,
+    foc_conditions,
     order_conditions,
     write_orders,
 )
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.kind import CARRIER
+from telnyx_porting.flows.findings.kind import CARRIER, order_is_open
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Delivery, Feed
 from telnyx_porting.ledger.tables import events, orders, plans
@@ -133,15 +136,15 @@ class Board:
     everything: int
 
 
-def read_board(account: Account, *, who: Who = "all", actor: str | None = None) -> Board:
+def read_board(account: Account, *, actor: str, who: Who = "all") -> Board:
     """Return the first page of an account; `actor` is who looks."""
     now = account.clock()
     with account.ledger.read() as connection:
         found = read_open(connection, account, now)
-        mine, unassigned = (sum(Where(who=each).holds(item, actor) for item in found) for each in WHO[:2])
+        mine, unassigned = (sum(is_whose(each, item.row["owner"], actor) for item in found) for each in WHO[:2])
         return Board(
             write_headline(connection, account, now),
-            tuple(_section(connection, account, name, who, actor, found, now) for name in TITLES),
+            _sections(connection, account, who, actor, found, now),
             _foc_board(connection, account, who, actor, found, now),
             _resend(connection, account),
             who,
@@ -169,38 +172,60 @@ def write_headline(connection: Connection, account: Account, now: datetime) -> H
         clocks.from_provider(complete) if complete is not None else None,
         evidence,
         record.name if record is not None else "",
-        why_no_record(connection, account.id, account.settings, now),
+        None if record is not None else why_no_record(connection, account.id, account.settings, now),
         account.settings.republish_mode,
         watched_since(connection, account.id),
     )
 
 
-def _section(
-    connection: Connection, account: Account, name: str, who: Who, actor: str | None, found: list[Open], now: datetime
-) -> Section:
-    where = Where(section=name, who=who)
-    mine = [item for item in found if where.holds(item, actor)]
-    return Section(name, TITLES[name], len(mine), write_lines(connection, account, mine[:SHOWN], now), where)
+def _sections(
+    connection: Connection, account: Account, who: Who, actor: str, found: list[Open], now: datetime
+) -> tuple[Section, ...]:
+    parts: dict[str, list[Open]] = {name: [] for name in TITLES}
+    for item in found:
+        if is_whose(who, item.row["owner"], actor):
+            parts[item.section].append(item)
+    lines = iter(write_lines(connection, account, [item for part in parts.values() for item in part[:SHOWN]], now))
+    return tuple(
+        Section(name, TITLES[name], len(part), tuple(islice(lines, min(len(part), SHOWN))), Where(name, who))
+        for name, part in parts.items()
+    )
 
 
 def _foc_board(
-    connection: Connection, account: Account, who: Who, actor: str | None, found: list[Open], now: datetime
+    connection: Connection, account: Account, who: Who, actor: str, found: list[Open], now: datetime
 ) -> tuple[FocDay, ...]:
+    owner = {"mine": actor, "unassigned": NOBODY, "all": ""}[who]
+    days = _days(account, now)
+    wheres = {name: OrderWhere(owner=owner, foc=name) for name, _, _ in days}
+    on_day = case(*((and_(*foc_conditions(account, name, now)), name) for name in wheres))
+    mine = order_conditions(account, OrderWhere(owner=owner), now)
+    until = day_bounds(account, days[-1][0])[1]
+    rows = (
+        select(orders, on_day.label("day"))
+        .where(orders.c.account == account.id, order_is_open(), orders.c.foc_actual < until, *mine)
+        .subquery()
+    )
+    day = rows.c.day
+    ranked = select(
+        rows,
+        func.row_number().over(partition_by=day, order_by=(rows.c.foc_actual, rows.c.id)).label("nth"),
+        func.count().over(partition_by=day).label("total"),
+        func.sum(rows.c.number_count).over(partition_by=day).label("numbers"),
+    ).where(day.is_not(None))
+    shown = ranked.subquery()
+    query = select(shown).where(shown.c.nth <= SHOWN).order_by(shown.c.foc_actual, shown.c.id)
+    found_rows = connection.execute(query).mappings().all()
+    totals = {row["day"]: (row["total"], int(row["numbers"] or 0)) for row in found_rows}
     worst = {item.row["order_id"]: item for item in reversed(found) if item.row["order_id"]}
-    owner = {"mine": actor or "", "unassigned": NOBODY, "all": ""}[who]
-    days = []
-    for name, title, always in _days(account, now):
-        where = OrderWhere(owner=owner, foc=name)
-        mine = and_(orders.c.account == account.id, *order_conditions(account, where, now))
-        counted = select(func.count(), func.coalesce(func.sum(orders.c.number_count), 0)).where(mine)
-        total, numbers = connection.execute(counted).one()
-        if not total and not always:
-            continue
-        query = select(orders).where(mine).order_by(orders.c.foc_actual, orders.c.id).limit(SHOWN)
-        rows = write_orders(connection, account, connection.execute(query).mappings().all()) if total else ()
-        lines = tuple(_foc_line(order, worst.get(order.id)) for order in rows)
-        days.append(FocDay(name, title, total, int(numbers), lines, where))
-    return tuple(days)
+    lines: dict[str, list[FocLine]] = {}
+    for row, order in zip(found_rows, write_orders(connection, account, found_rows), strict=True):
+        lines.setdefault(row["day"], []).append(_foc_line(order, worst.get(order.id)))
+    return tuple(
+        FocDay(name, title, *totals.get(name, (0, 0)), tuple(lines.get(name, ())), wheres[name])
+        for name, title, always in days
+        if always or name in totals
+    )
 
 
 def _foc_line(order: OrderLine, item: Open | None) -> FocLine:

@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import last_beat, read_clocks
 from telnyx_porting.flows.desk.board import Headline, write_headline
-from telnyx_porting.flows.desk.lines import Line, Where, read_open, write_lines
+from telnyx_porting.flows.desk.lines import Line, read_open, write_lines
 from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.ledger.states import AUDITS, Feed, Method
-from telnyx_porting.ledger.tables import channels, feeds, windows
+from telnyx_porting.ledger.tables import channels, feeds, findings, windows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,7 +96,7 @@ def read_health(account: Account) -> HealthView:
     now = account.clock()
     with account.ledger.read() as connection:
         headline = write_headline(connection, account, now)
-        found = [item for item in read_open(connection, account, now) if Where(kind=HEALTH).holds(item, None)]
+        found = read_open(connection, account, now, findings.c.kind == HEALTH)
         open_windows, count = _windows(connection, account.id)
         return HealthView(
             headline=headline,

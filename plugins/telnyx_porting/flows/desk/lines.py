@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.text import line as said
 from telnyx_porting.flows.desk.page import Page
-from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import CARRIER, HEALTH, TELNYX, Told
 from telnyx_porting.flows.findings.kinds import kind_of
-from telnyx_porting.flows.findings.kinds.overdue import limit_of
 from telnyx_porting.flows.findings.wording import label
-from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings, orders
 from telnyx_porting.settings.calendar import calendar_of
 from telnyx_porting.settings.values import CRITICAL, rank
@@ -24,7 +21,7 @@ from telnyx_porting.settings.values import CRITICAL, rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from telnyx_porting.flows.account import Account
 
@@ -43,7 +40,6 @@ TITLES = {
 What is critical is never only waited for: a desk asks.
 """
 _RESENDING = frozenset({"approval", "approval_asked", "republish_halted", "not_arrived"})
-_ORDER = ("id", "status", "status_since", "codes", "foc_actual", "foc_requested", "country", "number_type")
 
 
 @dataclass(frozen=True)
@@ -86,13 +82,14 @@ class Where:
 
 @dataclass(frozen=True)
 class Open:
-    """One open finding as stored, and what follows from it."""
+    """One open finding, as far as it is needed to sort it, and what follows from it."""
 
     row: Mapping[str, Any]
     whose: str
     next_step: str
     due: datetime | None
     section: str
+    urgency: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ class Line:
     :param owner: the person who took it, None: nobody. Foreign text
     :param note: what people wrote down
     :param since: since when it is true
-    :param due: by when it should be done; None: as soon as possible
+    :param due: by when it should be done: of an exception the date that it endangers; None: as soon as possible
     :param acked_until: no reminder before; `acked_by` said so
     :param muted_until: nobody hears of it before; `muted_by` said so, because of `mute_reason`
     """
@@ -155,36 +152,35 @@ def is_whose(who: Who, owner: str | None, actor: str | None) -> bool:
     return who == "all" or not owner
 
 
-def read_open(connection: Connection, account: Account, now: datetime) -> list[Open]:
-    """Return all that is open, by due time."""
-    mine = select(findings).where(findings.c.account == account.id, findings.c.resolved_at.is_(None))
-    rows = [{**row, "detail": row["detail"] or {}} for row in connection.execute(mine).mappings()]
-    about = (
-        select(*(orders.c[name] for name in _ORDER))
-        .join(findings, (findings.c.account == orders.c.account) & (findings.c.order_id == orders.c.id))
-        .where(findings.c.account == account.id, findings.c.resolved_at.is_(None))
+def read_open(connection: Connection, account: Account, now: datetime, *only: ColumnElement[bool]) -> list[Open]:
+    """Return what is open, by due time.
+
+    :param only: of all that is about one order, or of the watch itself: what inhibits a finding is among the same
+    """
+    names = ("key", "kind", "subject", "order_id", "severity", "detail", "since", "owner", "muted_until")
+    codes = case((findings.c.kind == "foc", orders.c.codes)).label("codes")  # else nothing depends on them
+    about = (findings.c.account == orders.c.account) & (findings.c.order_id == orders.c.id)
+    query = (
+        select(*(findings.c[name] for name in names), orders.c.foc_actual, orders.c.foc_requested, codes)
+        .outerjoin(orders, about)
+        .where(findings.c.account == account.id, findings.c.resolved_at.is_(None), *only)
     )
-    known = {row["id"]: row for row in connection.execute(about).mappings()}
-    types = get_feed(connection, account.id, Feed.EXCEPTION_TYPES)
-    descriptions = (types["known"] if types is not None else None) or {}
-    told = Told({}, {}, None, False, account.settings, now, calendar_of(account.settings), descriptions)
+    result = connection.execute(query)
+    columns = tuple(result.keys())
+    rows = [dict(zip(columns, row, strict=True)) for row in result.all()]  # there may be thousands
     severities = {row["key"]: row["severity"] for row in rows}
-    found = []
-    for row in rows:
-        about_it = replace(told, finding=row, detail=row["detail"], order=known.get(row["order_id"]))
-        found.append(_judge(about_it, severities))
-    return sorted(found, key=_urgency)
-
-
-def _urgency(item: Open) -> tuple[Any, ...]:
-    return item.due or item.row["since"], rank(item.row["severity"]), item.row["key"]
+    settings, calendar = account.settings, calendar_of(account.settings)
+    told = (Told(row, row["detail"] or {}, row, False, settings, now, calendar, {}) for row in rows)
+    return sorted((_judge(each, severities) for each in told), key=lambda item: item.urgency)
 
 
 def _judge(told: Told, severities: Mapping[str, str]) -> Open:
     row = told.finding
     kind = kind_of(row["kind"], row["subject"])
     whose, step = kind.next_step(told)
-    return Open(row, whose, step, _due(told), _section(told, whose, kind.inhibited(row, severities)))
+    due = _due(told)
+    urgency = (due or row["since"], rank(row["severity"]), row["key"])
+    return Open(row, whose, step, due, _section(told, whose, kind.inhibited(row, severities)), urgency)
 
 
 def _section(told: Told, whose: str, inhibited: bool) -> str:
@@ -201,31 +197,28 @@ def _section(told: Told, whose: str, inhibited: bool) -> str:
 
 def _due(told: Told) -> datetime | None:
     """Return by when somebody should have acted; None: as soon as possible."""
-    row, order, settings = told.finding, told.order, told.settings
+    row = told.finding
+    since: datetime = row["since"]
     if row["kind"] == "question":
-        return told.calendar.after_working_time(row["since"], settings.question_after)
+        return told.calendar.after_working_time(since, told.settings.question_after)
     if row["kind"] == "stuck":
-        return cast("datetime", row["since"]) + settings.stuck_high_after
-    if row["kind"] == "foc":
-        date = told.detail.get("foc")
-        return datetime.fromisoformat(date) if date else None
-    if row["kind"] == "exception" and order is not None and not told.detail.get("messaging"):
-        limit = limit_of(settings.overdue_after, "exception", order)
-        unit = told.calendar.day_length if limit and limit.unit == "d" else timedelta(hours=1)
-        latest = told.calendar.after_working_time(row["since"], limit.amount * unit) if limit else None
-        return min(filter(None, (order["foc_actual"] or order["foc_requested"], latest)), default=None)
-    return None
+        return since + told.settings.stuck_high_after
+    if row["kind"] == "exception" and not told.detail.get("messaging"):
+        date: datetime | None = row["foc_actual"] or row["foc_requested"]
+        return date
+    written = told.detail.get("foc") if row["kind"] == "foc" else None
+    return datetime.fromisoformat(written) if written else None
 
 
 def write_lines(connection: Connection, account: Account, shown: Sequence[Open], now: datetime) -> tuple[Line, ...]:
     """Put findings into words."""
-    full = account.settings.model_copy(update={"alert_details": "references"})  # who looks here is logged in
-    facts = gather(connection, account.id, full, now, [item.row["key"] for item in shown])
-    return tuple(_line(item, said(item.row, facts), facts.order_of(item.row)) for item in shown)
+    named = account.settings.model_copy(update={"alert_details": "references"})  # who looks here is logged in
+    facts = gather(connection, account.id, named, now, [item.row["key"] for item in shown])
+    rows = [facts.findings[item.row["key"]] for item in shown]
+    return tuple(_line(item, row, said(row, facts), facts.order_of(row)) for item, row in zip(shown, rows, strict=True))
 
 
-def _line(item: Open, text: str, order: Mapping[str, Any] | None) -> Line:
-    row = item.row
+def _line(item: Open, row: Mapping[str, Any], text: str, order: Mapping[str, Any] | None) -> Line:
     by = row["triage"] or {}
     return Line(
         key=row["key"],

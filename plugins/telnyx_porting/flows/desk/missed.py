@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.account import Account
 
+_COLUMNS = ("id", "type", "order_id", "delivery", "cause", "created_at", "due_at", "sends")
 STATES = (Delivery.MISSED, Delivery.GIVEN_UP, Delivery.PENDING)
 
 
@@ -113,9 +114,10 @@ def find_missed(account: Account, where: MissedWhere = MissedWhere(), *, page: i
         mine = _conditions(account.id, where)
         total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
         about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
+        columns = [events.c[name] for name in _COLUMNS]
         names = (orders.c.customer_reference, orders.c.support_key)
         query = (
-            select(events, *names, superseded().label("superseded"))
+            select(*columns, *names, superseded().label("superseded"))
             .outerjoin(orders, about)
             .where(*mine)
             .order_by(events.c.created_at.desc(), events.c.id.desc())

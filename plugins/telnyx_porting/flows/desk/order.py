@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.desk.board import Headline, write_headline
-from telnyx_porting.flows.desk.lines import Line, Where, read_open, write_lines
+from telnyx_porting.flows.desk.comments import Comment, comments_of
+from telnyx_porting.flows.desk.lines import Line, read_open, write_lines
 from telnyx_porting.flows.desk.orders import OrderLine, write_orders
-from telnyx_porting.flows.desk.timeline import Comment, Entry, comments_of, entries_of
+from telnyx_porting.flows.desk.timeline import Entry, entries_of
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.exception_codes import hint_for
 from telnyx_porting.ledger.states import Feed
-from telnyx_porting.ledger.tables import events, orders
+from telnyx_porting.ledger.tables import events, findings, orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,8 +101,8 @@ def read_order(account: Account, order_id: str, *, before: datetime | None = Non
         row = connection.execute(query).mappings().one_or_none()
         if row is None:
             return None
-        opened = [item for item in read_open(connection, account, now) if Where(order_id=order_id).holds(item, None)]
-        entries, older = entries_of(connection, account, order_id, before)
+        opened = read_open(connection, account, now, findings.c.order_id == order_id)
+        entries, older = entries_of(connection, account.id, order_id, before)
         return OrderView(
             headline=write_headline(connection, account, now),
             line=write_orders(connection, account, [row])[0],
@@ -119,7 +119,7 @@ def read_order(account: Account, order_id: str, *, before: datetime | None = Non
             created_at=row["created_at"],
             read_at=row["api_read_at"],
             findings=write_lines(connection, account, opened, now),
-            comments=comments_of(connection, account.id, order_id, read_clocks(connection, account.id)),
+            comments=comments_of(connection, account.id, order_id),
             timeline=entries,
             older=older,
         )

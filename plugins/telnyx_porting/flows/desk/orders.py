@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, false, func, or_, select, union_all
 
+from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.desk.page import Page
 from telnyx_porting.flows.feeds import get_feed
@@ -16,6 +18,7 @@ from telnyx_porting.flows.findings.kind import order_is_open
 from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.ledger.states import CLOSED, Feed
 from telnyx_porting.ledger.tables import findings, orders
+from telnyx_porting.ledger.types import BEGINNING, beginning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,14 +27,15 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.account import Account
 
-SORTS = ("updated", "since", "foc", "numbers", "rejections")
+SORTS = ("updated", "since", "foc", "numbers")
 OPEN, OVERDUE, NOBODY = "open", "overdue", "-"
+_NAMES = ("support_key", "customer_reference", "customer_group_reference", "parent_support_key")
+_HEXADECIMAL = re.compile("[0-9a-f-]+")
 _COLUMNS = {
     "updated": orders.c.updated_at,
     "since": orders.c.status_since,
     "foc": orders.c.foc_actual,
     "numbers": orders.c.number_count,
-    "rejections": orders.c.episode,
 }
 
 
@@ -114,16 +118,32 @@ def find_orders(
 
     :param sort: one of `SORTS`, with ``-`` in front for the largest or latest first; what has no value comes last
     """
-    now = account.clock()
-    column = _COLUMNS[sort.removeprefix("-")]
-    order_by = column.desc().nulls_last() if sort.startswith("-") else column.asc().nulls_last()
+    now, size = account.clock(), Page.size
     with account.ledger.read() as connection:
         mine = and_(orders.c.account == account.id, *order_conditions(account, where, now))
-        total = connection.execute(select(func.count()).select_from(orders).where(mine)).scalar_one()
-        size = Page.size
-        query = select(orders).where(mine).order_by(order_by, orders.c.id).limit(size).offset((page - 1) * size)
-        rows = connection.execute(query).mappings().all()
-        return Page(write_orders(connection, account, rows), total, page, size)
+        total = _count(connection, mine)
+        ids = _sorted(connection, mine, sort, (page - 1) * size, size)
+        found = connection.execute(select(orders).where(orders.c.account == account.id, orders.c.id.in_(ids)))
+        rows = {row["id"]: row for row in found.mappings()}
+        return Page(write_orders(connection, account, [rows[each] for each in ids]), total, page, size)
+
+
+def _count(connection: Connection, mine: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(orders).where(mine)).scalar_one())
+
+
+def _sorted(connection: Connection, mine: ColumnElement[bool], sort: str, skip: int, size: int) -> list[str]:
+    """Return ids in order. What has no value is asked for by itself: an index has it at the other end."""
+    column = _COLUMNS[sort.removeprefix("-")]
+    order_by = (column.desc(), orders.c.id.desc()) if sort.startswith("-") else (column, orders.c.id)
+    has = and_(mine, column.is_not(None))
+    query = select(orders.c.id).where(has).order_by(*order_by).limit(size).offset(skip)
+    ids = list(connection.execute(query).scalars())
+    if len(ids) < size:
+        skip = max(skip - _count(connection, has), 0) if not ids else 0
+        rest = select(orders.c.id).where(mine, column.is_(None)).order_by(orders.c.id)
+        ids += connection.execute(rest.limit(size - len(ids)).offset(skip)).scalars()
+    return ids
 
 
 def status_counts(account: Account) -> dict[str, int]:
@@ -137,8 +157,8 @@ def status_counts(account: Account) -> dict[str, int]:
 def order_conditions(account: Account, where: OrderWhere, now: datetime) -> list[ColumnElement[bool]]:
     """Return SQL of a filter."""
     found: list[ColumnElement[bool]] = []
-    if where.search:
-        found.append(_begins(where.search.strip()))
+    if where.search.strip():
+        found.append(_called(account.id, where.search.strip()))
     if where.status:
         found.append(order_is_open() if where.status == OPEN else orders.c.status == where.status)
     if where.owner:
@@ -160,16 +180,46 @@ def foc_conditions(account: Account, day: str, now: datetime) -> list[ColumnElem
     still = [order_is_open(), or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))]
     if day == OVERDUE:
         return [*still, date_ <= passed]
-    zone = ZoneInfo(account.settings.business_zone)
-    begin = datetime.combine(date.fromisoformat(day), time(0), zone)
-    end = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(0), zone)
+    begin, end = day_bounds(account, day)
     earlier = [] if begin <= now < end else [date_ >= begin]  # late last night is today's, as long as it is in grace
     return [*still, *earlier, date_ < end, date_ > passed]
 
 
-def _begins(text: str) -> ColumnElement[bool]:
-    names = ("id", "support_key", "customer_reference", "customer_group_reference", "parent_support_key")
-    return or_(*(func.lower(func.substr(orders.c[name], 1, len(text))) == func.lower(text) for name in names))
+def day_bounds(account: Account, day: str) -> tuple[datetime, datetime]:
+    """Return when a day of the desk's zone begins and ends.
+
+    :raises SettingsError: it is not written as a day
+    """
+    zone = ZoneInfo(account.settings.business_zone)
+    try:
+        begins = date.fromisoformat(day)
+        days = (begins, begins + timedelta(days=1))
+    except (ValueError, OverflowError):
+        raise SettingsError("foc", day, "overdue, or a day such as 2026-10-02") from None
+    begin, end = (datetime.combine(each, time(0), zone).astimezone(UTC) for each in days)
+    return begin, end
+
+
+def _called(account: str, text: str) -> ColumnElement[bool]:
+    """Return SQL: a name begins so. Each is a stretch of its own index; an id is hexadecimal, so nothing follows `f`."""
+    said = _small(text[:BEGINNING])
+    if not said.isprintable():
+        return false()  # no database takes what cannot be printed, and no name begins so
+    after = f"{said[:-1]}{chr(ord(said[-1]) + 1)}"
+    stretches: list[tuple[ColumnElement[bool], ...]] = [
+        (beginning(orders.c[name]) >= said, beginning(orders.c[name]) < after) for name in _NAMES
+    ]
+    if _HEXADECIMAL.fullmatch(said):
+        stretches.append(
+            (orders.c.id >= said, orders.c.id < f"{said}g", func.substr(orders.c.id, 1, len(said)) == said)
+        )
+    mine = select(orders.c.id).where(orders.c.account == account)
+    return orders.c.id.in_(union_all(*(mine.where(*stretch) for stretch in stretches)))
+
+
+def _small(text: str) -> str:
+    """Return text as `lower` of SQL writes it, byte by byte: only the letters of ASCII are changed."""
+    return "".join(c.lower() if c.isascii() else c for c in text)
 
 
 def write_orders(connection: Connection, account: Account, rows: Sequence[Mapping[Any, Any]]) -> tuple[OrderLine, ...]:

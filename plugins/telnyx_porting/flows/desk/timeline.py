@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
+from telnyx_porting.escaping import address
 from telnyx_porting.flows.clock import Clocks, read_clocks
-from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import NEW_COMMENT
-from telnyx_porting.models.reading import dict_of
+from telnyx_porting.flows.findings.kinds import kind_of
+from telnyx_porting.flows.findings.wording import event_type
+from telnyx_porting.ledger.states import Feed
+from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, plans, republishes
+from telnyx_porting.ledger.types import EPOCH
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from sqlalchemy import Connection
 
-    from telnyx_porting.flows.account import Account
+    Row = Mapping[Any, Any]
 
-MOST = 200  # events on one page of a timeline, with all that belongs to them
+MOST = 200
+"""Events on one page of a timeline, with all that belongs to them."""
+OTHERS = 1_000
+"""Webhooks, findings and sends that are read for them, each."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,18 @@ class Entry:
     :param at: when, on our clock
     :param kind: ``event``, ``webhook``, ``finding``, ``alert``, ``plan``, ``attempt`` or ``action``
     :param title: what, in a few words
-    :param state: how it went, as a word: of an event its delivery, of a webhook ``ok`` or ``failed``, of a finding
-        ``open`` or ``resolved``, of an attempt its verdict, of an alert its status
+    :param state: how it went, as a word: of an event its `states.Delivery`, of a webhook ``ok`` or ``failed``, of a
+        finding its severity, ``resolved`` where it ends, of an attempt its `states.Republish`, of an alert its status
     :param detail: more, one line
-    :param event_id: the event it belongs to
+    :param event_id: the event it belongs to; of a webhook None: it could not be told which it is of
     :param plan_id: the plan it belongs to
     :param key: the finding it belongs to
-    :param who: who did it, where a person or the schedule did
-    :param where: of a webhook the destination, of an alert the channel
-    :param attempt: of a webhook which try it was; of an attempt which send of its event
-    :param latency: of a webhook from the event's generation to its try
-    :param answer: of a webhook the HTTP status that the destination answered; None: none is known
+    :param who: who did it, where a person, the schedule or the policy did
+    :param where: of a webhook the destination, without what may be secret in it; of an alert the channel
+    :param source: of a webhook the feed that shows it: a word of `states.Feed` or ``table:<connection>``
+    :param attempt: of a webhook which try it was, of an attempt which send of its event; None: not told
+    :param latency: of a webhook from when its event was generated to this try, both on Telnyx's clock
+    :param answer: of a webhook the HTTP status that the destination answered; None: none, or not told
     """
 
     at: datetime
@@ -53,55 +62,136 @@ class Entry:
     key: str | None = None
     who: str | None = None
     where: str | None = None
+    source: str | None = None
     attempt: int | None = None
     latency: timedelta | None = None
     answer: int | None = None
 
 
-@dataclass(frozen=True)
-class Comment:
-    """One comment. `author` is Telnyx's word: ``admin`` for its staff, ``user`` for us; `text` None: not held."""
-
-    event_id: str
-    at: datetime
-    author: str
-    text: str | None
-
-
 def entries_of(
-    connection: Connection, account: Account, order_id: str, before: datetime | None
+    connection: Connection, account: str, order_id: str, before: datetime | None = None
 ) -> tuple[tuple[Entry, ...], int]:
-    """Return what happened, newest first, and how many older events there are."""
-    clocks = read_clocks(connection, account.id)
-    mine = [events.c.account == account.id, events.c.order_id == order_id]
+    """Return what happened, newest first, and how many older events there are.
+
+    :param before: only events created earlier, on our clock, and what belongs to them
+    """
+    clocks = read_clocks(connection, account)
+    mine = [events.c.account == account, events.c.order_id == order_id]
     if before is not None:
         mine.append(events.c.created_at < clocks.to_provider(before))
     total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
-    query = select(events).where(*mine).order_by(events.c.created_at.desc(), events.c.id.desc()).limit(MOST)
-    rows = connection.execute(query).mappings().all()
-    found = [_event(row, clocks) for row in rows]
-    return tuple(sorted(found, key=lambda entry: entry.at, reverse=True)), total - len(rows)
+    newest = select(events).where(*mine).order_by(events.c.created_at.desc(), events.c.id.desc()).limit(MOST)
+    shown = {row["id"]: row for row in connection.execute(newest).mappings()}
+    older = total - len(shown)
+    first = min((row["created_at"] for row in shown.values()), default=EPOCH) if older else EPOCH
+
+    found = [_event(row, clocks) for row in shown.values()]
+    found += _webhooks(connection, account, order_id, shown, clocks)
+    found += _sends(connection, account, list(shown))
+    found += _findings(connection, account, order_id)
+    begin = clocks.from_provider(first)
+    there = [
+        entry for entry in found if entry.event_id or (begin <= entry.at and (before is None or entry.at < before))
+    ]
+    return tuple(sorted(there, key=lambda entry: (entry.at, _DEPTH.index(entry.kind)), reverse=True)), older
 
 
-def _event(row: Any, clocks: Clocks) -> Entry:
-    title = row["type"].removeprefix("porting_order.").replace("_", " ")
+_DEPTH = ("event", "webhook", "finding", "alert", "action", "plan", "attempt")
+
+
+def _event(row: Row, clocks: Clocks) -> Entry:
     at = clocks.from_provider(row["created_at"])
-    return Entry(at, "event", title, row["delivery"] or "", row["value"] or "", event_id=row["id"])
+    said = row["value"] or ""
+    return Entry(at, "event", event_type(row["type"]), row["delivery"] or "", said, event_id=row["id"])
 
 
-def comments_of(connection: Connection, account: str, order_id: str, clocks: Clocks) -> tuple[Comment, ...]:
-    """Return the conversation about an order, oldest first; the newest `MOST` of it."""
-    query = (
-        select(events.c.id, events.c.created_at, events.c.value, events.c.payload)
-        .where(events.c.account == account, events.c.order_id == order_id, events.c.type == NEW_COMMENT)
-        .order_by(events.c.created_at.desc(), events.c.id.desc())
-        .limit(MOST)
+def _webhooks(
+    connection: Connection, account: str, order_id: str, shown: Mapping[str, Row], clocks: Clocks
+) -> Iterator[Entry]:
+    """Yield the tries to notify of these events, and of this order, of whatever event they are."""
+    query = select(deliveries).where(deliveries.c.account == account).limit(OTHERS)
+    rows: dict[tuple[str, str], Row] = {}
+    for which in (deliveries.c.order_id == order_id, deliveries.c.event_id.in_(list(shown))):
+        found = connection.execute(query.where(which).order_by(deliveries.c.stored_at.desc())).mappings()
+        rows |= {(row["source"], row["source_id"]): row for row in found}
+    for row in rows.values():
+        event = shown.get(row["event_id"] or "")
+        if row["event_id"] is None or event is not None:
+            yield _webhook(row, event, clocks)
+
+
+def _webhook(row: Row, event: Row | None, clocks: Clocks) -> Entry:
+    told = row["signed_at"] or row["occurred_at"]
+    by_receiver = row["source"] == Feed.RECEIVER
+    stored = clocks.from_receiver(row["stored_at"]) if by_receiver else row["stored_at"]
+    generated = (event["completed_seen_at"] or event["updated_at"]) if event is not None else None
+    return Entry(
+        clocks.from_provider(told) if told is not None else stored,
+        "webhook",
+        event_type(row["type"]),
+        "ok" if row["ok"] else "failed",
+        row["error_code"] or "",
+        event_id=row["event_id"],
+        where=address(row["destination"]) if row["destination"] else None,
+        source=row["source"],
+        attempt=row["attempt"],
+        latency=row["signed_at"] - generated if generated is not None and row["signed_at"] is not None else None,
+        answer=row["http_status"],
     )
-    return tuple(_comment(row, clocks) for row in reversed(connection.execute(query).all()))
 
 
-def _comment(row: Any, clocks: Clocks) -> Comment:
-    said = dict_of(dict_of(row.payload).get("comment"))
-    text = said.get("body")
-    author = row.value or said.get("user_type") or ""
-    return Comment(row.id, clocks.from_provider(row.created_at), str(author), text if isinstance(text, str) else None)
+def _sends(connection: Connection, account: str, ids: Sequence[str]) -> Iterator[Entry]:
+    """Yield what plans did with these events, and who made, approved and closed them."""
+    query = (
+        select(republishes, plans)
+        .join(plans, and_(plans.c.account == republishes.c.account, plans.c.id == republishes.c.plan_id))
+        .where(republishes.c.account == account, republishes.c.event_id.in_(ids))
+        .order_by(plans.c.created_at.desc())
+        .limit(OTHERS)
+    )
+    told: set[str] = set()
+    for row in connection.execute(query).mappings():
+        yield Entry(
+            row[republishes.c.sent_at] or row[plans.c.created_at],
+            "attempt",
+            "not sent" if row[republishes.c.sent_at] is None else "sent again",
+            row[republishes.c.state],
+            row[republishes.c.detail] or "",
+            event_id=row[republishes.c.event_id],
+            plan_id=row[plans.c.id],
+            attempt=row[republishes.c.n],
+        )
+        if row[plans.c.id] not in told:
+            told.add(row[plans.c.id])
+            yield from _plan(row)
+
+
+def _plan(row: Row) -> Iterator[Entry]:
+    moments = (
+        ("planned", plans.c.created_at, row[plans.c.created_by], row[plans.c.reason]),
+        ("approved", plans.c.approved_at, row[plans.c.approved_by], ""),
+        ("closed", plans.c.closed_at, row[plans.c.closed_by], row[plans.c.close_reason] or ""),
+    )
+    for title, column, who, detail in moments:
+        if row[column] is not None:
+            yield Entry(row[column], "plan", title, "", detail, plan_id=row[plans.c.id], who=who)
+
+
+def _findings(connection: Connection, account: str, order_id: str) -> Iterator[Entry]:
+    """Yield the order's findings as they were last opened and resolved, what people did, and who was told."""
+    query = select(findings).where(findings.c.account == account, findings.c.order_id == order_id)
+    rows = connection.execute(query.order_by(findings.c.opened_at.desc()).limit(OTHERS)).mappings().all()
+    for row in rows:
+        title = kind_of(row["kind"], row["subject"]).title or row["kind"]
+        again = f"occurrence {row['occurrence']}" if row["occurrence"] > 1 else ""
+        yield Entry(row["opened_at"], "finding", title, row["severity"], again, key=row["key"])
+        if row["resolved_at"] is not None:
+            yield Entry(row["resolved_at"], "finding", title, "resolved", again, key=row["key"])
+        for at, by, did, about in (row["triage"] or {}).get("log", ()):
+            yield Entry(datetime.fromisoformat(at), "action", did, "", about, key=row["key"], who=by)
+    told = select(alerts).where(
+        alerts.c.account == account, alerts.c.key.in_([row["key"] for row in rows]), alerts.c.sent_at.is_not(None)
+    )
+    for row in connection.execute(told.limit(OTHERS)).mappings():
+        detail = row["error"] or ""
+        yield Entry(row["sent_at"], "alert", row["action"], row["status"], detail, key=row["key"], where=row["channel"])

@@ -46,11 +46,12 @@ def report(account: Account, plan_id: str) -> Report:
 
     :raises PlanError: when the account has no such plan.
     """
+    columns = [republishes.c[name] for name in ("event_id", "state", "detail", "reply_date", "settled_at")]
     with account.ledger.read() as connection:
         plan = plan_row(connection, account.id, plan_id)
         rows = (
             connection.execute(
-                select(republishes, events.c.type, events.c.order_id, events.c.arrived_at)
+                select(*columns, events.c.type, events.c.arrived_at)
                 .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
                 .where(republishes.c.account == account.id, republishes.c.plan_id == plan_id)
                 .order_by(republishes.c.position)

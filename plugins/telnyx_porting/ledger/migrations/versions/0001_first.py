@@ -11,6 +11,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, text
 revision = "0001"
 down_revision = None
 
+_name = Text().with_variant(Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Create the tables and their indexes."""
@@ -68,10 +70,10 @@ def upgrade() -> None:
         Column("foc_requested", BigInteger),
         Column("foc_actual", BigInteger),
         Column("activation_status", Text),
-        Column("customer_reference", Text),
-        Column("customer_group_reference", Text),
-        Column("support_key", Text),
-        Column("parent_support_key", Text),
+        Column("customer_reference", _name),
+        Column("customer_group_reference", _name),
+        Column("support_key", _name),
+        Column("parent_support_key", _name),
         Column("number_count", Integer),
         Column("number_type", Text),
         Column("country", Text),
@@ -101,7 +103,14 @@ def upgrade() -> None:
     )
     _index("porting_orders", "read", "api_read_at")
     _index("porting_orders", "split", "split_from", where="split_from IS NOT NULL")
-    _index("porting_orders", "status", "status")
+    _index("porting_orders", "status", "status", "updated_at", "id")
+    _index("porting_orders", "foc", "foc_actual", "id")
+    _index("porting_orders", "numbers", "number_count", "id")
+    _index("porting_orders", "since", "status_since", "id")
+    _index("porting_orders", "updated", "updated_at", "id")
+    for name in ("customer_group_reference", "customer_reference", "parent_support_key", "support_key"):
+        begins = text(f"lower(substr({name}, 1, 60))")
+        op.create_index(f"porting_orders_{name}", "porting_orders", ["account", begins])
 
     op.create_table(
         "porting_accounts",
@@ -154,6 +163,8 @@ def upgrade() -> None:
         Column("sealed_at", BigInteger),
         Column("open_reason", Text),
     )
+    _index("porting_windows", "open", "until", where="sealed_at IS NULL")
+    _index("porting_windows", "proved", "method", "sealed_at", where="method IS NOT NULL")
     _index("porting_windows", "time", "until")
 
     op.create_table(
@@ -176,6 +187,7 @@ def upgrade() -> None:
         Column("signed_at", BigInteger),
         Column("stored_at", BigInteger, nullable=False),
         Column("error_code", Text),
+        Column("http_status", Integer),
         Column("looked_at", BigInteger),
     )
     _index("porting_deliveries", "event", "event_id")
@@ -212,6 +224,7 @@ def upgrade() -> None:
         Column("close_reason", Text),
         Column("expires_at", BigInteger, nullable=False),
     )
+    _index("porting_plans", "made", "created_at", "id")
     _index("porting_plans", "one_open", where="closed_at IS NULL", unique=True)
 
     op.create_table(
@@ -266,6 +279,7 @@ def upgrade() -> None:
         Column("muted_until", BigInteger),
     )
     _index("porting_findings", "open", "kind", where="resolved_at IS NULL")
+    _index("porting_findings", "order", "order_id")
 
     op.create_table(
         "porting_alerts",
