@@ -201,7 +201,7 @@ def day_bounds(account: Account, day: str) -> tuple[datetime, datetime]:
 
 
 def _called(account: str, text: str) -> ColumnElement[bool]:
-    """Return SQL: a name begins so. Each is a stretch of its own index; an id is hexadecimal, so nothing follows `f`."""
+    """Return SQL: a name begins so. Each is a stretch of its own index; an id is hexadecimal, none goes beyond `f`."""
     said = _small(text[:BEGINNING])
     if not said.isprintable():
         return false()  # no database takes what cannot be printed, and no name begins so
