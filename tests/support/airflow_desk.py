@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.demo.airflow import ROOT
 from include.sandbox.testing import running_sandbox
 from telnyx_porting.ledger.engine import Ledger
 from tests.scenarios.loop import Loop
-from tests.support.running import RunningAirflow, running_airflow
+from tests.support.running import PASSWORD, RunningAirflow, running_airflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KNOBS = {"republish_mode": "approve", "grace": "1s", "settle": "0s", "confirm_within": "8s", "overlap": "1h"}
@@ -83,11 +84,21 @@ class Desk:
 
 
 @contextmanager
-def open_desk(tmp_path: Path) -> Iterator[Desk]:
-    """An Airflow with the DAG of plans, and a closed loop beside it."""
+def open_desk(tmp_path: Path, *, dags: str = "porting_republish.py", users: Sequence[str] = ()) -> Iterator[Desk]:
+    """An Airflow with the DAG of plans, and a closed loop beside it.
+
+    :param dags: files it has; only the DAG of plans is not paused when there are more.
+    :param users: roles of which there is a user of that name, beside the admin.
+    """
     with running_sandbox() as sandbox, running_airflow(sandbox, tmp_path) as airflow:
-        shutil.copy(ROOT / "dags" / "porting_republish.py", airflow.dags)
+        for file in (ROOT / "dags").glob(dags):
+            shutil.copy(file, airflow.dags)
         airflow._env.update({f"TELNYX_PORTING_{name.upper()}": value for name, value in KNOBS.items()})
+        airflow._env["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] = str("*" in dags)
+        people = ("admin", *users)
+        airflow._env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = ",".join(f"{name}:{name}" for name in people)
+        passwords = Path(airflow._env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+        passwords.write_text(json.dumps(dict.fromkeys(people, PASSWORD)))
         ledger = Ledger(airflow._env["TELNYX_PORTING_LEDGER_URL"])
         ledger.upgrade()
         loop = Loop(sandbox, ledger, tmp_path, republish_mode="approve", **SECONDS)
@@ -111,4 +122,5 @@ def begun(desk: Desk) -> Desk:
     wait_for("a moment after first contact", lambda: loop.clock.now() - begun > timedelta(seconds=2), 10, loop.ear.beat)
     loop.events(6)
     wait_for("the DAG", lambda: "porting_republish" in desk.airflow.api.known_dags(), 120, loop.ear.beat)
+    desk.airflow.api.ask("PATCH", "/dags/porting_republish", {"is_paused": False})
     return desk

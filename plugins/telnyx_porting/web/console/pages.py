@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import HTMLResponse
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 
 from telnyx_porting.flows.desk.board import read_board
 from telnyx_porting.flows.desk.consents import CONSENT_WORDS
 from telnyx_porting.flows.desk.health import read_health
 from telnyx_porting.flows.desk.lines import TITLES, Where, Who, find_lines
 from telnyx_porting.flows.desk.order import read_event, read_order
-from telnyx_porting.flows.desk.orders import SORTS, OrderWhere, find_orders, status_counts
+from telnyx_porting.flows.desk.orders import OVERDUE, SORTS, OrderWhere, find_orders, status_counts
 from telnyx_porting.links import portal
 from telnyx_porting.web.console.access import see
 from telnyx_porting.web.console.place import Here
@@ -35,6 +35,14 @@ DAGS = (
 )
 
 
+def _day(said: str) -> str:
+    """Take a day, `overdue` or nothing.
+
+    :raises ValueError: anything else.
+    """
+    return said if said in ("", OVERDUE) else date.fromisoformat(said).isoformat()
+
+
 @router.get("/")
 def now(visit: Here, who: Who = "all", key: Text = "") -> HTMLResponse:
     """What needs somebody, by due time; with a key, that finding alone."""
@@ -47,7 +55,7 @@ def now(visit: Here, who: Who = "all", key: Text = "") -> HTMLResponse:
 def findings(
     visit: Here,
     who: Who = "all",
-    section: Text = "",
+    section: Annotated[str, Query(pattern=f"^({'|'.join(TITLES)})?$")] = "",
     kind: Text = "",
     severity: Text = "",
     order_id: Text = "",
@@ -69,7 +77,7 @@ def orders(
     search: Text = "",
     status: Text = "",
     owner: Text = "",
-    foc: Annotated[str, Query(pattern=r"^(overdue|\d{4}-\d\d-\d\d)?$")] = "",
+    foc: Annotated[str, AfterValidator(_day)] = "",
     sort: Annotated[str, Query(pattern=f"^-?({'|'.join(SORTS)})$")] = "-updated",
     number: Number = 1,
 ) -> HTMLResponse:
@@ -96,7 +104,7 @@ def event(visit: Here, event_id: str) -> HTMLResponse:
     found = read_event(visit.account, event_id)
     if found is None:
         raise HTTPException(404, f"the ledger holds no event {event_id!r} of this account")
-    return page(visit, "event.html", here="Orders", event=found, facts=asdict(found), consents=CONSENT_WORDS)
+    return page(visit, "event.html", here="Orders", event=found, consents=CONSENT_WORDS)
 
 
 @router.get("/health")
