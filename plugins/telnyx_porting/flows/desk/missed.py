@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, false, func, or_, select
 
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.desk.page import Page
 from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.flows.republish.selection import LARGEST, needs, superseded
 from telnyx_porting.ledger.predicates import is_given_up, is_open
-from telnyx_porting.ledger.states import Delivery
+from telnyx_porting.ledger.states import Cause, Delivery
 from telnyx_porting.ledger.tables import events, orders
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _with(where: MissedWhere, **change: Any) -> MissedWhere:
 def _conditions(account: str, where: MissedWhere) -> list[ColumnElement[bool]]:
     found = [events.c.account == account, _in_state(where.state)]
     if where.cause:
-        found.append(events.c.cause == where.cause)
+        found.append(events.c.cause == where.cause if where.cause in set(Cause) else false())
     if where.type:
         found.append(events.c.type == where.type)
     if where.order_id:

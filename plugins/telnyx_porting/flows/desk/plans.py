@@ -113,6 +113,8 @@ def find_plans(account: Account, *, page: int = 1) -> Page[PlanLine]:
 
 def read_plan(account: Account, plan_id: str, *, state: str = "", page: int = 1) -> PlanView | None:
     """Return a plan, or None when the account has none such; `state`: only its events in this state."""
+    if not plan_id.isprintable():
+        return None
     now = account.clock()
     with account.ledger.read() as connection:
         try:
