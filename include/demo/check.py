@@ -50,6 +50,7 @@ def compare(ledger: Ledger, account: str, truth: Json, letters: list[Json], repu
         "republished": republishable,
         "arrived": republishable - undeliverable,
         "not_arrived": republishable & undeliverable,
+        "ambiguous": frozenset(),
         "alerts": frozenset(truth["stuck"]) | exceptions,
     }
     told, wrong = _told(letters)
@@ -72,7 +73,7 @@ def row_counts(ledger: Ledger) -> dict[str, int]:
 
 
 def _found(connection: Connection, account: str) -> dict[str, frozenset[str]]:
-    events, findings, republishes = tables.events, tables.findings, tables.republishes
+    events, findings, republishes, webhooks = tables.events, tables.findings, tables.republishes, tables.deliveries
 
     def ids(column: Any, *conditions: Any) -> frozenset[str]:
         return frozenset(connection.execute(select(column).where(*conditions)).scalars())
@@ -98,6 +99,7 @@ def _found(connection: Connection, account: str) -> dict[str, frozenset[str]]:
         "republished": ids(republishes.c.event_id, sent, republishes.c.n.is_not(None)),
         "arrived": ids(republishes.c.event_id, sent, republishes.c.state == "arrived"),
         "not_arrived": ids(republishes.c.event_id, sent, republishes.c.state == "not_arrived"),
+        "ambiguous": ids(webhooks.c.source_id, webhooks.c.account == account, webhooks.c.matched == "ambiguous"),
     }
 
 
