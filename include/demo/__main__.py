@@ -6,7 +6,10 @@ import argparse
 import sys
 from io import TextIOWrapper
 
-from include.demo.interrupts import listen  # and nothing heavy: a Ctrl-C while that is imported is not heard yet
+from include.demo.interrupts import (
+    forget,
+    listen,
+)  # and nothing heavy: a Ctrl-C while that is imported is not heard yet
 
 PORTS = ("airflow", "sandbox", "receiver", "counters", "worker-log", "trigger-log", "postgres")
 
@@ -17,6 +20,7 @@ def main() -> int:
         listen()
         return _run()
     except KeyboardInterrupt:
+        forget()
         print("demo: interrupted; everything it started is stopped", file=sys.stderr)
         return 130
 

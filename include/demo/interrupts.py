@@ -26,6 +26,15 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def forget() -> None:
+    """Let CPython forget one that was caught.
+
+    One that leaves ``exec`` of a string, by which dataclasses are made, would end the process by SIGINT all the same,
+    whatever status it ends with (``run_eval_code_obj`` and ``Py_RunMain``).
+    """
+    exec("")
+
+
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
     """Go home, once: whoever presses Ctrl-C again need not fear that the clean-up is cut short."""
     _noted.append(number)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.demo.interrupts import forget
 from include.demo.processes import patient
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main() -> int:
             while len(done) < options.runs:
                 done.append(_once(file, len(done) + 1, options.busy))
     except KeyboardInterrupt:
+        forget()
         print("interrupted; go on with the same command", file=sys.stderr)
         return 130
     tally = _tally(done)

@@ -101,3 +101,16 @@ except KeyboardInterrupt:
 def test_a_ctrl_c_that_python_drops_is_heard_at_the_next_look() -> None:
     done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=30, check=True)
     assert (done.stdout, done.stderr) == ("it went on\nand heard of it\n", "")
+
+
+WHILE_A_DATACLASS_IS_MADE = """
+import sys
+from include.demo import __main__ as demo
+demo._run = lambda: exec("import signal; signal.raise_signal(signal.SIGINT)")
+sys.exit(demo.main())
+"""
+
+
+def test_a_ctrl_c_in_code_that_is_made_at_import_ends_with_a_status() -> None:
+    done = subprocess.run([sys.executable, "-c", WHILE_A_DATACLASS_IS_MADE], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "demo: interrupted; everything it started is stopped\n")
