@@ -6,10 +6,7 @@ import argparse
 import sys
 from io import TextIOWrapper
 
-from include.demo.interrupts import (
-    forget,
-    listen,
-)  # and nothing heavy: a Ctrl-C while that is imported is not heard yet
+from include.demo.interrupts import forget, listen  # nothing heavy: Ctrl-C is not heard yet
 
 PORTS = ("airflow", "sandbox", "receiver", "counters", "worker-log", "trigger-log", "postgres")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,7 +17,6 @@ from include.demo.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SUBREAPER = 36  # of prctl(2)
 STARTS = """
@@ -111,6 +112,8 @@ sys.exit(demo.main())
 """
 
 
-def test_a_ctrl_c_in_code_that_is_made_at_import_ends_with_a_status() -> None:
-    done = subprocess.run([sys.executable, "-c", WHILE_A_DATACLASS_IS_MADE], capture_output=True, text=True, timeout=30)
+def test_a_ctrl_c_in_code_that_is_made_at_import_ends_with_a_status(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(WHILE_A_DATACLASS_IS_MADE)
+    places = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}
+    done = subprocess.run([sys.executable, "-m", "made"], env=places, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (130, "demo: interrupted; everything it started is stopped\n")
