@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.scenarios.loop import Loop
 
 EVIL = "http://evil.example"
+HIDING = "north\u200b\u202ehtuos <b>"  # what reads other than it is written
 FOREIGN = (
     *HOSTILE,
     f"{TEMPLATE}<!channel> @here <script src={EVIL}/s></script>![x]({EVIL}/i)[click](javascript:alert(1))",
@@ -88,7 +89,7 @@ def happen(loop: Loop, world: World) -> None:
     order("waiting", *on_the_way)
     box.act(order("split", *on_the_way, numbers=6), "split", numbers=2, complete_after=0)
     rejected(order("stuck", *on_the_way), "LOCATION_MISMATCH", complete_after=10**7)
-    hostile = order("hostile", customer_reference=FOREIGN[-1])
+    hostile = order("hostile", customer_reference=FOREIGN[-1], customer_group_reference=HIDING)
     for text in FOREIGN:
         box.act(hostile, "comment", body=text, complete_after=0)
     box.act(hostile, "webhook-url", webhook_url=f"{EVIL}/hook?<script>alert(1)</script>")

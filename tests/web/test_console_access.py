@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.routing import APIRoute
 
+from telnyx_porting.web.console import access
 from tests.support.airflow_server import ACTS, CONSOLE, ORIGIN, ROLES, Server
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ WORDS = {401: "log in", 403: "no"}
 
 
 def routes(console: Server) -> list[str]:
+    """Every route; each asks for the permission itself, not only for a login."""
     found = []
     for route in console.console().routes:
         assert isinstance(route, APIRoute), f"{route} is no route whose permission is known"
+        asks = {dependency.call for dependency in route.dependant.dependencies}
+        needed = {access.see} if route.methods == {"GET"} else {access.triage, access.from_our_page}
+        assert needed <= asks, f"{route.path} does not ask for its permission"
         found += [f"{method} {route.path}" for method in sorted(route.methods)]
     return found
 

@@ -83,6 +83,7 @@ def test_every_link_leads_somewhere_and_nothing_foreign_acts(full: tuple[Server,
     assert "{{ conn.telnyx_default.password }}" in talk, "no template is rendered, and the text is shown as it is"
     assert f"&lt;script src={EVIL}/s&gt;" in talk
     assert FOREIGN[-1] not in talk
+    assert "north\ufffd\ufffdhtuos &lt;b&gt;" in talk
 
 
 def test_counts_lead_to_their_rows(full: tuple[Server, World, str]) -> None:

@@ -75,8 +75,8 @@ def as_json(value: Any) -> Markup:
 
 @_filter
 def raw(value: Any, limit: int = 100_000) -> Markup:
-    """Write a value as JSON for people to read."""
-    return escape(as_data(json.dumps(value, indent=2, ensure_ascii=False, default=str), limit) or "")
+    """Write a value as JSON for people to read, in plain characters: none that hides, or turns the text around."""
+    return escape(as_data(json.dumps(value, indent=2, default=str), limit) or "")
 
 
 @_filter
