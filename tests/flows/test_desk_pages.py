@@ -38,7 +38,7 @@ def moves() -> None:
 
 @pytest.fixture(scope="module")
 def desk(ledger: Ledger) -> Account:
-    fill_big(ledger, COUNT)
+    fill_big(ledger, COUNT, every=20)
     return Account(ledger, ACCOUNT, clock=lambda: NOW)
 
 

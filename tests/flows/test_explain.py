@@ -19,6 +19,13 @@ from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries import matching
 from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.desk.board import read_board
+from telnyx_porting.flows.desk.health import read_health
+from telnyx_porting.flows.desk.lines import find_lines
+from telnyx_porting.flows.desk.missed import MissedWhere, choose, count_missed, find_missed
+from telnyx_porting.flows.desk.order import read_event, read_order
+from telnyx_porting.flows.desk.orders import SORTS, OrderWhere, find_orders
+from telnyx_porting.flows.desk.plans import find_plans, read_plan
 from telnyx_porting.flows.events import scan, store
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import project_events
@@ -78,6 +85,10 @@ def filled(ledger: Ledger) -> Ledger:
                 "status_since": at,
                 "updated_at": at,
                 "api_read_at": at,
+                "foc_actual": at,
+                "number_count": n % 900,
+                "customer_reference": f"Site-{n}",
+                "support_key": f"sr_{n}",
             }
         )
         history[republishes].append(
@@ -192,7 +203,26 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     ),
     "waking": waking_looks,
     "plan": plan_nothing,
+    "first page": lambda ledger: read_board(_desk(ledger), actor="ann"),
+    "findings listed": lambda ledger: find_lines(_desk(ledger)),
+    "health": lambda ledger: read_health(_desk(ledger)),
+    "missed": lambda ledger: (find_missed(_desk(ledger)), count_missed(_desk(ledger)), choose(_desk(ledger), MISSED)),
+    "given up": lambda ledger: find_missed(_desk(ledger), MissedWhere(state="given_up")),
+    "one order": lambda ledger: read_order(_desk(ledger), str(uuid.UUID(int=7))),
+    "one event": lambda ledger: read_event(_desk(ledger), "e000007"),
+    "one plan": lambda ledger: read_plan(_desk(ledger), "p7"),
+    "plans": lambda ledger: find_plans(_desk(ledger)),
+    "orders by a name": lambda ledger: find_orders(_desk(ledger), OrderWhere(search="site-77")),
+    "orders by an id": lambda ledger: find_orders(_desk(ledger), OrderWhere(search=str(uuid.UUID(int=7)))),
+    "orders open": lambda ledger: find_orders(_desk(ledger), OrderWhere(status="open"), sort="foc"),
+    "orders of a person": lambda ledger: find_orders(_desk(ledger), OrderWhere(owner="ann")),
+    "orders overdue": lambda ledger: find_orders(_desk(ledger), OrderWhere(foc="overdue")),
 }
+MISSED = MissedWhere()
+
+
+def _desk(ledger: Ledger) -> Account:
+    return Account(ledger, ACCOUNT, Settings(), lambda: NOW)
 
 
 @pytest.mark.parametrize("name", HOT)
@@ -205,6 +235,22 @@ def test_no_hot_query_reads_all_of_history(filled: Ledger, name: str) -> None:
     assert found, "nothing was asked"
     dear = [f"{asked.steps} steps: {asked}" for asked in found if asked.steps > ROWS / 2]
     assert not dear, "\n\n".join(dear)
+
+
+@pytest.mark.parametrize("sort", [f"{sign}{name}" for name in SORTS for sign in ("", "-")])
+def test_orders_are_sorted_by_an_index_and_each_is_counted_once(filled: Ledger, sort: str) -> None:
+    if not filled.is_sqlite:
+        with filled.write() as connection:
+            connection.execute(text("ANALYZE"))
+    with explained(filled) as found:
+        find_orders(_desk(filled), sort=sort)
+    counted = [asked for asked in found if asked.statement.startswith("SELECT count(*)")]
+    assert counted
+    if filled.is_sqlite:  # PostgreSQL reads so small a table as a whole
+        assert [asked for asked in counted if "COVERING INDEX" not in asked.plan] == []
+    assert [asked for asked in counted if asked.steps > ROWS * (10 if filled.is_sqlite else 1) + STEP] == []
+    dear = "TEMP B-TREE FOR ORDER BY|Seq Scan on porting_orders"
+    assert [asked for asked in found if asked not in counted and re.search(dear, asked.plan)] == []
 
 
 def test_who_made_the_file_plans_like_those_who_open_it_later(tmp_path: Path, open_ledger: OpenLedger) -> None:

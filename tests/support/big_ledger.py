@@ -1,6 +1,6 @@
 """A ledger with a long history in which nearly all is over; the database itself makes a million rows quickly.
 
-Of a hundred orders five are open, two of them with findings; each order has ten events, each event a delivery.
+Of a hundred orders five are open, one of them with a finding; each order has ten events, nearly each a delivery.
 """
 
 from __future__ import annotations
@@ -51,14 +51,17 @@ FROM porting_events WHERE delivery = 'arrived'
 """
 
 
-def fill_big(ledger: Ledger, count: int = 100_000) -> None:
-    """Write `count` orders, ten times as many events and deliveries, and what else a busy account has by then."""
+def fill_big(ledger: Ledger, count: int = 100_000, every: int = 100) -> None:
+    """Write `count` orders, ten times as many events and deliveries, and what else a busy account has by then.
+
+    :param every: one order in so many has an open finding
+    """
     _insert(ledger, orders, (_order(n, count) for n in range(count)))
     for statement in (_EVENTS, _DELIVERIES):
         with ledger.engine.begin() as connection:
             connection.execute(text(statement))
-    _insert(ledger, findings, (row for n in range(count) for row in _findings(n)))
-    _insert(ledger, alerts, (_alert(row) for n in range(count) for row in _findings(n)))
+    _insert(ledger, findings, (row for n in range(count) for row in _findings(n, every)))
+    _insert(ledger, alerts, (_alert(row) for n in range(count) for row in _findings(n, every)))
     _insert(ledger, plans, (_plan(n) for n in range(max(count // 250, 2))))
     _insert(ledger, republishes, (_republish(n, count) for n in range(count // 5)))
     _insert(ledger, windows, (_window(n) for n in range(count // 4)))
@@ -121,11 +124,11 @@ def _order(n: int, count: int) -> dict[str, Any]:
     }
 
 
-def _findings(n: int) -> Iterator[dict[str, Any]]:
-    if n % 5 and n % 20:
+def _findings(n: int, every: int) -> Iterator[dict[str, Any]]:
+    if n % 5:
         return
-    is_open = n % 40 == 0
-    kind, detail = _KINDS[n // 5 % len(_KINDS)]
+    is_open = n % every == 0
+    kind, detail = _KINDS[n // (every if is_open else 5) % len(_KINDS)]
     at = NOW - timedelta(minutes=n % 9_000)
     subject = order_id(n) + ("/overdue" if kind == "foc" else "")
     yield {

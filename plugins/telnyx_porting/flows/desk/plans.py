@@ -171,16 +171,20 @@ def _attempts(connection: Connection, account: str, plan_id: str, state: str, pa
     if state:
         mine.append(republishes.c.state == state)
     total = connection.execute(select(func.count()).select_from(republishes).where(*mine)).scalar_one()
-    about = and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id)
-    names = (orders.c.customer_reference, orders.c.support_key)
-    query = (
-        select(republishes, events.c.type, events.c.order_id, *names)
-        .join(events, about)
-        .outerjoin(orders, and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id))
+    columns = ("account", "event_id", "position", "wave", "state", "n", "sent_at", "settled_at", "detail")
+    shown = (
+        select(*(republishes.c[name] for name in columns))
         .where(*mine)
         .order_by(republishes.c.position)
         .limit(size)
         .offset((page - 1) * size)
+        .subquery()
+    )
+    query = (
+        select(shown, events.c.type, events.c.order_id, orders.c.customer_reference, orders.c.support_key)
+        .join(events, and_(events.c.account == shown.c.account, events.c.id == shown.c.event_id))
+        .outerjoin(orders, and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id))
+        .order_by(shown.c.position)
     )
     rows = tuple(
         Attempt(
