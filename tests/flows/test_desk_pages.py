@@ -7,16 +7,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import func, select
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.act import MOST, Act, act
 from telnyx_porting.flows.desk.board import SHOWN, read_board
+from telnyx_porting.flows.desk.health import read_health
 from telnyx_porting.flows.desk.lines import TITLES, WHO, Where, find_lines
 from telnyx_porting.flows.desk.missed import MissedWhere, choose, count_missed, find_missed
 from telnyx_porting.flows.desk.order import read_event, read_order
 from telnyx_porting.flows.desk.orders import NOBODY, SORTS, OrderWhere, find_orders, status_counts
 from telnyx_porting.flows.desk.plans import read_plan
+from telnyx_porting.flows.desk.preflight import Line, keep_lines
+from telnyx_porting.ledger.tables import windows
 from tests.support.big_ledger import fill_big, order_id
 from tests.support.ledgers import both_databases
 from tests.support.rows import ACCOUNT, NOW
@@ -242,3 +246,18 @@ def test_an_action_is_bounded_and_says_what_is_left(desk: Account) -> None:
     done = act(desk, "eve", Act("unmute"), [f"exception:{n}" for n in range(MOST + 7)])
     assert (done.done, done.failed, done.left) == (0, MOST, 7)
     assert len(done.why) < 10
+
+
+def test_health_says_what_is_open_and_what_preflight_found(desk: Account) -> None:
+    assert read_health(desk).checked_at is None
+    keep_lines(desk, [Line(True, "ledger"), Line(False, "key\n", "put a valid one")])
+    found = read_health(desk)
+    assert (found.checks[1].ok, found.checks[1].todo, found.checked_at) == (False, "put a valid one", NOW)
+    with desk.ledger.read() as connection:
+        still = windows.c.sealed_at.is_(None)
+        assert found.windows_open == connection.execute(select(func.count()).where(still)).scalar_one() > 0
+    assert found.windows[0].reason == "Telnyx did not answer"
+    assert [feed.source for feed in found.feeds] == ["events", "deliveries", "receiver"]
+    assert [feed.decides for feed in found.feeds] == [False, False, True]
+    assert found.headline.complete_to == found.feeds[0].until
+    assert [certificate.method for certificate in found.certificates] == ["ids"]

@@ -121,6 +121,7 @@ accounts = Table(
     Column("key_fingerprint", Text),
     Column("watch_from", Instant),  # nothing due earlier is ever planned by itself
     Column("record", Json),  # the consumer of record at the last look, see flows/deliveries/consumer.py
+    Column("preflight", Json),  # its lines as it last ran, see flows/desk/preflight.py
     Column("findings_token", Text),  # new with every reconcile: one that looked before it looks again
 )
 

@@ -12,7 +12,7 @@ from telnyx_porting import settings
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import channels_of
-from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, preflight
+from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, keep_lines, preflight
 from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -93,6 +93,7 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
 
     def work(self, context: Context, account: Account) -> list[str]:
         lines = check(account.id, account.ledger)
+        keep_lines(account, lines)
         self.log.info("preflight of %s:\n%s", account.id, "\n".join(map(str, lines)))
         wrong = [line for line in lines if not line.ok]
         self._tell(account, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], HIGH)

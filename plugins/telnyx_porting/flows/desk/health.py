@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from telnyx_porting.flows.clock import last_beat, read_clocks
 from telnyx_porting.flows.desk.board import Headline, write_headline
 from telnyx_porting.flows.desk.lines import Line, read_open, write_lines
+from telnyx_porting.flows.desk.preflight import kept_lines
+from telnyx_porting.flows.events.odd import odd_of
+from telnyx_porting.flows.feeds import read_outages
 from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.ledger.states import AUDITS, Feed, Method
 from telnyx_porting.ledger.tables import channels, feeds, findings, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -98,6 +102,7 @@ def read_health(account: Account) -> HealthView:
         headline = write_headline(connection, account, now)
         found = read_open(connection, account, now, findings.c.kind == HEALTH)
         open_windows, count = _windows(connection, account.id)
+        checks, checked_at = kept_lines(connection, account.id)
         return HealthView(
             headline=headline,
             feeds=_feeds(connection, account.id, headline.evidence_by.partition(":")[0], now),
@@ -106,6 +111,8 @@ def read_health(account: Account) -> HealthView:
             certificates=_certificates(connection, account.id),
             findings=write_lines(connection, account, found, now),
             channels=_channels(connection, account.id),
+            checks=checks,
+            checked_at=checked_at,
         )
 
 
@@ -117,8 +124,22 @@ def _feeds(connection: Connection, account: str, record: str, now: datetime) -> 
         until = last_beat(row, clocks, now) if row["source"] == Feed.RECEIVER else row["covered_until"]
         decides = row["source"] == record
         times = (row["covers_from"], until, row["proved_at"], row["checked_at"])
-        found.append(FeedLine(row["source"], decides, *times, row["error"], ()))
+        found.append(FeedLine(row["source"], decides, *times, row["error"], tuple(_notes(row, now))))
     return tuple(found)
+
+
+def _notes(row: Mapping[Any, Any], now: datetime) -> Iterator[str]:
+    if row["horizon"] is not None:
+        yield f"Telnyx no longer has what is older than {row['horizon']:%Y-%m-%d %H:%M} UTC; it is kept here"
+    if row["lateness"]:
+        yield f"rows turned up {row['lateness']} s late; each scan reads twice as far back"
+    if row["refused"]:
+        yield f"{row['refused']} signatures were refused since the last good one"
+    if row["source"] == Feed.RECEIVER and (outages := read_outages(row["outages"])):
+        since, until = outages[-1]
+        yield f"it was down from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    for what in odd_of(row, now):
+        yield f"it holds what cannot be read as it is meant: {what}"
 
 
 def _windows(connection: Connection, account: str) -> tuple[tuple[WindowLine, ...], int]:

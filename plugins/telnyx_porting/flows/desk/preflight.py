@@ -19,7 +19,8 @@ from telnyx_porting.errors import (
     TelnyxPortingError,
     WrongAccountError,
 )
-from telnyx_porting.escaping import address
+from telnyx_porting.escaping import LONG, address, one_line
+from telnyx_porting.flows.account import get_account, touch_account
 from telnyx_porting.flows.alerts.channels import channels_of, get_channel
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
@@ -29,7 +30,7 @@ from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -79,6 +80,23 @@ def preflight(account: Account, client: TelnyxClient) -> list[Line]:
             *_channels(connection, account.id, account.settings),
         ]
     return lines
+
+
+def keep_lines(account: Account, lines: Sequence[Line]) -> None:
+    """Keep what was found, for people who look later."""
+    said = [[line.ok, one_line(line.what, LONG), one_line(line.todo, LONG)] for line in lines]
+    with account.ledger.write() as connection:
+        kept = {"at": account.clock().isoformat(), "lines": said}
+        touch_account(account.ledger, connection, account.id, preflight=kept)
+
+
+def kept_lines(connection: Connection, account: str) -> tuple[tuple[Line, ...], datetime | None]:
+    """Return what was found when it last ran, and when that was; None: it has not run."""
+    row = get_account(connection, account)
+    if row is None or row["preflight"] is None:
+        return (), None
+    kept = row["preflight"]
+    return tuple(Line(*line) for line in kept["lines"]), datetime.fromisoformat(kept["at"])
 
 
 def _settings(settings: Settings) -> Line:

@@ -120,6 +120,7 @@ def upgrade() -> None:
         Column("key_fingerprint", Text),
         Column("watch_from", BigInteger),
         Column("record", Text),
+        Column("preflight", Text),
         Column("findings_token", Text),
     )
 
