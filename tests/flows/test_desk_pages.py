@@ -18,6 +18,7 @@ from telnyx_porting.flows.desk.lines import TITLES, WHO, Where, find_lines
 from telnyx_porting.flows.desk.missed import MissedWhere, choose, count_missed, find_missed
 from telnyx_porting.flows.desk.order import read_event, read_order
 from telnyx_porting.flows.desk.orders import NOBODY, SORTS, OrderWhere, find_orders, status_counts
+from telnyx_porting.flows.desk.page import Page
 from telnyx_porting.flows.desk.plans import read_plan
 from telnyx_porting.flows.desk.preflight import Line, keep_lines
 from telnyx_porting.ledger.tables import windows
@@ -28,7 +29,6 @@ from tests.support.rows import ACCOUNT, NOW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telnyx_porting.flows.desk.page import Page
     from telnyx_porting.ledger.engine import Ledger
 
 COUNT = 2_400  # orders; some filters have several pages
@@ -224,6 +224,8 @@ def test_whatever_an_address_says_is_answered(desk: Account, text: str) -> None:
 
 
 def test_an_action_reaches_all_pages_of_its_filter_and_says_what_failed(desk: Account) -> None:
+    everything = find_lines(desk).total
+    assert act(desk, "eve", Act("acknowledge"), Where()).done == everything > Page.size
     where = Where(section="questions", who="unassigned")
     keys = [line.key for line in every(lambda n: find_lines(desk, where, actor="eve", page=n))]
     assert act(desk, "eve", Act("own"), [*keys[:1], "nobody:knows"]).failed == 1
