@@ -23,6 +23,7 @@ function theme() {
   root.classList.toggle("light", name === "light");
 }
 
+root.classList.toggle("framed", framed);
 theme();
 addEventListener("storage", theme);
 if (host()) new MutationObserver(theme).observe(host(), { attributes: true, attributeFilter: ["class"] });
