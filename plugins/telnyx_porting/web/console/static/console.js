@@ -56,9 +56,10 @@ function times() {
 }
 
 // -- refresh of parts: an element with an id and data-refresh="seconds" --------------------------------------------
-function busy(element) {
-  return element.contains(document.activeElement) && document.activeElement !== document.body
-    || element.querySelector("details.act[open], input:checked, form[data-running]");
+function busy(part) { // somebody is at it: it is left alone
+  const at = document.activeElement;
+  return part.querySelector("details.act[open], input:checked, form[data-running]")
+    || part.contains(at) && at.matches("input, textarea, select");
 }
 
 async function refresh(wanted = () => true) {
@@ -69,7 +70,7 @@ async function refresh(wanted = () => true) {
   const news = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {
     const fresh = news.getElementById(part.id);
-    if (fresh) part.replaceWith(document.importNode(fresh, true));
+    if (fresh && !busy(part)) part.replaceWith(document.importNode(fresh, true));
   }
   settle();
 }
@@ -79,7 +80,7 @@ setInterval(() => {
   times();
   since += 5;
   if (document.hidden) return;
-  refresh((part) => since % Number(part.dataset.refresh) === 0 && !busy(part)).catch(() => {});
+  refresh((part) => since % Number(part.dataset.refresh) === 0 && !busy(part)).catch(() => {}); // the next one may do
 }, 5000);
 
 // -- what is said --------------------------------------------------------------------------------------------------
@@ -122,7 +123,6 @@ async function command(form) { // on findings: the console does it
   say(told.text, told.failed > 0);
   form.closest("details")?.removeAttribute("open");
   for (const box of document.querySelectorAll("input:checked")) box.checked = false;
-  await refresh();
 }
 
 async function run(form) { // a run of a DAG: Airflow does it
@@ -202,7 +202,6 @@ async function approvals() {
 async function answer(form, button) {
   await ask("PATCH", api(form.dataset.answer), { chosen_options: [button.value], params_input: {} });
   say(button.value === "Approve" ? "Approved. What is sent shows here as it goes." : "Rejected: nothing is sent.");
-  await refresh();
 }
 
 // -- last runs of the DAGs, as far as the viewer may see them ------------------------------------------------------
@@ -244,6 +243,7 @@ document.addEventListener("submit", async (event) => {
   }
   delete form.dataset.running;
   buttons.forEach((button) => { button.disabled = false; });
+  if (act !== run) refresh().catch(() => {});
 });
 
 document.addEventListener("change", (event) => {
