@@ -240,7 +240,8 @@ def test_an_action_reaches_all_pages_of_its_filter_and_says_what_failed(desk: Ac
     found = read_order(desk, order)
     assert found is not None
     said = [(each.title, each.detail) for each in found.timeline if each.kind == "action" and each.who == "eve"]
-    assert sorted(said) == [("gave it to", "eve"), ("noted", "asked the customer")]
+    assert [title for title, _ in sorted(said)] == ["acknowledged", "gave it to", "noted"]
+    assert {("gave it to", "eve"), ("noted", "asked the customer")} <= set(said)
     assert act(desk, "eve", Act("release"), mine).done == len(keys)
 
 
