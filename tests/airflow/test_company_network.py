@@ -59,14 +59,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "A company's own authority")])
     now = datetime.now(UTC)
 
-    def certificate(subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
+    def certificate(subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
         begin, end = now - timedelta(days=1), now + timedelta(days=1)
         made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), begin, end)
-        signed = made.add_extension(extension, critical=False).sign(ours, hashes.SHA256())
-        return signed.public_bytes(serialization.Encoding.PEM)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ours.public_key())
+        for each in (authority, x509.SubjectKeyIdentifier.from_public_key(key.public_key()), *extensions):
+            made = made.add_extension(each, critical=isinstance(each, (x509.BasicConstraints, x509.KeyUsage)))
+        return made.sign(ours, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
+    # all that Python 3.13 wants (VERIFY_X509_STRICT)
+    signs = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     ca = folder / "company.pem"
-    ca.write_bytes(certificate(issuer, ours, x509.BasicConstraints(ca=True, path_length=None)))
+    ca.write_bytes(certificate(issuer, ours, x509.BasicConstraints(ca=True, path_length=None), signs))
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     pem, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -66,11 +66,11 @@ class MortalLedger(Ledger):
     edges: Edges
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, lock: str = "") -> Iterator[Connection]:
         frame: Any = sys._getframe(2)
         name = f"{frame.f_globals['__name__'].rpartition('.')[2]}.{frame.f_code.co_name}"
         self.edges(f"{name}:begin")
-        with super().write() as connection:
+        with super().write(lock) as connection:
             yield connection
             self.edges(f"{name}:commit")
         self.edges(f"{name}:committed")

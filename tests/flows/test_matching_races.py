@@ -49,9 +49,9 @@ class Crowded(Ledger):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, lock: str = "") -> Iterator[Connection]:
         self._count()
-        with super().write() as connection:
+        with super().write(lock) as connection:
             yield connection
 
     def _count(self) -> None:

@@ -161,10 +161,11 @@ def not_inert(letters: dict[str, Any], mails: list[str]) -> list[str]:
         faults += [f"{len(said)} characters in one body"] if len(said) > 200_000 else []
     for raw in mails:
         letter = email.message_from_string(raw, policy=email.policy.default)
-        html = "".join(str(part.get_content()) for part in letter.walk() if part.get_content_maintype() == "text")
+        texts = {part.get_content_type(): str(part.get_content()) for part in letter.walk() if not part.is_multipart()}
+        html = texts["text/html"]
         faults += ["the mail has a Bcc"] if letter["Bcc"] is not None else []
         faults += ["the mail has markup"] if "<script" in html or "<img" in html or "<a " in html else []
-        faults += ["the mail's text is not literal"] if TEMPLATE not in html else []
+        faults += ["the mail's text is not literal"] if any(TEMPLATE not in text for text in texts.values()) else []
     return faults
 
 
