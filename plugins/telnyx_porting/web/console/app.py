@@ -74,18 +74,18 @@ def _words(request: Request, error: Exception) -> tuple[int, str, str, str]:
     """Say what is wrong, and what to do about it."""
     if isinstance(error, StarletteHTTPException):
         status, text = error.status_code, str(error.detail)
-        return status, _TITLES.get(status, "This did not work"), text, _TODO.get(status, "")
+        return status, _TITLES.get(status, "This did not work"), text, _NEXT_STEPS.get(status, "")
     if isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
         return 422, _TITLES[422], f"{wrong['loc'][-1]}: {wrong['msg']}", "Go back, or start from the first page."
     if isinstance(error, LedgerError):
-        return 503, "The ledger cannot be read", str(error), _TODO[503]
+        return 503, "The ledger cannot be read", str(error), _NEXT_STEPS[503]
     if isinstance(error, TelnyxPortingError):
         return 400, "This did not work", str(error), ""
     return 500, "Something failed here", type(error).__name__, "The log of Airflow's API server says more."
 
 
-_TODO = {
+_NEXT_STEPS = {
     401: "Log in to Airflow, then come back.",
     403: "Whoever administers this Airflow can give you the permission.",
     503: "All that is shown here is read from the ledger. Put this right, then reload the page.",
