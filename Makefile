@@ -72,7 +72,7 @@ test-python: install  ## tests/unit and tests/airflow on another interpreter: PY
 
 LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres pyproject.toml
 
-test-lowest: install  ## tests/unit, tests/flows and tests/airflow on the lowest versions that pyproject.toml allows
+test-lowest: install  ## tests/unit and tests/airflow on the lowest versions that pyproject.toml allows
 	@mkdir -p build && cp requirements-dev.txt build/lowest-dev.txt
 	@$(LOWEST) --upgrade --resolution lowest-direct --output-file build/lowest.txt
 	@$(LOWEST) --group dev --constraint build/lowest.txt --output-file build/lowest-dev.txt
@@ -80,7 +80,7 @@ test-lowest: install  ## tests/unit, tests/flows and tests/airflow on the lowest
 	@$(BIN)/uv pip sync --quiet --python build/lowest/bin/python build/lowest-dev.txt
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --no-build-isolation --editable .
 	@echo "build/lowest, seed: $(SEED)"
-	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/flows tests/airflow
+	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
 
 wheel: install  ## Build the package into dist/
 	@rm -f dist/*.whl
