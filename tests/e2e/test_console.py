@@ -87,6 +87,7 @@ def test_it_lives_in_airflows_frame(scene: Scene) -> None:
     frame.get_by_role("heading", level=1, name="Orders").wait_for()
     frame.get_by_label("Order id, support key").fill(scene.finding("asked")["order_id"])
     frame.get_by_role("button", name="Search").click()
+    frame.get_by_role("heading", level=1, name="Orders 1", exact=True).wait_for()
     frame.get_by_role("link", name="Asked").click()
     frame.get_by_role("heading", name="Conversation").wait_for()
     assert person.errors == []
