@@ -70,7 +70,7 @@ test-python: install  ## tests/unit and tests/airflow on another interpreter: PY
 	echo "$$other, seed: $(SEED)" && \
 	$$other/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
 
-LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres pyproject.toml
+LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres --extra receiver pyproject.toml
 
 test-lowest: install  ## tests/unit and tests/airflow on the lowest versions that pyproject.toml allows
 	@mkdir -p build && cp requirements-dev.txt build/lowest-dev.txt
@@ -102,7 +102,7 @@ format: install  ## Let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-header --extra postgres
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-header --extra postgres --extra receiver
 
 lock: install  ## Solve both locks anew (the newest versions that pyproject.toml allows)
 	@$(COMPILE) pyproject.toml --output-file requirements.txt

@@ -7,8 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from telnyx_porting import settings
-from telnyx_porting.operators.porting import TelnyxBackfillPortingEventsOperator
-from telnyx_porting.operators.retries import watch_task_defaults
+from telnyx_porting.operators.porting import TelnyxBackfillPortingEventsOperator, watch_task_defaults
 
 configured = settings.load()
 

@@ -7,9 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, AssetOrTimeSchedule, DeltaTriggerTimetable
 
 from telnyx_porting import settings
-from telnyx_porting.operators.alerts import TelnyxAlertPortingOrdersOperator
-from telnyx_porting.operators.assets import EVENTS, WEBHOOKS
-from telnyx_porting.operators.retries import watch_task_defaults
+from telnyx_porting.operators.porting import EVENTS, WEBHOOKS, TelnyxAlertPortingOrdersOperator, watch_task_defaults
 
 configured = settings.load()
 

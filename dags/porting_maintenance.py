@@ -12,8 +12,8 @@ from telnyx_porting.operators.porting import (
     TelnyxFailRunOperator,
     TelnyxMaintainPortingLedgerOperator,
     TelnyxPreflightPortingOperator,
+    watch_task_defaults,
 )
-from telnyx_porting.operators.retries import watch_task_defaults
 
 configured = settings.load()
 

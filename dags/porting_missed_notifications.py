@@ -14,8 +14,8 @@ from telnyx_porting.operators.porting import (
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
+    watch_task_defaults,
 )
-from telnyx_porting.operators.retries import watch_task_defaults
 
 configured = settings.load()
 PLAN = "ti.xcom_pull(task_ids='look.plan', map_indexes=ti.map_index)"

@@ -8,7 +8,6 @@ from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG
 
 from telnyx_porting import settings
-from telnyx_porting.operators.forms import asked_by_form, republish_form
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
     TelnyxClosePortingPlanOperator,
@@ -17,8 +16,10 @@ from telnyx_porting.operators.porting import (
     TelnyxPlanPortingRepublishOperator,
     TelnyxPreviewPortingRepublishOperator,
     TelnyxReportPortingPlanOperator,
+    asked_by_form,
+    republish_form,
+    watch_task_defaults,
 )
-from telnyx_porting.operators.retries import watch_task_defaults
 
 configured = settings.load()
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"

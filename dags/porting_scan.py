@@ -7,9 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from telnyx_porting import settings
-from telnyx_porting.operators.assets import SCANNED
-from telnyx_porting.operators.porting import TelnyxScanPortingEventsOperator
-from telnyx_porting.operators.retries import watch_task_defaults
+from telnyx_porting.operators.porting import SCANNED, TelnyxScanPortingEventsOperator, watch_task_defaults
 
 configured = settings.load()
 

@@ -7,11 +7,12 @@ from datetime import timedelta
 from airflow.sdk import DAG, task_group
 
 from telnyx_porting import settings
-from telnyx_porting.operators.alerts import (
+from telnyx_porting.operators.porting import (
+    POOL,
     TelnyxReconcilePortingFindingsOperator,
     TelnyxSendPortingAlertsOperator,
+    watch_task_defaults,
 )
-from telnyx_porting.operators.retries import POOL, watch_task_defaults
 
 configured = settings.load()
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from telnyx_porting.operators.forms import refuse_unknown_keys
 from telnyx_porting.operators.porting import (
     TelnyxListPortingEventsOperator,
     TelnyxRepublishPortingEventsOperator,
+    refuse_unknown_keys,
     telnyx_task_defaults,
 )
 from telnyx_porting.sensors.porting import TelnyxPortingOrderStatusSensor

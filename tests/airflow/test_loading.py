@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,19 @@ print(json.dumps({
     "hook": hook and hook.hook_class_name,
     "package": __import__("telnyx_porting").__file__,
 }))
+"""
+
+
+BUNDLES = """
+import json
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag
+found = {}
+for bundle in DagBundlesManager().get_all_dag_bundles():
+    bag = DagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    assert bag.import_errors == {}, bag.import_errors
+    found[bundle.name] = sorted(bag.dags)
+print(json.dumps(found))
 """
 
 
@@ -129,6 +143,27 @@ def test_wheel(tmp_path: Path) -> None:
     assert package.is_relative_to(tmp_path)
     assert (package / "py.typed").is_file()
     assert list(package.glob("ledger/migrations/**/*.py")), "the ledger cannot be set up without its migrations"
+    assert_dags_come_with_it(python, tmp_path)
+
+
+def assert_dags_come_with_it(python: Path, tmp_path: Path) -> None:
+    """Both ways that docs/operators.md prints give the seven DAGs, and none twice."""
+    guide = (ROOT / "docs" / "operators.md").read_text().partition("## The watch's DAGs in an Airflow of yours")[2]
+    script, file = (re.findall(rf"(?ms)^```{kind}\n(.*?)^```$", guide)[0] for kind in ("bash", "python"))
+    home = tmp_path / "home"
+    (home / "dags").mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    clean |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    clean |= {"AIRFLOW_HOME": str(home), "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", f"{script}\npython -c '{BUNDLES}'"], env=clean, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    expected = sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
+    assert json.loads(done.stdout.splitlines()[-1]) == {"dags-folder": [], "telnyx-porting": expected}
+    (home / "dags" / "port_in.py").write_text(file)
+    done = subprocess.run([str(python), "-c", BUNDLES], env=clean, capture_output=True, text=True, timeout=100)
+    assert json.loads(done.stdout.splitlines()[-1]) == {"dags-folder": expected}, done.stderr
 
 
 @pytest.mark.e2e

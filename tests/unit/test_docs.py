@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from telnyx_porting.settings import load, table
 from tests.support.places import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 README = (ROOT / "README.md").read_text()
 RECEIVER = (ROOT / "plugins" / "telnyx_porting" / "web" / "receiver" / "app.py").read_text()
@@ -24,7 +28,7 @@ def exported(path: str) -> list[str]:
         for node in tree.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
     )
-    return [name for name in ast.literal_eval(names) if name.startswith("Telnyx")]
+    return list(ast.literal_eval(names))
 
 
 def test_every_setting_is_in_the_documentation_as_it_is() -> None:
@@ -36,6 +40,25 @@ def test_every_setting_is_in_the_documentation_as_it_is() -> None:
 def test_every_operator_sensor_and_trigger_is_described(module: str) -> None:
     described = (ROOT / "docs" / "operators.md").read_text()
     assert [name for name in exported(module) if f"`{name}`" not in described] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").rglob("*.py")), ids=lambda path: path.name)
+def test_dags_import_public_names_only(path: Path) -> None:
+    """Who copies a DAG must not depend on what may change without notice."""
+    public = {
+        "telnyx_porting": ["settings"],
+        **{f"telnyx_porting.{room}.porting": exported(f"{room}/porting.py") for room in ("operators", "sensors")},
+        "telnyx_porting.triggers.porting": exported("triggers/porting.py"),
+    }
+    imported = [
+        (str(node.module), alias.name)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("telnyx_porting")
+        for alias in node.names
+    ]
+    assert imported
+    assert [(module, name) for module, name in imported if name not in public.get(module, [])] == []
+    assert "import telnyx_porting" not in path.read_text()
 
 
 def test_every_dag_is_described() -> None:

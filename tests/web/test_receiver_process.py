@@ -173,3 +173,15 @@ def test_a_role_with_the_documented_rights_suffices_and_its_password_is_in_no_pr
             connection.execute(text(f"DROP ROLE {role}"))
         admin.dispose()
         owner.close()
+
+
+@pytest.mark.parametrize("missing", ["httptools", "starlette", "uvicorn"])
+def test_what_is_not_installed_is_named_in_one_sentence(missing: str) -> None:
+    code = (
+        f"import runpy, sys; sys.modules[{missing!r}] = None;"
+        "runpy.run_module('telnyx_porting.web.receiver', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    sentence = f"the receiver needs {missing}: pip install 'airflow-provider-telnyx-porting[receiver]'"
+    assert done.stderr.strip() == sentence

@@ -1,4 +1,4 @@
-"""The operators, to be imported from here."""
+"""The operators, and what DAGs need beside them, to be imported from here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from telnyx_porting.operators.alerts import (
 )
 from telnyx_porting.operators.api import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
 from telnyx_porting.operators.approval import TelnyxApprovePortingPlanOperator
+from telnyx_porting.operators.assets import EVENTS, SCANNED, WEBHOOKS
 from telnyx_porting.operators.evidence import (
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
 from telnyx_porting.operators.execution import TelnyxExecutePortingPlanOperator, TelnyxReportPortingPlanOperator
+from telnyx_porting.operators.forms import asked_by_form, refuse_unknown_keys, republish_form
 from telnyx_porting.operators.ledger import (
     TelnyxAuditPortingLedgerOperator,
     TelnyxBackfillPortingEventsOperator,
@@ -29,10 +31,14 @@ from telnyx_porting.operators.plans import (
 )
 from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
 from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
-from telnyx_porting.operators.retries import TelnyxRetryPolicy, telnyx_task_defaults
+from telnyx_porting.operators.retries import POOL, TelnyxRetryPolicy, telnyx_task_defaults, watch_task_defaults
 from telnyx_porting.operators.runs import TelnyxFailRunOperator
 
 __all__ = [
+    "EVENTS",
+    "POOL",
+    "SCANNED",
+    "WEBHOOKS",
     "TelnyxAlertPortingOrdersOperator",
     "TelnyxApprovePortingPlanOperator",
     "TelnyxAuditPortingLedgerOperator",
@@ -56,5 +62,9 @@ __all__ = [
     "TelnyxSendPortingAlertsOperator",
     "TelnyxSettlePortingDeliveriesOperator",
     "TelnyxSyncPortingOrdersOperator",
+    "asked_by_form",
+    "refuse_unknown_keys",
+    "republish_form",
     "telnyx_task_defaults",
+    "watch_task_defaults",
 ]

@@ -17,17 +17,25 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import uvicorn
 from sqlalchemy.exc import ProgrammingError
 
 from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import LEDGER_URL, ledger_url
-from telnyx_porting.web.receiver.app import Receiver
-from telnyx_porting.web.receiver.guard import Guard
 from telnyx_porting.web.receiver.store import Recorder, describe
 from telnyx_porting.web.receiver.watch import Watch
+
+try:
+    import uvicorn
+
+    from telnyx_porting.web.receiver.app import Receiver
+    from telnyx_porting.web.receiver.guard import Guard
+except ModuleNotFoundError as error:
+    if error.name not in ("httptools", "starlette", "uvicorn"):
+        raise
+    needed = f"the receiver needs {error.name}: pip install 'airflow-provider-telnyx-porting[receiver]'"
+    raise SystemExit(needed) from None
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
