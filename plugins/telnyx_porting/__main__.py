@@ -1,21 +1,31 @@
 """The command line: ``python -m telnyx_porting [--ledger URL] <command>``; ``--help`` lists them.
 
-`preflight` and `audit` talk to Telnyx through the account's Airflow connection; the others need no Airflow.
+`preflight` and `audit` talk to Telnyx through the account's Airflow connection; the others need no Airflow. `check`
+talks to Telnyx with a key of its own and needs no ledger.
 """
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import sys
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from telnyx_porting import settings
-from telnyx_porting.errors import TelnyxPortingError
+from telnyx_porting.client import TelnyxClient
+from telnyx_porting.client.core import PUBLIC_API
+from telnyx_porting.client.words import in_words
+from telnyx_porting.errors import SettingsError, TelnyxError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.desk.check import check
+from telnyx_porting.flows.desk.check_text import report
 from telnyx_porting.flows.desk.findings import listing, pick
+from telnyx_porting.flows.desk.shapes import Shapes
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
@@ -30,6 +40,10 @@ _TRIAGE = {  # what people do with a finding
     "own": "say whose it is",
     "note": "write something down; alerts show it",
 }
+
+
+_KEY = "the variable TELNYX_API_KEY, or else what is typed when asked"
+_ENDS = "Ends with 0: all was read and proved complete; 2: in part, the answer says what not; 1: nothing could be read."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,6 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "preflight", parents=[each], help="is everything in place? each line is good, or says what to do"
     )
+    words = "a first answer on an account, read-only: no ledger and no Airflow needed; sends nothing"
+    first = commands.add_parser("check", help=words, description=f"{words}. The API key: {_KEY}.", epilog=_ENDS)
+    first.add_argument("--days", type=_days, default=14, help="how far back to look, 1 to 90 (default: %(default)s)")
+    first.add_argument("--base-url", default=PUBLIC_API, help="another Telnyx than %(default)s, such as a sandbox")
+    words = "write the structure of what Telnyx answered there, as JSON: keys, types and formats, no values"
+    first.add_argument("--shapes", type=Path, metavar="FILE", help=words)
     words = "prove that the ledger holds what Telnyx has; 2 when it cannot be proved"
     prove = commands.add_parser("audit", parents=[one], help=words)
     prove.add_argument("--from", dest="since", type=_time, metavar="TIME", help="such as 2026-10-01T00:00:00Z")
@@ -84,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "settings":
         return _settings()
+    if options.command == "check":
+        return _check(options)
     if options.command == "preflight":
         return _preflight(options.account)
     with Ledger(ledger_url(options.ledger)) as ledger:
@@ -100,6 +122,38 @@ def _run(options: argparse.Namespace) -> int:
         else:
             return _audit(ledger.ready(), options)
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Read the account into a ledger that is thrown away, and say what was seen."""
+    own = settings.load().require_valid().model_copy(update={"first_look_days": options.days})
+    shapes, pace = Shapes(), own.requests_per_second
+    client = TelnyxClient(
+        _api_key(), options.base_url, observe=shapes.take, requests_per_second=pace, keep_free=own.keep_free
+    )
+    try:
+        with TemporaryDirectory(prefix="telnyx-porting-check-") as folder:
+            with Ledger(f"sqlite:///{folder}/ledger.db") as ledger, client:
+                ledger.upgrade()
+                seen = check(Account(ledger, "check", own), client, lambda words: print(words, file=sys.stderr))
+    except TelnyxError as error:
+        host = "--base-url, and the network"
+        print(in_words(error, key=_KEY, host=host, longer="try again later"), file=sys.stderr)
+        return 1
+    finally:
+        if options.shapes:
+            options.shapes.write_text(json.dumps(shapes.dump(), indent=1) + "\n")
+    print(report(seen))
+    return 0 if seen.is_whole else 2
+
+
+def _api_key() -> str:
+    """Return the key of the environment, or ask for it: an argument would show in `ps`."""
+    if key := os.environ.get("TELNYX_API_KEY", "").strip():
+        return key
+    if not sys.stdin.isatty():
+        raise SettingsError("TELNYX_API_KEY", "", "the Telnyx API key (v2) there, or a terminal to ask for it")
+    return getpass.getpass("Telnyx API key (v2): ").strip()
 
 
 def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
@@ -172,6 +226,12 @@ def _time(text: str) -> datetime:
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} has no time zone; expected a time such as 2026-10-01T00:00:00Z")
     return moment
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 90:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 90")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    A 2xx answer.
+    An answer; errors are made of those that are not 2xx.
 
     :param path: what was asked for, without query
     :param headers: case-insensitive

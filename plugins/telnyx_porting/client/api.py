@@ -10,9 +10,10 @@ from telnyx_porting.client.deliveries import DeliveryVerbs
 from telnyx_porting.client.events import EventVerbs
 from telnyx_porting.client.notifications import NotificationVerbs
 from telnyx_porting.client.orders import OrderVerbs
+from telnyx_porting.client.probe import ProbeVerbs
 
 
-class AsyncTelnyxClient(EventVerbs, OrderVerbs, DeliveryVerbs, NotificationVerbs):
+class AsyncTelnyxClient(EventVerbs, OrderVerbs, DeliveryVerbs, NotificationVerbs, ProbeVerbs):
     """
     Telnyx's porting API, asynchronously. Use it with ``async with``, in one event loop.
 

@@ -186,6 +186,8 @@ class SyncVerbs:
     iter_webhook_deliveries = _rows(AsyncTelnyxClient.delivery_batches)
     get_webhook_delivery = _call(AsyncTelnyxClient.get_webhook_delivery)
     notification_subscriptions = _call(AsyncTelnyxClient.notification_subscriptions)
+    count_rows = _call(AsyncTelnyxClient.count_rows)
+    probe = _call(AsyncTelnyxClient.probe)
 
 
 class TelnyxClient(SyncVerbs):

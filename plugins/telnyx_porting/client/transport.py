@@ -54,6 +54,7 @@ class Options(TypedDict, total=False):
     :param allow_insecure_http: permit http to a test server; never to the public API
     :param transport: an httpx transport to use instead of sockets, for tests
     :param clock: time source, for tests
+    :param observe: is shown every answer as it came, refusals too, before anything is made of it
     """
 
     timeout: float
@@ -63,6 +64,7 @@ class Options(TypedDict, total=False):
     allow_insecure_http: bool
     transport: httpx.AsyncBaseTransport | None
     clock: Clock
+    observe: Callable[[Answer], None] | None
 
 
 class Transport:
@@ -87,6 +89,7 @@ class Transport:
         allow_insecure_http: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        observe: Callable[[Answer], None] | None = None,
     ) -> None:
         self.base_url = checked_base_url(base_url, allow_insecure_http)
         checked_key(api_key)
@@ -96,6 +99,7 @@ class Transport:
         if requests_per_second is not None:
             check_number("requests_per_second", requests_per_second, 0.001, 100_000, "more than 0")
         self.clock = clock
+        self._observe = observe
         self.pacer = pacer_for(self.base_url, api_key, clock)
         self.max_concurrency = int(max_concurrency)
         if transport is None:
@@ -237,8 +241,11 @@ class Transport:
             # The header is cut to the second, so on average it is half a second behind.
             self.clock_offset = read_difference(date + timedelta(seconds=0.5), datetime.fromtimestamp(now, UTC))
         self.pacer.heard(ticket, headers)
+        answer = Answer(path, response.status_code, headers, body, date)
+        if self._observe is not None:
+            self._observe(answer)
         if 200 <= response.status_code < 300:
-            return Answer(path, response.status_code, headers, body, date)
+            return answer
         error = status_error(method, path, response.status_code, headers, body, now)
         if isinstance(error, RateLimitedError):
             error.retry_after = self.pacer.refused(ticket, error.retry_after)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,25 +11,19 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseHook
 
 from telnyx_porting.client import AsyncTelnyxClient, SyncVerbs, TelnyxClient
-from telnyx_porting.errors import (
-    AuthenticationError,
-    ConnectError,
-    PermissionDeniedError,
-    ProxyRefusedError,
-    RequestTimeout,
-    SettingsError,
-    TelnyxPortingError,
-)
+from telnyx_porting.client.core import PUBLIC_API
+from telnyx_porting.client.words import in_words
+from telnyx_porting.errors import SettingsError, TelnyxPortingError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from airflow.sdk import Connection
 
     from telnyx_porting.settings import Settings
 
-PUBLIC_API = "https://api.telnyx.com/v2"
 EXTRAS = ("timeout", "max_concurrency", "requests_per_second", "allow_insecure_http")
+WHERE = {"key": "the field API key (password)", "host": "field host and port", "longer": "raise the extra timeout"}
 TEST_WITHIN = 20.0  # seconds that the test of a connection may take, tries again included
 
 Client = TypeVar("Client", AsyncTelnyxClient, TelnyxClient)
@@ -119,7 +111,7 @@ class TelnyxHook(SyncVerbs, BaseHook):
             _ = self.arguments
             base_url, events = asyncio.run(count())
         except (TelnyxPortingError, TimeoutError) as error:
-            return False, _in_words(error)
+            return False, in_words(error, **WHERE)
         return True, f"Telnyx answers at {base_url}: {events} port-in events."
 
 
@@ -172,29 +164,3 @@ def _flag(name: str, extra: dict[str, Any], field: str) -> bool:
     if (flag := flags.get(str(value).lower())) is None:
         raise SettingsError(f"{name}: extra {field}", value, "true or false")
     return flag
-
-
-def _in_words(error: Exception) -> str:
-    """Say what a person can do about it."""
-    if isinstance(error, AuthenticationError):
-        return "401: Telnyx does not accept this API key. Put a valid v2 key into the field API key (password)."
-    if isinstance(error, PermissionDeniedError):
-        return "403: Telnyx knows this API key but does not let it read port-in events. Check its account and rights."
-    if isinstance(error, ProxyRefusedError):
-        return f"The proxy lets nobody through. {error}"
-    if isinstance(error, (RequestTimeout, TimeoutError)):
-        return f"No answer in time. Check host, proxy and firewall, or raise the extra timeout. {error}".strip()
-    if isinstance(error, ConnectError):
-        causes = list(_causes(error))
-        if any(isinstance(cause, ssl.SSLError) for cause in causes):
-            return f"TLS failed: the certificate or protocol of the host is not accepted. ({error})"
-        if any(isinstance(cause, socket.gaierror) for cause in causes):
-            return f"DNS failed: the host name cannot be resolved. Check the field host. ({error})"
-        return f"No connection: nothing listens there, or it is blocked. Check host and port. ({error})"
-    return str(error)
-
-
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
