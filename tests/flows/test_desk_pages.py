@@ -154,6 +154,23 @@ def test_an_order_is_found_by_how_any_of_its_names_begins(desk: Account, text: s
         assert [row.id for row in page.rows] == [order_id(77)]
 
 
+@pytest.mark.parametrize("text", ["s", "site-", "0"])
+@pytest.mark.parametrize("sort", ["-updated", "foc"])
+def test_a_search_that_fits_too_much_is_bounded_and_says_so(
+    desk: Account, monkeypatch: pytest.MonkeyPatch, text: str, sort: str
+) -> None:
+    everything = find_orders(desk, OrderWhere(search=text), sort=sort)
+    assert not everything.is_least
+    monkeypatch.setattr("telnyx_porting.flows.desk.orders.MOST", 70)
+    some = find_orders(desk, OrderWhere(search=text), sort=sort)
+    assert (some.total, some.is_least) == (70, True)
+    rows = every(lambda n: find_orders(desk, OrderWhere(search=text), sort=sort, page=n))
+    assert len({row.id for row in rows}) == 70 < everything.total
+    narrowed = find_orders(desk, OrderWhere(search=text, status="exception", owner="ann"))
+    assert not narrowed.is_least
+    assert all(row.status == "exception" for row in narrowed.rows)
+
+
 def test_parts_of_a_split_stand_together(desk: Account) -> None:
     for one, other in ((100, 101), (101, 100)):
         (row,) = find_orders(desk, OrderWhere(search=order_id(one))).rows

@@ -19,12 +19,13 @@ from telnyx_porting.flows.desk.orders import (
     OrderLine,
     OrderWhere,
     day_bounds,
-    foc_conditions,
+    foc_dates,
+    not_ported,
     order_conditions,
     write_orders,
 )
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.kind import CARRIER, order_is_open
+from telnyx_porting.flows.findings.kind import CARRIER
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Delivery, Feed
 from telnyx_porting.ledger.tables import events, orders, plans
@@ -126,7 +127,6 @@ class Resend:
 class Board:
     """The first page."""
 
-    headline: Headline
     sections: tuple[Section, ...]
     foc: tuple[FocDay, ...]
     resend: Resend
@@ -143,7 +143,6 @@ def read_board(account: Account, *, actor: str, who: Who = "all") -> Board:
         found = read_open(connection, account, now)
         mine, unassigned = (sum(is_whose(each, item.row["owner"], actor) for item in found) for each in WHO[:2])
         return Board(
-            write_headline(connection, account, now),
             _sections(connection, account, who, actor, found, now),
             _foc_board(connection, account, who, actor, found, now),
             _resend(connection, account),
@@ -198,12 +197,12 @@ def _foc_board(
     owner = {"mine": actor, "unassigned": NOBODY, "all": ""}[who]
     days = _days(account, now)
     wheres = {name: OrderWhere(owner=owner, foc=name) for name, _, _ in days}
-    on_day = case(*((and_(*foc_conditions(account, name, now)), name) for name in wheres))
+    on_day = case(*((and_(*foc_dates(account, name, now)), name) for name in wheres))
     mine = order_conditions(account, OrderWhere(owner=owner), now)
     until = day_bounds(account, days[-1][0])[1]
     rows = (
-        select(orders, on_day.label("day"))
-        .where(orders.c.account == account.id, order_is_open(), orders.c.foc_actual < until, *mine)
+        select(orders.c.id, orders.c.foc_actual, orders.c.number_count, on_day.label("day"))
+        .where(orders.c.account == account.id, *not_ported(), orders.c.foc_actual < until, *mine)
         .subquery()
     )
     day = rows.c.day
@@ -214,7 +213,12 @@ def _foc_board(
         func.sum(rows.c.number_count).over(partition_by=day).label("numbers"),
     ).where(day.is_not(None))
     shown = ranked.subquery()
-    query = select(shown).where(shown.c.nth <= SHOWN).order_by(shown.c.foc_actual, shown.c.id)
+    query = (
+        select(orders, shown.c.day, shown.c.total, shown.c.numbers)
+        .join(shown, orders.c.id == shown.c.id)
+        .where(orders.c.account == account.id, shown.c.nth <= SHOWN)
+        .order_by(shown.c.foc_actual, shown.c.id)
+    )
     found_rows = connection.execute(query).mappings().all()
     totals = {row["day"]: (row["total"], int(row["numbers"] or 0)) for row in found_rows}
     worst = {item.row["order_id"]: item for item in reversed(found) if item.row["order_id"]}

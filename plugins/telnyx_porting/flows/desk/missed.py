@@ -113,16 +113,21 @@ def find_missed(account: Account, where: MissedWhere = MissedWhere(), *, page: i
     with account.ledger.read() as connection:
         mine = _conditions(account.id, where)
         total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
+        shown = (
+            select(events.c.id)
+            .where(*mine)
+            .order_by(events.c.created_at.desc(), events.c.id.desc())
+            .limit(size)
+            .offset((page - 1) * size)
+        )
         about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
         columns = [events.c[name] for name in _COLUMNS]
         names = (orders.c.customer_reference, orders.c.support_key)
         query = (
             select(*columns, *names, superseded().label("superseded"))
             .outerjoin(orders, about)
-            .where(*mine)
+            .where(events.c.account == account.id, events.c.id.in_(shown))
             .order_by(events.c.created_at.desc(), events.c.id.desc())
-            .limit(size)
-            .offset((page - 1) * size)
         )
         clocks = read_clocks(connection, account.id)
         rows = tuple(

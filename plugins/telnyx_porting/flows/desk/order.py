@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from telnyx_porting.flows.desk.board import Headline, write_headline
 from telnyx_porting.flows.desk.comments import Comment, comments_of
 from telnyx_porting.flows.desk.lines import Line, read_open, write_lines
 from telnyx_porting.flows.desk.orders import OrderLine, write_orders
@@ -49,7 +48,6 @@ class OrderView:
     :param older: how many more events there are, beyond the oldest that is shown
     """
 
-    headline: Headline
     line: OrderLine
     reasons: tuple[Reason, ...]
     number_type: str | None
@@ -104,7 +102,6 @@ def read_order(account: Account, order_id: str, *, before: datetime | None = Non
         opened = read_open(connection, account, now, findings.c.order_id == order_id)
         entries, older = entries_of(connection, account.id, order_id, before)
         return OrderView(
-            headline=write_headline(connection, account, now),
             line=write_orders(connection, account, [row])[0],
             reasons=_reasons(connection, account.id, row),
             number_type=row["number_type"],

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, false, func, or_, select, union_all
+from sqlalchemy import and_, func, or_, select, union
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.clock import read_clocks
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 SORTS = ("updated", "since", "foc", "numbers")
+MOST = 2_500
+"""Orders that a search finds: where more begin so, the rest is only said to be there."""
 OPEN, OVERDUE, NOBODY = "open", "overdue", "-"
 _NAMES = ("support_key", "customer_reference", "customer_group_reference", "parent_support_key")
 _HEXADECIMAL = re.compile("[0-9a-f-]+")
@@ -118,14 +120,19 @@ def find_orders(
 
     :param sort: one of `SORTS`, with ``-`` in front for the largest or latest first; what has no value comes last
     """
-    now, size = account.clock(), Page.size
+    now, size, search = account.clock(), Page.size, where.search.strip()
+    skip = (page - 1) * size
     with account.ledger.read() as connection:
         mine = and_(orders.c.account == account.id, *order_conditions(account, where, now))
-        total = _count(connection, mine)
-        ids = _sorted(connection, mine, sort, (page - 1) * size, size)
+        if search:
+            called = _called(connection, mine, search, sort)
+            total, ids = len(called), called[skip : skip + size]
+        else:
+            total, ids = _count(connection, mine), _sorted(connection, mine, sort, skip, size)
         found = connection.execute(select(orders).where(orders.c.account == account.id, orders.c.id.in_(ids)))
         rows = {row["id"]: row for row in found.mappings()}
-        return Page(write_orders(connection, account, [rows[each] for each in ids]), total, page, size)
+        lines = write_orders(connection, account, [rows[each] for each in ids])
+        return Page(lines, total, page, size, is_least=bool(search) and total == MOST)
 
 
 def _count(connection: Connection, mine: ColumnElement[bool]) -> int:
@@ -146,6 +153,26 @@ def _sorted(connection: Connection, mine: ColumnElement[bool], sort: str, skip: 
     return ids
 
 
+def _called(connection: Connection, among: ColumnElement[bool], text: str, sort: str) -> list[str]:
+    """Return, in order, at most `MOST` ids of orders of which a name begins so.
+
+    Each name is a stretch of its own index; an id is hexadecimal, none goes beyond `f`.
+    """
+    said = _small(text[:BEGINNING])
+    if not said.isprintable():
+        return []  # no database takes what cannot be printed, and no name begins so
+    after = f"{said[:-1]}{chr(ord(said[-1]) + 1)}"
+    stretches = [and_(beginning(orders.c[name]) >= said, beginning(orders.c[name]) < after) for name in _NAMES]
+    if _HEXADECIMAL.fullmatch(said):
+        is_so = func.substr(orders.c.id, 1, len(said)) == said
+        stretches.append(and_(orders.c.id >= said, orders.c.id < f"{said}g", is_so))
+    at = _COLUMNS[sort.removeprefix("-")].label("at")
+    some = (select(orders.c.id, at).where(among, each).limit(MOST).subquery() for each in stretches)
+    found = union(*map(select, some)).limit(MOST).subquery().c
+    order_by = (found.at.desc(), found.id.desc()) if sort.startswith("-") else (found.at, found.id)
+    return list(connection.execute(select(found.id).order_by(found.at.is_(None), *order_by)).scalars())
+
+
 def status_counts(account: Account) -> dict[str, int]:
     """Return how many orders are in each status, the most common first; "" is a status not told yet."""
     query = select(func.coalesce(orders.c.status, ""), func.count()).where(orders.c.account == account.id)
@@ -155,10 +182,8 @@ def status_counts(account: Account) -> dict[str, int]:
 
 
 def order_conditions(account: Account, where: OrderWhere, now: datetime) -> list[ColumnElement[bool]]:
-    """Return SQL of a filter."""
+    """Return SQL of a filter, but for what it searches."""
     found: list[ColumnElement[bool]] = []
-    if where.search.strip():
-        found.append(_called(account.id, where.search.strip()))
     if where.status:
         found.append(order_is_open() if where.status == OPEN else orders.c.status == where.status)
     if where.owner:
@@ -177,14 +202,23 @@ def order_conditions(account: Account, where: OrderWhere, now: datetime) -> list
 
 
 def foc_conditions(account: Account, day: str, now: datetime) -> list[ColumnElement[bool]]:
-    """Return SQL: open orders whose agreed date passed, grace included, or lies on a day and did not pass so."""
+    """Return SQL: orders not ported yet whose agreed date passed, grace included, or lies on a day and did not so."""
+    return [*not_ported(), *foc_dates(account, day, now)]
+
+
+def not_ported() -> tuple[ColumnElement[bool], ...]:
+    """Return SQL: orders whose agreed date still matters."""
+    return order_is_open(), or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))
+
+
+def foc_dates(account: Account, day: str, now: datetime) -> list[ColumnElement[bool]]:
+    """Return SQL of the date alone."""
     date_, passed = orders.c.foc_actual, now - account.settings.foc_grace
-    still = [order_is_open(), or_(orders.c.status.is_(None), orders.c.status.not_in(CLOSED))]
     if day == OVERDUE:
-        return [*still, date_ <= passed]
+        return [date_ <= passed]
     begin, end = day_bounds(account, day)
     earlier = [] if begin <= now < end else [date_ >= begin]  # late last night is today's, as long as it is in grace
-    return [*still, *earlier, date_ < end, date_ > passed]
+    return [*earlier, date_ < end, date_ > passed]
 
 
 def day_bounds(account: Account, day: str) -> tuple[datetime, datetime]:
@@ -200,23 +234,6 @@ def day_bounds(account: Account, day: str) -> tuple[datetime, datetime]:
         raise SettingsError("foc", day, "overdue, or a day such as 2026-10-02") from None
     begin, end = (datetime.combine(each, time(0), zone).astimezone(UTC) for each in days)
     return begin, end
-
-
-def _called(account: str, text: str) -> ColumnElement[bool]:
-    """Return SQL: a name begins so. Each is a stretch of its own index; an id is hexadecimal, none goes beyond `f`."""
-    said = _small(text[:BEGINNING])
-    if not said.isprintable():
-        return false()  # no database takes what cannot be printed, and no name begins so
-    after = f"{said[:-1]}{chr(ord(said[-1]) + 1)}"
-    stretches: list[tuple[ColumnElement[bool], ...]] = [
-        (beginning(orders.c[name]) >= said, beginning(orders.c[name]) < after) for name in _NAMES
-    ]
-    if _HEXADECIMAL.fullmatch(said):
-        stretches.append(
-            (orders.c.id >= said, orders.c.id < f"{said}g", func.substr(orders.c.id, 1, len(said)) == said)
-        )
-    mine = select(orders.c.id).where(orders.c.account == account)
-    return orders.c.id.in_(union_all(*(mine.where(*stretch) for stretch in stretches)))
 
 
 def _small(text: str) -> str:

@@ -17,12 +17,14 @@ class Page(Generic[T]):
     :param total: rows on all pages, counted by the same conditions as the rows
     :param number: of this page, from 1
     :param size: rows on a full page
+    :param is_least: there may be more than `total`: so many were counted, and no more
     """
 
     rows: tuple[T, ...]
     total: int
     number: int = 1
     size: int = 50
+    is_least: bool = False
 
     @property
     def last(self) -> int:

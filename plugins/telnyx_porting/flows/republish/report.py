@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, and_, select
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, and_, case, func, select, type_coerce
 
 from telnyx_porting.escaping import for_markdown, one_line
 from telnyx_porting.flows.deliveries.proofs import FUZZ
@@ -15,11 +15,13 @@ from telnyx_porting.flows.republish.plan import plan_row
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import UNRESOLVED, Cause, CloseReason, Republish
 from telnyx_porting.ledger.tables import events, republishes
+from telnyx_porting.ledger.types import microseconds
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 LISTED = 50  # rows shown; the rest is counted
+_LISTED = (Republish.NOT_ARRIVED, Republish.UNKNOWN, Republish.REFUSED, Republish.DROPPED)
 OTHERWISE, WAITING = "arrived_otherwise", "waiting"  # what `unknown` means, and what has no verdict
 
 
@@ -46,32 +48,29 @@ def report(account: Account, plan_id: str) -> Report:
 
     :raises PlanError: when the account has no such plan.
     """
-    columns = [republishes.c[name] for name in ("event_id", "state", "detail", "reply_date", "settled_at")]
+    mine = (republishes.c.account == account.id, republishes.c.plan_id == plan_id)
+    about = and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id)
+    outcome = _outcome()
+    after = type_coerce(events.c.arrived_at, BigInteger) - type_coerce(republishes.c.reply_date, BigInteger)
+    arrived = (republishes.c.state == Republish.ARRIVED, after >= -microseconds(FUZZ))
+    each = select(outcome.label("outcome")).where(*mine).subquery().c
+    counted = select(each.outcome, func.count())
+    columns = (republishes.c.event_id, republishes.c.detail, outcome.label("outcome"), events.c.type)
     with account.ledger.read() as connection:
         plan = plan_row(connection, account.id, plan_id)
-        rows = (
-            connection.execute(
-                select(*columns, events.c.type, events.c.arrived_at)
-                .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
-                .where(republishes.c.account == account.id, republishes.c.plan_id == plan_id)
-                .order_by(republishes.c.position)
-            )
-            .mappings()
-            .all()
-        )
-    counts: dict[str, int] = {}
-    for row in rows:
-        outcome = _outcome(row)
-        counts[outcome] = counts.get(outcome, 0) + 1
-    times = sorted(seconds for row in rows if (seconds := _confirmed_after(row)) is not None)
-    p50, p95 = _percentile(times, 0.50), _percentile(times, 0.95)
+        counts = {row.outcome: row[1] for row in connection.execute(counted.group_by(each.outcome))}
+        times = select(after).join(events, about).where(*mine, *arrived).order_by(after)
+        seconds = [max(took, 0) / 1e6 for took in connection.execute(times).scalars()]
+        listed = select(*columns).join(events, about).where(*mine, outcome.in_(_LISTED))
+        rows = connection.execute(listed.order_by(republishes.c.position).limit(LISTED)).mappings().all()
+    p50, p95 = _percentile(seconds, 0.50), _percentile(seconds, 0.95)
     summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
     return Report(
         _markdown(plan, rows, counts, p50, p95),
         counts,
         p50,
         p95,
-        f"Of {len(rows)} events: {summary}.",
+        f"Of {sum(counts.values())} events: {summary}.",
         _ending(plan),
     )
 
@@ -109,20 +108,13 @@ def _ending(plan: RowMapping) -> str:
     return endings.get(reason, "halted")
 
 
-def _confirmed_after(row: RowMapping) -> float | None:
-    """Seconds from the reply to the delivery that proved it, both the provider's clock."""
-    arrived_at, sent = row["arrived_at"], row["reply_date"]
-    if row["state"] != Republish.ARRIVED or arrived_at is None or sent is None or arrived_at < sent - FUZZ:
-        return None
-    return max(float((arrived_at - sent).total_seconds()), 0.0)
-
-
-def _outcome(row: RowMapping) -> str:
-    if row["state"] == Republish.UNKNOWN and row["detail"] == ARRIVED_OTHERWISE:
-        return OTHERWISE
-    if row["state"] in UNRESOLVED and row["settled_at"] is None:
-        return WAITING
-    return str(row["state"])
+def _outcome() -> ColumnElement[str]:
+    state = republishes.c.state
+    return case(
+        (and_(state == Republish.UNKNOWN, republishes.c.detail == ARRIVED_OTHERWISE), OTHERWISE),
+        (and_(state.in_(UNRESOLVED), republishes.c.settled_at.is_(None)), WAITING),
+        else_=state,
+    )
 
 
 def _percentile(times: list[float], share: float) -> float | None:
@@ -152,15 +144,13 @@ def _markdown(plan: RowMapping, rows: Any, counts: dict[str, int], p50: float | 
         lines += ["", f"Time from send to confirmed arrival: p50 {_seconds(p50)}, p95 {_seconds(p95)}."]
     if plan["close_reason"] not in (None, CloseReason.DONE):
         lines += ["", f"Stopped early: {for_markdown(plan['close_reason'])}."]
-    listed = (Republish.NOT_ARRIVED, Republish.UNKNOWN, Republish.REFUSED, Republish.DROPPED)
-    open_rows = [row for row in rows if _outcome(row) in listed]
-    if open_rows:
+    if rows:
         lines += ["", "| event | type | outcome | why |", "|---|---|---|---|"]
-        for row in open_rows[:LISTED]:
+        for row in rows:
             event, kind, why = row["event_id"], row["type"].rpartition(".")[2], one_line(row["detail"] or "", 160)
-            lines.append(f"| {for_markdown(event)} | {for_markdown(kind)} | {_outcome(row)} | {for_markdown(why)} |")
-        if len(open_rows) > LISTED:
-            lines.append(f"\n... and {len(open_rows) - LISTED} more in the ledger.")
+            lines.append(f"| {for_markdown(event)} | {for_markdown(kind)} | {row['outcome']} | {for_markdown(why)} |")
+        if (more := sum(counts.get(each, 0) for each in _LISTED) - len(rows)) > 0:
+            lines.append(f"\n... and {more} more in the ledger.")
     return "\n".join(lines)
 
 
