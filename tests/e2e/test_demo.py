@@ -86,8 +86,17 @@ class Running:
         rows = json.loads((self.home / RECORD).read_text())["processes"]
         return {row["name"]: row["pid"] for row in rows}
 
+    def mapped(self) -> set[str]:
+        """Files in /dev/shm that a PostgreSQL of it holds: a kill would leave them there."""
+        found: set[str] = set()
+        for each in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(OSError):
+                found |= set(re.findall(r"/dev/shm/PostgreSQL\S+", Path(f"/proc/{each.pid}/maps").read_text()))
+        return found
+
     def end(self, number: int | None = None) -> int:
         """Wait until it ends, after a signal to all of its terminal's foreground, if any; gives its status."""
+        assert self.mapped() == set()
         if number is not None:
             os.killpg(self.process.pid, number)
         self.said += self.process.communicate(timeout=580)[0]
@@ -95,12 +104,11 @@ class Running:
 
 
 def segments() -> set[str]:
-    """Shared memory that nobody needs any more, of the user whom the demo's PostgreSQL runs as."""
+    """Shared memory whose process is gone, of the user whom the demo's PostgreSQL runs as."""
     user = "nobody" if os.geteuid() == 0 else psutil.Process().username()
     listed = subprocess.run(["ipcs", "-m", "-p"], capture_output=True, text=True, check=True).stdout
     rows = [row for line in listed.splitlines() if len(row := line.split()) == 4 and row[1] == user]
-    orphaned = {row[0] for row in rows if not psutil.pid_exists(int(row[2]))}
-    return orphaned | {each.name for each in Path("/dev/shm").iterdir() if each.owner() == user}
+    return {row[0] for row in rows if not psutil.pid_exists(int(row[2]))}
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +121,7 @@ def orphans_are_ours() -> None:
 def nothing_left(*, but: tuple[Path, ...] = ()) -> Iterator[list[Running]]:
     """Check, when the demos put into the list have ended, that nothing of them is left.
 
-    Of ports nothing is asked: only a process holds one, and anybody's demo may have taken it since.
+    Of ports nothing is asked, nor of files in /dev/shm: anybody's demo or PostgreSQL may have taken one since.
     """
     before, children, demos = segments(), set(psutil.Process().children(recursive=True)), list[Running]()
     try:
