@@ -13,7 +13,7 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
 PYTEST = $(BIN)/python -m pytest --hypothesis-seed=$(SEED)
 
-.PHONY: help install demo test test-postgres test-e2e test-slow test-all test-python test-lowest wheel lint format lock env bench chaos soak clean
+.PHONY: help install demo test test-postgres test-e2e test-slow test-all test-python test-lowest matrix wheel lint format lock env bench chaos soak clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,23 @@ test-lowest: install  ## tests/unit and tests/airflow on the lowest versions tha
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --no-build-isolation --editable .
 	@echo "build/lowest, seed: $(SEED)"
 	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
+
+NEWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --extra postgres --extra receiver --group dev pyproject.toml
+
+# Airflow 3.2 does not work with a newer pydantic: its own constraints keep it back.
+matrix: test-lowest  ## tests/unit, tests/airflow and the demo on Airflow 3.2.2, on the newest and on the lowest versions
+	@build/lowest/bin/python -m include.demo --once
+	@set -e; for one in 'airflow-3.2 apache-airflow==3.2.2 pydantic<2.13' 'airflow-newest apache-airflow>=3.3'; do \
+		name=$${one%% *}; python=build/$$name/bin/python; \
+		printf '%s\n' $${one#* } > build/$$name.in; \
+		$(NEWEST) --python $(BIN)/python --constraint build/$$name.in --output-file build/$$name.txt; \
+		$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python build/$$name; \
+		$(BIN)/uv pip sync --quiet --python $$python build/$$name.txt; \
+		$(BIN)/uv pip install --quiet --python $$python --no-deps --no-build-isolation --editable .; \
+		echo "build/$$name, seed: $(SEED)"; \
+		$$python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow; \
+		$$python -m include.demo --once; \
+	done
 
 wheel: install  ## Build the package into dist/
 	@rm -f dist/*.whl

@@ -33,6 +33,7 @@ LOOK = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
 from telnyx_porting.notifications.failure import PortingAlertNotifier
+from telnyx_porting.compat import retried_by
 from telnyx_porting.operators.retries import TelnyxRetryPolicy
 bag = DagBag(dag_folder=sys.argv[1])
 def listens(callbacks, over):
@@ -43,7 +44,7 @@ facts = {dag.dag_id: {"title": dag.dag_display_name, "doc": dag.doc_md, "tags": 
          "owners": sorted({task.owner for task in dag.tasks}),
          "endless": sorted(t.task_id for t in dag.tasks if t.execution_timeout is None),
          "tasks": {task.task_id: {"operator": task.operator_name, "pool": task.pool,
-             "policy": isinstance(task.retry_policy, TelnyxRetryPolicy),
+             "policy": retried_by(None) == {} or isinstance(task.retry_policy, TelnyxRetryPolicy),
              "told": listens(task.on_failure_callback, False), "taken_back": listens(task.on_success_callback, True)}
              for task in dag.tasks}}
          for dag in bag.dags.values()}

@@ -19,7 +19,7 @@ from telnyx_porting.errors import LedgerError
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import normalise
-from tests.support.stores import BrokenSecrets
+from tests.support.vaults import BrokenSecrets
 
 pytestmark = pytest.mark.airflow
 VARIABLE = "AIRFLOW_CONN_TELNYX_PORTING_LEDGER"
@@ -138,7 +138,7 @@ def both_ways(hook: TelnyxLedgerHook) -> list[str]:
 
 
 @pytest.mark.parametrize("executor", ["LocalExecutor", "SequentialExecutor", "CeleryExecutor", "KubernetesExecutor"])
-@pytest.mark.parametrize("secrets", ["", "tests.support.stores.BrokenSecrets"], ids=["", "secrets that fail"])
+@pytest.mark.parametrize("secrets", ["", "tests.support.vaults.BrokenSecrets"], ids=["", "secrets that fail"])
 def test_nothing_is_guessed_about_where_the_ledger_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, executor: str, secrets: str
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_setting_decides_before_any_connection_is_looked_up(monkeypatch: pytes
     """So nothing that Airflow finds, or fails to find, takes a task to another ledger."""
     said = f"sqlite:///{tmp_path / 'said.db'}"
     monkeypatch.setenv("TELNYX_PORTING_LEDGER_URL", said)
-    for secrets in ("", "tests.support.stores.BrokenSecrets"):
+    for secrets in ("", "tests.support.vaults.BrokenSecrets"):
         monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", secrets)
         assert url(monkeypatch, "postgresql://me@db/porting") == said.replace("sqlite", "sqlite+pysqlite")
     told = both_ways(TelnyxLedgerHook("another"))

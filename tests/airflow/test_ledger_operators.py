@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import RetryAction
+from airflow import sdk
 from sqlalchemy import select, update
 
+from telnyx_porting.compat import IS_3_3
 from telnyx_porting.errors import WrongAccountError
 from telnyx_porting.ledger.tables import accounts, events, findings
 from telnyx_porting.operators.porting import (
@@ -82,7 +83,7 @@ def test_a_connection_that_leads_elsewhere_fails_every_task_at_once_and_its_cloc
     connect(host=sandbox.base_url.replace("127.0.0.1", "localhost"), password=sandbox.api_key)
     with pytest.raises(WrongAccountError, match="was first seen at") as caught:
         operator.execute({})
-    assert TelnyxRetryPolicy().evaluate(caught.value, 1, 3).action == RetryAction.FAIL
+    assert not IS_3_3 or TelnyxRetryPolicy().evaluate(caught.value, 1, 3).action == sdk.RetryAction.FAIL
     assert sandbox.requests()["total"] == 0
     connect(host=sandbox.base_url, password=sandbox.api_key)
     with ledger.write() as connection:

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from telnyx_porting.compat import TaskAwaitingInput
 from telnyx_porting.errors import AuthenticationError, LedgerError, PlanError, SettingsError
 from telnyx_porting.notifications.failure import PortingAlertNotifier
 from telnyx_porting.operators import execution, porting

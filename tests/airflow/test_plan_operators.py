@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowSkipException
 
+from telnyx_porting.compat import TaskAwaitingInput
 from telnyx_porting.errors import AuthenticationError, PlanError
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import events, findings, plans, republishes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.stores import Comms
 
 __all__ = ["events", "pace"]
-pytestmark = pytest.mark.usefixtures("pace")
+pytestmark = pytest.mark.usefixtures("pace", "comms")
 REPUBLISH = "/v2/porting/events/*/republish"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +86,7 @@ def test_one_bad_id_does_not_stop_the_rest(
 @pytest.mark.parametrize(
     ("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)], ids=["401", "403"]
 )
+@pytest.mark.usefixtures("comms")  # what an earlier try did is known
 def test_refused_key_stops_the_batch_and_a_retry_goes_on(
     sandbox: RunningSandbox,
     events: list[str],
@@ -131,6 +133,7 @@ def test_server_error_is_unknown_and_never_repeated(
     assert asked(sandbox)[events[0]] == 1
 
 
+@pytest.mark.usefixtures("comms")  # what an earlier try did is known
 def test_outage_stops_the_batch(
     sandbox: RunningSandbox, events: list[str], conn_id: str, context: dict[str, Any]
 ) -> None:
@@ -153,6 +156,7 @@ def test_unreachable_host_sends_nothing_and_says_so(
         republish(context, [NOBODY.format(0)])
 
 
+@pytest.mark.usefixtures("comms")  # what an earlier try did is known
 def test_cleared_finished_task_sends_nothing(
     sandbox: RunningSandbox, events: list[str], conn_id: str, context: dict[str, Any]
 ) -> None:
@@ -169,6 +173,7 @@ def test_force_sends_a_finished_task_again(
     assert asked(sandbox) == Counter(dict.fromkeys(events[:2], 2))
 
 
+@pytest.mark.usefixtures("comms")  # what an earlier try did is known
 def test_ids_that_are_new_after_a_clear_are_sent(
     sandbox: RunningSandbox, events: list[str], conn_id: str, context: dict[str, Any]
 ) -> None:
@@ -190,3 +195,16 @@ def test_one_after_the_other_and_paced(
     republish(context, events[:6])
     assert time.monotonic() - begun >= 0.5
     assert [call["event_id"] for call in sandbox.republishes()] == events[:6], "the order given is the order sent"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"force": True}], ids=["", "force"])
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_without_a_state_store_no_later_try_sends(
+    sandbox: RunningSandbox, events: list[str], conn_id: str, map_index: int, arguments: dict[str, Any]
+) -> None:
+    """Airflow 3.2 has none: what an earlier try sent is not known, so that nothing is, and the outcome says so."""
+    first, later = ({"ti": SimpleNamespace(max_tries=2, map_index=map_index, try_number=number)} for number in (1, 2))
+    assert republish(first, events[:3], **arguments)["counts"] == {"accepted": 3}
+    assert republish(later, events[:5], **arguments)["counts"] == {"unknown": 5}
+    assert asked(sandbox) == Counter(events[:3])
+    assert republish(later, events[3:5], resend_unknown=True)["counts"] == {"accepted": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 from airflow.sdk._shared.state import TaskScope
@@ -21,19 +21,8 @@ from airflow.sdk.execution_time.comms import (
     TaskStateStoreResult,
 )
 from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-from airflow.secrets import BaseSecretsBackend
 
 LIMIT = 65_535  # bytes; the API server refuses more
-
-
-class BrokenSecrets(BaseSecretsBackend):
-    """A secrets backend whose service is away for a moment."""
-
-    asked: ClassVar[list[str]] = []
-
-    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
-        self.asked.append(conn_id)
-        raise ConnectionError("the vault is away")
 
 
 class Comms:

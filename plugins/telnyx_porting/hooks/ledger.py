@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy import URL
 
+from telnyx_porting.compat import extra_of
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import LEDGER_URL
@@ -71,7 +72,7 @@ class TelnyxLedgerHook(BaseHook):
                 connection = await self.aget_connection(self.ledger_conn_id)
             except AirflowNotFoundException as error:
                 raise self._nowhere() from error
-            url = _url(self.ledger_conn_id, connection, await connection.aextra_dejson())
+            url = _url(self.ledger_conn_id, connection, await extra_of(connection))
         with Ledger(url) as ledger:
             yield ledger
 

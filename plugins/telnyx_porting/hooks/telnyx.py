@@ -13,6 +13,7 @@ from airflow.sdk import BaseHook
 from telnyx_porting.client import AsyncTelnyxClient, SyncVerbs, TelnyxClient
 from telnyx_porting.client.core import PUBLIC_API
 from telnyx_porting.client.words import in_words
+from telnyx_porting.compat import extra_of
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class TelnyxHook(SyncVerbs, BaseHook):
         if "arguments" not in self.__dict__:
             # Fills the slot of the cached property, whose own way would block the event loop.
             connection = await self.aget_connection(self.telnyx_conn_id)
-            self.__dict__["arguments"] = _arguments(connection, await connection.aextra_dejson())
+            self.__dict__["arguments"] = _arguments(connection, await extra_of(connection))
         async with self._build(AsyncTelnyxClient) as client:
             yield client
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.observability import stats
-
+from telnyx_porting.compat import stats
 from telnyx_porting.flows.alerts.facts import keep_exception_types
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due

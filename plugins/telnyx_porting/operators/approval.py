@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting import settings
+from telnyx_porting.compat import TaskAwaitingInput
 from telnyx_porting.errors import PlanError
 from telnyx_porting.escaping import for_markdown
 from telnyx_porting.flows.account import Account

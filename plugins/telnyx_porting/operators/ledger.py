@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.observability import stats
-
+from telnyx_porting.compat import stats
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.audit import audit

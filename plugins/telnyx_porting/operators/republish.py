@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from telnyx_porting import settings
-from telnyx_porting.flows.republish.batch import Memory, send_batch
+from telnyx_porting.compat import NEVER_EXPIRE, task_state
+from telnyx_porting.flows.republish.batch import LIST, Memory, send_batch
 from telnyx_porting.hooks.inputs import as_ids
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
@@ -35,6 +35,8 @@ class TelnyxRepublishPortingEventsOperator(BaseOperator):
     where the last try was; an id that was on its way comes back ``unknown`` and is not sent again unless
     ``resend_unknown``; a finished task that is cleared sends nothing again unless ``force``. A mapped task that is
     cleared and then holds other ids cannot know what other map indexes sent: ids new to it are ``unknown``.
+    Airflow 3.2 has no state store: there no later try (a retry, or a clear, whatever ``force`` says) knows what was
+    sent, so all ids are ``unknown`` and none is sent again unless ``resend_unknown``.
 
     :param event_ids: ids, or events with an ``id`` as the list operator returns them (templated)
     :param resend_unknown: send ids of unknown outcome again; the consumer may get a notification twice
@@ -68,9 +70,14 @@ class TelnyxRepublishPortingEventsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         ids = as_ids("event_ids", self.event_ids)
         pace = settings.load(self.telnyx_conn_id).require_valid().republish_per_second
-        store = context["task_state_store"]
-        # Not expiring: a task cleared after the store's 30 days must not send everything again.
-        memory = Memory(store.get, partial(store.set, retention=NEVER_EXPIRE), store.clear)
+        store, later_try = task_state(context), False
+        if store is not None:
+            # Not expiring: a task cleared after the store's 30 days must not send everything again.
+            memory = Memory(store.get, partial(store.set, retention=NEVER_EXPIRE), store.clear)
+        else:
+            later_try = context["ti"].try_number > 1
+            kept: dict[str, Any] = {LIST: {"ids": "", "finished": False}} if later_try else {}
+            memory = Memory(kept.get, kept.__setitem__, kept.clear)
         with TelnyxHook(self.telnyx_conn_id).get_client(requests_per_second=pace) as client:
             outcomes = send_batch(
                 client,
@@ -78,7 +85,7 @@ class TelnyxRepublishPortingEventsOperator(BaseOperator):
                 memory,
                 resend_unknown=self.resend_unknown,
                 force=self.force,
-                mapped=context["ti"].map_index not in (None, -1),
+                mapped=later_try or context["ti"].map_index not in (None, -1),
                 go_on=lambda: not self._killed,
             )
         told = {event_id: outcome.value for event_id, outcome in outcomes.items()}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import RetryDecision, RetryPolicy
-
+from telnyx_porting.compat import RetryDecision, RetryPolicy, retried_by
 from telnyx_porting.errors import FOR_GOOD, RateLimitedError
 from telnyx_porting.notifications.failure import PortingAlertNotifier
 from telnyx_porting.operators.forms import refuse_unknown_keys
@@ -23,6 +22,7 @@ class TelnyxRetryPolicy(RetryPolicy):
 
     A refused key, a forbidden or invalid request, an unknown id, an impossible argument and a plan that cannot be
     made or continued fail the task at the first try. Anything else follows the task's ``retries`` and ``retry_delay``.
+    Airflow 3.2 has no retry policies: there ``retries`` and ``retry_delay`` alone count.
     """
 
     def evaluate(
@@ -49,8 +49,8 @@ def telnyx_task_defaults(**overrides: Any) -> dict[str, Any]:
         "retry_delay": timedelta(seconds=30),
         "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(minutes=10),
-        "retry_policy": TelnyxRetryPolicy(),
         "execution_timeout": timedelta(minutes=30),
+        **retried_by(TelnyxRetryPolicy()),
         **overrides,
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from telnyx_porting.compat import task_state
 from telnyx_porting.errors import FOR_GOOD, SettingsError, TelnyxError
 from telnyx_porting.hooks.inputs import as_text, as_texts, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -27,6 +28,8 @@ __all__ = ["TelnyxPortingEventSensor", "TelnyxPortingOrderStatusSensor"]
 class TelnyxSensor(BaseSensorOperator):
     """
     What the sensors share. ``timeout`` counts from the first try: a retry does not begin it anew, a clear does.
+
+    Airflow 3.2 keeps nothing between tries: there a deferrable sensor's retry begins it anew, too.
 
     :param telnyx_conn_id: connection of type ``telnyx`` (templated)
     :param deferrable: wait in the triggerer instead of on a worker
@@ -81,7 +84,9 @@ class TelnyxSensor(BaseSensorOperator):
     def _left(self, context: Context) -> float:
         """Tell the seconds until the deadline, which the first try has written down."""
         # A clear raises max_tries, a retry does not: that tells a new beginning from another try.
-        store, round_ = context["task_state_store"], context["ti"].max_tries
+        store, round_ = task_state(context), context["ti"].max_tries
+        if store is None:
+            return self.timeout
         now = datetime.now(UTC)
         written = store.get("deadline")
         if isinstance(written, dict) and written["round"] == round_:

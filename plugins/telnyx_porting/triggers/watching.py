@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from telnyx_porting.compat import asset_state
 from telnyx_porting.hooks.inputs import as_time
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -45,7 +46,8 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
     One event per poll that found something: ``{"count", "event_ids", "since", "until"}`` (several when there are more
     than 500). The cursor is kept in the asset's state, one poll behind, and each poll looks ``overlap`` back: after a
     restart events may be told twice, none is left out that became visible within the overlap. The first start begins
-    at its own time. Treat an event as a wake-up: Airflow may put several into one run. Polls that fail are logged
+    at its own time (on Airflow 3.2, which keeps no cursor, every start: it looks ``overlap`` back and no further).
+    Treat an event as a wake-up: Airflow may put several into one run. Polls that fail are logged
     and followed by longer pauses; nothing is raised, because Airflow restarts a watcher that raises every 2 s.
 
     :param asset_name: name of the watched asset, whose state keeps the cursor
@@ -101,15 +103,15 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
 
     async def load_cursor(self) -> datetime | None:
         """Read the cursor from the asset's state; None when there is none yet."""
-        if self.asset_state_store is None:
+        if (store := asset_state(self)) is None:
             return None
-        stored = await self.asset_state_store[Asset.ref(name=self.asset_name)].aget(CURSOR)
+        stored = await store[Asset.ref(name=self.asset_name)].aget(CURSOR)
         return as_time("cursor", stored) if isinstance(stored, str) else None
 
     async def save_cursor(self, cursor: datetime) -> None:
         """Write the cursor to the asset's state."""
-        if self.asset_state_store is not None:
-            await self.asset_state_store[Asset.ref(name=self.asset_name)].aset(CURSOR, cursor.isoformat())
+        if (store := asset_state(self)) is not None:
+            await store[Asset.ref(name=self.asset_name)].aset(CURSOR, cursor.isoformat())
 
 
 class _Watch:

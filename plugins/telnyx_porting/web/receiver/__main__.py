@@ -32,9 +32,10 @@ try:
     from telnyx_porting.web.receiver.app import Receiver
     from telnyx_porting.web.receiver.guard import Guard
 except ModuleNotFoundError as error:
-    if error.name not in ("httptools", "starlette", "uvicorn"):
+    missing = str(error.name).partition(".")[0]
+    if missing not in ("httptools", "starlette", "uvicorn"):
         raise
-    needed = f"the receiver needs {error.name}: pip install 'airflow-provider-telnyx-porting[receiver]'"
+    needed = f"the receiver needs {missing}: pip install 'airflow-provider-telnyx-porting[receiver]'"
     raise SystemExit(needed) from None
 
 if TYPE_CHECKING:
