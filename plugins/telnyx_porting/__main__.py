@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     first.add_argument("--days", type=_days, default=14, help="how far back to look, 1 to 90 (default: %(default)s)")
     first.add_argument("--base-url", default=PUBLIC_API, help="another Telnyx than %(default)s, such as a sandbox")
     words = "write the structure of what Telnyx answered there, as JSON: keys, types and formats, no values"
-    first.add_argument("--shapes", type=Path, metavar="FILE", help=words)
+    first.add_argument("--shapes", type=_new_file, metavar="FILE", help=words)
     words = "prove that the ledger holds what Telnyx has; 2 when it cannot be proved"
     prove = commands.add_parser("audit", parents=[one], help=words)
     prove.add_argument("--from", dest="since", type=_time, metavar="TIME", help="such as 2026-10-01T00:00:00Z")
@@ -226,6 +226,14 @@ def _time(text: str) -> datetime:
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} has no time zone; expected a time such as 2026-10-01T00:00:00Z")
     return moment
+
+
+def _new_file(text: str) -> Path:
+    try:
+        Path(text).write_text("")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from None
+    return Path(text)
 
 
 def _days(text: str) -> int:

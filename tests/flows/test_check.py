@@ -238,6 +238,14 @@ def test_impossible_days_are_refused(street: Street, days: str) -> None:
     assert "is not a number of days from 1 to 90" in street.said_aside
 
 
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_read(street: Street, tmp_path: Path) -> None:
+    street.sandbox.forget_requests()
+    with pytest.raises(SystemExit):
+        main(["check", "--base-url", street.sandbox.base_url, "--shapes", str(tmp_path)])
+    assert f"'{tmp_path}' cannot be written: Is a directory" in street.said_aside
+    assert street.sandbox.requests()["total"] == 0
+
+
 def test_it_needs_no_airflow_and_leaves_nothing_behind(street: Street, tmp_path: Path) -> None:
     street.notify(street.sandbox.sink_url())
     program = (
