@@ -35,7 +35,7 @@ ENOUGH = 5  # failed deliveries, or refused signatures, that are no accident any
 TOLD_FOR = timedelta(days=1)  # that something else decides now
 _KEY_REFUSED, _SETTINGS, _NOTHING_SEALED = "health:key_refused", "health:settings", "health:nothing_sealed"
 _FAULT = (PLATFORM, "see the log of the last run of porting_exception_alerts, and report it as a fault of the watch")
-_APPROVE = (PLATFORM, "approve or reject it: Airflow, Required actions")
+_APPROVE = (PLATFORM, "approve or reject it: on its page under Plans of the console, or in Airflow, Required actions")
 _SEE_SCAN = (PLATFORM, "look at the last runs of porting_scan, and at `python -m telnyx_porting status`")
 _ASK_WHOSE = (
     PLATFORM,
