@@ -121,9 +121,10 @@ format: install  ## Let ruff put the code in order
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-header --extra postgres --extra receiver
 
-lock: install  ## Solve both locks anew (the newest versions that pyproject.toml allows)
+lock: install  ## Solve the locks anew (the newest versions that pyproject.toml allows)
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
-	@$(COMPILE) --group dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	@$(COMPILE) --group celery --constraint requirements.txt pyproject.toml --output-file requirements-celery.txt
+	@$(COMPILE) --group dev --constraint requirements-celery.txt pyproject.toml --output-file requirements-dev.txt
 
 bench: install  ## Measure, and compare with what others offer
 	@$(PYTEST) --timeout 1200 -s -m bench tests/benchmarks

@@ -21,6 +21,7 @@ from telnyx_porting.ledger.engine import Ledger
 from tests.support.places import ROOT
 from tests.support.receivers import (
     ACCOUNT,
+    OTHER,
     Signer,
     encode,
     feed,
@@ -53,6 +54,7 @@ def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (["--key", ACCOUNT], "sqlite:////tmp/x.db", "--key = "),
         (["--key", f"={SIGNER.public}"], "sqlite:////tmp/x.db", "--key = "),
         (["--key", f"a/b={SIGNER.public}"], "sqlite:////tmp/x.db", "--key = "),
+        ([], "sqlite:////tmp/x.db", "TELNYX_PORTING_RECEIVER_KEYS = '' is not valid: ACCOUNT=BASE64"),
         (["--key", KEYS[0], "--ledger", "postgresql://u:hunter2@h/d"], "", "a URL without password"),
     ],
     ids=[
@@ -62,6 +64,7 @@ def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         "no sign",
         "no account",
         "odd account",
+        "no key at all",
         "password in the arguments",
     ],
 )
@@ -82,7 +85,9 @@ def test_an_account_without_a_key_is_said_once_and_refused_and_the_others_go_on(
         assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
         assert refused.status_code == 401
         assert running.post(body, SIGNER.headers(body)).status_code == 200
-        assert running.get("/readyz").status_code == 200
+        ready = running.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.text == "ok, but 1 of 2 accounts have no public key: their webhooks are refused"
         assert running.log().count("account keyless has no public key") == 1
         assert f"account {ACCOUNT} has" not in running.log()
     assert feed(file_ledger, "keyless")["refused"] == 1
@@ -93,7 +98,39 @@ def test_a_receiver_without_any_key_refuses_everything(file_ledger: Ledger) -> N
     body = encode(webhook())
     with receiver(url_of(file_ledger), [f"{ACCOUNT}="]) as running:
         assert running.post(body, SIGNER.headers(body)).status_code == 401
-        assert running.get("/readyz").status_code == 200
+        ready = running.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.text == "not ok: 1 of 1 accounts have no public key: their webhooks are refused"
+        assert running.get("/healthz").text == "ok"
+
+
+@pytest.mark.parametrize("separator", [",", " ", ", ", "\n"])
+def test_the_environment_brings_any_number_of_keys(file_ledger: Ledger, separator: str) -> None:
+    """Several accounts, and both keys of one while the new replaces the old."""
+    new, other = Signer(), Signer()
+    keys = [*KEYS, f"{ACCOUNT}={new.public}", f"{OTHER}={other.public}"]
+    body = encode(webhook())
+    with receiver(url_of(file_ledger), [], environ={"TELNYX_PORTING_RECEIVER_KEYS": separator.join(keys)}) as running:
+        assert running.get("/readyz").text == "ok"
+        for signer, account in ((SIGNER, ACCOUNT), (new, ACCOUNT), (other, OTHER)):
+            assert running.post(body, signer.headers(body), f"/webhooks/telnyx/{account}").status_code == 200
+        assert running.post(body, other.headers(body)).status_code == 401
+        assert "is not valid" not in running.log()
+
+
+def test_keys_of_the_command_line_stand_in_for_those_of_the_environment(file_ledger: Ledger) -> None:
+    stranger, body = Signer(), encode(webhook())
+    variables = {"TELNYX_PORTING_RECEIVER_KEYS": f"{ACCOUNT}={stranger.public}"}
+    with receiver(url_of(file_ledger), KEYS, environ=variables) as running:
+        assert running.post(body, stranger.headers(body)).status_code == 401
+        assert running.post(body, SIGNER.headers(body)).status_code == 200
+
+
+def test_counters_can_be_asked_from_elsewhere_where_that_is_wanted(file_ledger: Ledger) -> None:
+    with receiver(url_of(file_ledger), KEYS, "--counters-host", "0.0.0.0") as running:
+        assert running.counters.startswith("http://0.0.0.0:")
+        assert running.counter("telnyx_porting_receiver_ready") == 1
+        assert running.get("/metrics").status_code == 404
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

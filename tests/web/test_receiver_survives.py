@@ -105,7 +105,7 @@ def test_a_lost_database_means_503_and_not_ready_until_it_is_back(postgres_url: 
         connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
         connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
         assert running.post(body, SIGNER.headers(body)).status_code == 503
-        assert running.get("/readyz").text == "not ok"
+        assert running.get("/readyz").text == "not ok: the ledger takes no webhooks"
         assert running.get("/healthz").status_code == 200
         connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
         wait_for(lambda: running.post(body, SIGNER.headers(body)).status_code == 200)

@@ -175,7 +175,12 @@ class Settings(BaseModel):
         return self
 
 
-_NOT_OURS = ("account_settings", "ledger_url", "failpoint")  # variables of this prefix that others read
+_NOT_OURS = (
+    "account_settings",
+    "ledger_url",
+    "receiver_keys",
+    "failpoint",
+)  # variables of this prefix that others read
 _KNOBS = tuple(name for name in Settings.model_fields if name != "problems")
 
 

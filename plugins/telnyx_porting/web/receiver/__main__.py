@@ -1,7 +1,8 @@
 """The webhook receiver: a process of its own, the only public one. It imports no Airflow.
 
 ``python -m telnyx_porting.web.receiver --key ACCOUNT=BASE64``, the ledger's URL in ``TELNYX_PORTING_LEDGER_URL``.
-It speaks plain HTTP: put a proxy that ends TLS in front of it.
+Keys come from ``TELNYX_PORTING_RECEIVER_KEYS`` where no ``--key`` is given. It speaks plain HTTP: put a proxy that ends
+TLS in front of it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 log = logging.getLogger("telnyx_porting.web.receiver")  # __name__ is "__main__" here
+KEYS = "TELNYX_PORTING_RECEIVER_KEYS"  # the environment's word on the keys, as many as one likes
 _KEEP_ALIVE = 75  # seconds; longer than a proxy keeps an idle connection, so that the proxy closes it
 _DRAIN = 5  # seconds for what is being received when SIGTERM comes
 
@@ -63,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     try:
-        keys = read_keys(options.key)
+        keys = read_keys("--key", options.key) if options.key else read_keys(KEYS, _split(os.environ.get(KEYS, "")))
         ledger = stack.enter_context(Ledger(_ledger_url(options.ledger), durable=True)).ready()
         public = stack.enter_context(_listen("--port", options.host, options.port))
-        counters = stack.enter_context(_listen("--counters-port", "127.0.0.1", options.counters_port))
+        counters = stack.enter_context(_listen("--counters-port", options.counters_host, options.counters_port))
     except SettingsError as error:
         log.error("%s", error)
         return 2
@@ -116,31 +118,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m telnyx_porting.web.receiver",
         description="Receive Telnyx webhooks: verify, store in the ledger, and only then answer 200.",
-        epilog=f"The ledger's URL is read from {LEDGER_URL}.",
+        epilog=f"The ledger's URL is read from {LEDGER_URL}; without --key the keys from {KEYS}:"
+        " ACCOUNT=BASE64, separated by commas or blanks.",
     )
     parser.add_argument(
         "--key",
         action="append",
-        required=True,
         metavar="ACCOUNT=BASE64",
         help="an account's public key (Telnyx portal: Keys & Credentials); repeat it for more accounts, or for both"
         " keys of one while the new replaces the old; with nothing behind the = the account's webhooks are refused",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8788, help="port for webhooks (default: %(default)s)")
-    parser.add_argument(
-        "--counters-port", type=int, default=8789, help="port for /metrics, on 127.0.0.1 (default: %(default)s)"
-    )
+    parser.add_argument("--counters-port", type=int, default=8789, help="port for /metrics (default: %(default)s)")
+    words = "address for /metrics, which names accounts: never one that the world can reach (default: %(default)s)"
+    parser.add_argument("--counters-host", default="127.0.0.1", help=words)
     parser.add_argument("--ledger", metavar="URL", help="the ledger, if its URL has no password")
     return parser
 
 
-def read_keys(texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+def read_keys(name: str, texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
     """Read ``ACCOUNT=BASE64`` into the keys of each account; ``ACCOUNT=`` says that it has none yet.
 
-    :raises SettingsError: naming the text and what would be right.
+    :param name: what the texts were given as.
+    :raises SettingsError: naming the text and what would be right; also when there is none.
     """
     keys: dict[str, tuple[bytes, ...]] = {}
+    if not texts:
+        raise SettingsError(name, "", "ACCOUNT=BASE64 for each account, here or as --key")
     for text in texts:
         account, given, encoded = text.partition("=")
         try:
@@ -148,9 +153,13 @@ def read_keys(texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         except (binascii.Error, ValueError):
             key = b""
         if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,250}", account) or not given or (encoded and len(key) != 32):
-            raise SettingsError("--key", text, "ACCOUNT=BASE64, a connection id and a public key of 32 bytes in base64")
+            raise SettingsError(name, text, "ACCOUNT=BASE64, a connection id and a public key of 32 bytes in base64")
         keys[account] = (*keys.get(account, ()), *([key] if encoded else []))
     return keys
+
+
+def _split(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def _ledger_url(argument: str | None) -> URL:

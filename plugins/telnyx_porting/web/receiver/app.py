@@ -59,6 +59,7 @@ class Receiver:
         most = max(len(own) for own in keys.values())
         self._decoys = tuple(Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(most))
         self._keys = {account: (*own, *self._decoys)[:most] for account, own in keys.items()}
+        self._keyless = sum(not own for own in keys.values())
         self._recorder = recorder
         self._watch = watch
         self._guard = guard
@@ -145,8 +146,13 @@ class Receiver:
         return PlainTextResponse("ok") if well else PlainTextResponse("not ok", 503)
 
     async def readyz(self, _request: Request) -> Response:
-        """Say whether a webhook would be stored now."""
-        return PlainTextResponse("ok") if self._recorder.healthy else PlainTextResponse("not ok", 503)
+        """Say whether a webhook would be stored now, and that some would not: names no account, the port is public."""
+        lacking = f"{self._keyless} of {len(self._keys)} accounts have no public key: their webhooks are refused"
+        if not self._recorder.healthy:
+            return PlainTextResponse("not ok: the ledger takes no webhooks", 503)
+        if self._keyless == len(self._keys):
+            return PlainTextResponse(f"not ok: {lacking}", 503)
+        return PlainTextResponse(f"ok, but {lacking}" if self._keyless else "ok")
 
     async def watch(self, _request: Request) -> Response:
         """Say whether the watch keeps up: for an uptime monitor, because a dead Airflow cannot speak.
