@@ -145,7 +145,7 @@ env:  ## Write .env for docker compose with fresh secrets (never overwrites one)
 		esac; \
 		printf '%s\n' "$$line"; \
 	done < .env.example > .env
-	@echo "Wrote .env. Set TELNYX_API_KEY and TELNYX_PUBLIC_KEY in it, then: docker compose up"
+	@echo "Wrote .env. Set TELNYX_API_KEY and TELNYX_PUBLIC_KEYS in it, then: docker compose up"
 
 clean:  ## Remove everything that make has built
 	@rm -rf build dist .venv .hypothesis .ruff_cache plugins/*.egg-info

@@ -97,10 +97,11 @@ def environment(home: Path, ports: Ports, given: dict[str, str], password: str, 
 class AirflowApi:
     """The REST calls of a person at the Airflow UI. Each is safe to repeat, and is, until Airflow gives an answer."""
 
-    def __init__(self, ports: Ports, password: str) -> None:
-        self.url = f"http://localhost:{ports.airflow}"
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
         self._password = password
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{ports.airflow}", timeout=30, trust_env=False)
+        here = url.replace("//localhost:", "//127.0.0.1:")  # where ours listens; ::1 may be somebody else's
+        self._http = httpx.Client(base_url=here, timeout=30, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""

@@ -19,6 +19,7 @@ from telnyx_porting.flows.deliveries.consumer import COMMIT_LAG
 from telnyx_porting.ledger.engine import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from include.demo.airflow import Databases
@@ -53,18 +54,28 @@ KNOBS = {  # minutes become seconds, and the loop may run by itself: right for a
 }
 
 
-class Demo:
-    """One demo: its processes, its clients, and the seconds each phase took."""
+class Loop:
+    """The loop of a watch that runs, with the simulator as its Telnyx; and the seconds each phase took.
+
+    :param home: the folder of its Airflow, where that is here.
+    :param webhooks: where the receiver can be reached from the simulator.
+    :param env: the environment of the watch.
+    """
 
     def __init__(
-        self, home: Path, ports: Ports, processes: Processes, databases: Databases, seconds: dict[str, float]
+        self,
+        home: Path,
+        processes: Processes,
+        airflow: AirflowApi,
+        sandbox: httpx.Client,
+        ledger: Ledger,
+        webhooks: str,
+        env: Mapping[str, str],
+        seconds: dict[str, float],
     ) -> None:
-        self.home, self.ports, self.processes, self.seconds = home, ports, processes, seconds
-        self.password = secrets.token_urlsafe(12)
-        self.env = environment(home / "airflow", ports, KNOBS, self.password, databases)
-        self.airflow = AirflowApi(ports, self.password)
-        self.ledger = Ledger(databases.ledger)
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{ports.sandbox}/sandbox", timeout=30, trust_env=False)
+        self.home, self.processes, self.airflow, self.ledger = home, processes, airflow, ledger
+        self.webhooks, self.env, self.seconds = webhooks, env, seconds
+        self._http = sandbox
 
     def close(self) -> None:
         """Close what it has open."""
@@ -72,24 +83,29 @@ class Demo:
         self.ledger.close()
         self._http.close()
 
-    def start(self) -> None:
-        """Start simulator, receiver and Airflow."""
-        with phase(self.seconds, "start", "starting simulator, receiver and Airflow (about 30 s)"):
-            self._python("sandbox", "include.sandbox", "--scenario", "demo", "--port", str(self.ports.sandbox))
-            # a log server of Airflow's may still be coming up: everything else does not wait for it
-            command = [sys.executable, "-m", "airflow", "standalone"]
-            self.processes.start("airflow", command, self.env)
-            self.processes.wait_for("the simulator", lambda: self._answers(self.ports.sandbox, "sandbox/state"), 60)
-            self.ledger.upgrade()
-            # as in the published samples: a webhook's id is not its event's
-            self.sandbox("POST", "/switches", {"webhook_id": "unrelated"})
-            key = self.sandbox("GET", "/public-key")["public_key"]
-            ports = ("--port", str(self.ports.receiver), "--counters-port", str(self.ports.counters))
-            self._python("receiver", "telnyx_porting.web.receiver", "--key", f"{ACCOUNT}={key}", *ports)
-            self.processes.wait_for("the receiver", lambda: self._answers(self.ports.receiver, "healthz"), 60)
-            self.processes.wait_for("Airflow", self.airflow.healthy, 180, "airflow")
-            self.airflow.make_pool("telnyx_api", 4)
-            self.processes.wait_for("the DAGs", self._dags_known, 90, "airflow")
+    def dags_known(self) -> bool:
+        """Whether Airflow has parsed the DAGs of the loop.
+
+        :raises DemoError: one does not parse.
+        """
+        if errors := self.airflow.import_errors():
+            raise DemoError(f"a DAG does not parse: {errors[0].strip().splitlines()[-1]}", "airflow")
+        return {*DAGS, "porting_republish"} <= self.airflow.known_dags()
+
+    def as_published(self) -> None:
+        """Let a webhook's id not be its event's, as in the published samples."""
+        self.sandbox("POST", "/switches", {"webhook_id": "unrelated"})
+
+    def go_through(self) -> tuple[Comparison, list[str]]:
+        """Look, live, repair, look again; return truth and found, and what a second cycle changed."""
+        self.first_look()
+        self.live()
+        words = "one full cycle: scan, stuck, exceptions, missed -> plan -> republish -> did it arrive?"
+        with phase(self.seconds, "cycle", words):
+            self.cycle()
+        with phase(self.seconds, "second_cycle", "a second cycle on unchanged input must change nothing"):
+            changed = self.second_cycle()
+        return self.check(), changed
 
     def sandbox(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the simulator's control API, once: what it does may not be wanted twice.
@@ -111,8 +127,7 @@ class Demo:
         with phase(
             self.seconds, "live", f"{LIVE_SECONDS} s of live port-ins; in the middle the receiver cannot be reached"
         ):
-            url = f"http://127.0.0.1:{self.ports.receiver}/webhooks/telnyx/{ACCOUNT}"
-            body = {"webhook_url": url, "seconds": LIVE_SECONDS}
+            body = {"webhook_url": f"{self.webhooks}/webhooks/telnyx/{ACCOUNT}", "seconds": LIVE_SECONDS}
             self.sandbox("POST", "/live", body)
             self.processes.wait_for("the end of the live phase", self._frozen, LIVE_SECONDS + 60)
             self.processes.wait_for("the last event to be old enough", self.can_judge, 60)
@@ -156,9 +171,6 @@ class Demo:
             changed.append("a second cycle republished again")
         return changed
 
-    def _python(self, name: str, module: str, *arguments: str) -> None:
-        self.processes.start(name, [sys.executable, "-m", module, *arguments], self.env)
-
     def _run(self, *dag_ids: str) -> None:
         begun = {dag_id: self.airflow.trigger(dag_id) for dag_id in dag_ids}
         for dag_id, run_id in begun.items():
@@ -176,13 +188,6 @@ class Demo:
             raise DemoError(f"DAG {dag_id} failed in {tasks or 'no task'}", self._log_of(dag_id, run_id))
         say(f"  {dag_id}: {state} ({time.monotonic() - begin:.0f} s)")
 
-    @staticmethod
-    def _answers(port: int, path: str) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/{path}", trust_env=False).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
-
     def _log_of(self, dag_id: str, run_id: str) -> Path | str:
         """The log of the run's last attempt at what failed in it; Airflow's own where no task has any."""
         logs = (self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}").rglob("attempt=*.log")
@@ -190,10 +195,53 @@ class Demo:
         of_failed = [log for log in logs if any(f"task_id={task}" in log.parts for task in tasks)]
         return max(of_failed, key=lambda log: log.stat().st_mtime, default="airflow")
 
-    def _dags_known(self) -> bool:
-        if errors := self.airflow.import_errors():
-            raise DemoError(f"a DAG does not parse: {errors[0].strip().splitlines()[-1]}", "airflow")
-        return {*DAGS, "porting_republish"} <= self.airflow.known_dags()
-
     def _frozen(self) -> bool:
         return bool(self.sandbox("GET", "/state")["phase"] == "frozen")
+
+
+class Demo(Loop):
+    """One demo on this machine: it starts everything itself."""
+
+    def __init__(
+        self, home: Path, ports: Ports, processes: Processes, databases: Databases, seconds: dict[str, float]
+    ) -> None:
+        self.ports = ports
+        self.password = secrets.token_urlsafe(12)
+        super().__init__(
+            home,
+            processes,
+            AirflowApi(f"http://localhost:{ports.airflow}", self.password),
+            httpx.Client(base_url=f"http://127.0.0.1:{ports.sandbox}/sandbox", timeout=30, trust_env=False),
+            Ledger(databases.ledger),
+            f"http://127.0.0.1:{ports.receiver}",
+            environment(home / "airflow", ports, KNOBS, self.password, databases),
+            seconds,
+        )
+
+    def start(self) -> None:
+        """Start simulator, receiver and Airflow."""
+        with phase(self.seconds, "start", "starting simulator, receiver and Airflow (about 30 s)"):
+            self._python("sandbox", "include.sandbox", "--scenario", "demo", "--port", str(self.ports.sandbox))
+            # a log server of Airflow's may still be coming up: everything else does not wait for it
+            command = [sys.executable, "-m", "airflow", "standalone"]
+            self.processes.start("airflow", command, self.env)
+            self.processes.wait_for("the simulator", lambda: self._answers(self.ports.sandbox, "sandbox/state"), 60)
+            self.ledger.upgrade()
+            self.as_published()
+            key = self.sandbox("GET", "/public-key")["public_key"]
+            ports = ("--port", str(self.ports.receiver), "--counters-port", str(self.ports.counters))
+            self._python("receiver", "telnyx_porting.web.receiver", "--key", f"{ACCOUNT}={key}", *ports)
+            self.processes.wait_for("the receiver", lambda: self._answers(self.ports.receiver, "healthz"), 60)
+            self.processes.wait_for("Airflow", self.airflow.healthy, 180, "airflow")
+            self.airflow.make_pool("telnyx_api", 4)
+            self.processes.wait_for("the DAGs", self.dags_known, 90, "airflow")
+
+    def _python(self, name: str, module: str, *arguments: str) -> None:
+        self.processes.start(name, [sys.executable, "-m", module, *arguments], self.env)
+
+    @staticmethod
+    def _answers(port: int, path: str) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/{path}", trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False

@@ -73,15 +73,7 @@ def _tell(ports: Ports, processes: Processes, *, once: bool) -> int:
     demo = Demo(processes.home, ports, processes, databases, seconds)
     try:
         demo.start()
-        demo.first_look()
-        demo.live()
-        with phase(
-            seconds, "cycle", "one full cycle: scan, stuck, exceptions, missed -> plan -> republish -> did it arrive?"
-        ):
-            demo.cycle()
-        with phase(seconds, "second_cycle", "a second cycle on unchanged input must change nothing"):
-            changed = demo.second_cycle()
-        comparison = demo.check()
+        comparison, changed = demo.go_through()
         seconds["total"] = round(time.monotonic() - begin, 1)
         say("\n" + table(comparison))
         for text in changed:

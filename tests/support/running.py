@@ -59,7 +59,7 @@ class RunningAirflow:
         self.ledger_url = where.ledger
         self._env["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.dags)
         self.processes = processes
-        self.api = AirflowApi(ports, PASSWORD)
+        self.api = AirflowApi(f"http://localhost:{ports.airflow}", PASSWORD)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

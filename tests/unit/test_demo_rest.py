@@ -13,7 +13,6 @@ import pytest
 from include.demo import airflow
 from include.demo.airflow import AirflowApi
 from include.demo.logs import report, what_matters
-from include.demo.ports import Ports
 from include.demo.processes import DemoError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def answering(*answers: tuple[int, str]) -> Iterator[tuple[AirflowApi, list[Any]
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        api = AirflowApi(Ports(airflow=server.server_port), "secret")
+        api = AirflowApi(f"http://localhost:{server.server_port}", "secret")
         try:
             yield api, asked
         finally:

@@ -77,7 +77,7 @@ def test_impossible_arguments_end_it_with_one_sentence(arguments: list[str], url
 
 
 def test_an_account_without_a_key_is_said_once_and_refused_and_the_others_go_on(file_ledger: Ledger) -> None:
-    """Docker compose with an empty TELNYX_PUBLIC_KEY: an exit would be a restart for ever."""
+    """Docker compose with an empty TELNYX_PUBLIC_KEYS: an exit would be a restart for ever."""
     body = encode(webhook())
     with receiver(url_of(file_ledger), ["keyless=", *KEYS]) as running:
         refused = running.post(body, SIGNER.headers(body), "/webhooks/telnyx/keyless")
