@@ -84,10 +84,10 @@ test-lowest: install  ## tests/unit and tests/airflow on the lowest versions tha
 
 NEWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --extra postgres --extra receiver --group dev pyproject.toml
 
-# Airflow 3.2 does not work with a newer pydantic: its own constraints keep it back.
+# Airflow 3.2 does not work with the newest FastAPI: its own constraints keep it back.
 matrix: test-lowest  ## tests/unit, tests/airflow and the demo on Airflow 3.2.2, on the newest and on the lowest versions
 	@build/lowest/bin/python -m include.demo --once
-	@set -e; for one in 'airflow-3.2 apache-airflow==3.2.2 pydantic<2.13' 'airflow-newest apache-airflow>=3.3'; do \
+	@set -e; for one in 'airflow-3.2 apache-airflow==3.2.2 fastapi<0.137' 'airflow-newest apache-airflow>=3.3'; do \
 		name=$${one%% *}; python=build/$$name/bin/python; \
 		printf '%s\n' $${one#* } > build/$$name.in; \
 		$(NEWEST) --python $(BIN)/python --constraint build/$$name.in --output-file build/$$name.txt; \

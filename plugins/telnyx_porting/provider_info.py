@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
             }.items()
         },
         "connection-types": [_CONNECTION_TYPE],
+        "notifications": ["telnyx_porting.notifications.failure.PortingAlertNotifier"],
     }
 
 
