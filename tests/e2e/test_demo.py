@@ -38,7 +38,7 @@ class Running:
 
     def __init__(self, tmp: Path, *options: str) -> None:
         tmp.mkdir(exist_ok=True)
-        self.tmp, self.said = tmp, ""
+        self.tmp, self.said, self.held = tmp, "", set[str]()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "include.demo", *options],
             cwd=ROOT,
@@ -86,8 +86,8 @@ class Running:
         rows = json.loads((self.home / RECORD).read_text())["processes"]
         return {row["name"]: row["pid"] for row in rows}
 
-    def mapped(self) -> set[str]:
-        """Files in /dev/shm that a PostgreSQL of it holds: a kill would leave them there."""
+    def _mapped(self) -> set[str]:
+        """Files in /dev/shm that its PostgreSQL holds: a kill would leave them there."""
         found: set[str] = set()
         for each in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(OSError):
@@ -96,7 +96,7 @@ class Running:
 
     def end(self, number: int | None = None) -> int:
         """Wait until it ends, after a signal to all of its terminal's foreground, if any; gives its status."""
-        assert self.mapped() == set()
+        self.held = self._mapped()
         if number is not None:
             os.killpg(self.process.pid, number)
         self.said += self.process.communicate(timeout=580)[0]
@@ -128,6 +128,7 @@ def nothing_left(*, but: tuple[Path, ...] = ()) -> Iterator[list[Running]]:
         yield demos
         left = [each for each in psutil.Process().children(recursive=True) if each not in children]
         assert [told for each in left if (told := alive(each))] == []
+        assert [demo.held for demo in demos if demo.held] == []
         assert segments() - before == set()
         assert [path for demo in demos for path in demo.tmp.iterdir()] == []
         assert list(BUILD.glob(f"demo*/{RECORD}")) == []
