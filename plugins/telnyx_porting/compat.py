@@ -1,6 +1,7 @@
 """What Airflow 3.2 lacks, in one place. Nothing is emulated: fewer comforts there, never a second send.
 
-All of it ends when Airflow 3.3 is the oldest supported version.
+3.2 is not supported yet: Airflow 3.3.2 is the oldest that the tests pass on. All of it ends when 3.3 is the oldest
+supported version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""docker-compose.yaml as it stands, without containers: everything starts, is healthy, and finds what is true."""
+"""docker-compose.yaml as it stands, without containers: everything starts, is healthy, and finds what is true.
+
+Part of `make chaos`: two cores are busy with it for minutes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [
-    pytest.mark.e2e,
+    pytest.mark.chaos,
     pytest.mark.timeout(900),
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Redis (Debian: apt install redis-server)"),
     pytest.mark.skipif(postgres.binaries() is None, reason="the PostgreSQL wheel has no build for this platform"),
