@@ -56,7 +56,7 @@ test-postgres: install  ## Everything that both databases run, on PostgreSQL
 	@$(PYTEST) -n 4 --dist loadgroup -m "postgres and not e2e and not chaos and not bench"
 
 test-e2e: install  ## Whole processes: Airflow, the receiver, a browser
-	@$(PYTEST) --timeout 600 -m "e2e and not chaos and not bench"
+	@$(PYTEST) -n 2 --dist loadfile --timeout 600 -m "e2e and not chaos and not bench"
 
 # Beside .venv, below build/: another interpreter with the same locks, and the lowest versions we say we work with.
 QUICK = -n 4 --dist loadgroup --sample $(SEED) -m "not e2e and not chaos and not bench"

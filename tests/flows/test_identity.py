@@ -100,10 +100,10 @@ def test_a_key_rotated_to_another_user_between_two_waves_sends_nothing_and_conde
 def flows_with_a_client() -> Iterator[tuple[str, ast.FunctionDef]]:
     """Every function of flows that takes a client nobody has looked at yet; mypy keeps it from those that take ours.
 
-    Not those that send without a ledger: there is no account whose key it could be.
+    Not those without a ledger, or with one that is thrown away: there is no account whose key it could be.
     """
     for path in sorted((ROOT / "plugins/telnyx_porting/flows").rglob("*.py")):
-        if path.name in ("identity.py", "batch.py"):
+        if path.name in ("identity.py", "batch.py", "check.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and any(

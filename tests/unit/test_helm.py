@@ -47,7 +47,7 @@ def test_the_receiver_takes_its_arguments_and_is_found() -> None:
     (receiver,) = pod["spec"]["containers"]
     assert receiver["command"][:3] == ["python", "-m", "telnyx_porting.web.receiver"]
     options = _parser().parse_args([each.replace("$(PUBLIC_KEY)", "A" * 43 + "=") for each in receiver["command"][3:]])
-    assert read_keys(options.key).keys() == {"telnyx_default"}
+    assert read_keys("--key", options.key).keys() == {"telnyx_default"}
     (service_port,) = of("Service")["spec"]["ports"]
     assert options.port == service_port["targetPort"] == receiver["ports"][0]["containerPort"]
     assert {receiver[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} == {options.port}

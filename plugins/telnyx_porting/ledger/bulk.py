@@ -63,7 +63,7 @@ def write_many(
     :param fresh: none of them was held just now, which PostgreSQL's COPY is made for.
     """
     dialect = connection.dialect
-    names = [str(column.name) for column in table.c if column.name in rows[0]]
+    names = [name for name in map(str, table.c.keys()) if name in rows[0]]
     columns: dict[str, list[Any]] = {}
     for name in names:
         kind = table.c[name].type
