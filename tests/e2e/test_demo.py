@@ -87,11 +87,12 @@ class Running:
         return {row["name"]: row["pid"] for row in rows}
 
     def _mapped(self) -> set[str]:
-        """Files in /dev/shm that its PostgreSQL holds: a kill would leave them there."""
+        """Files in /dev/shm that its PostgreSQL holds, though a kill would leave them there; initdb's last a moment."""
         found: set[str] = set()
         for each in psutil.Process(self.process.pid).children(recursive=True):
-            with suppress(OSError):
-                found |= set(re.findall(r"/dev/shm/PostgreSQL\S+", Path(f"/proc/{each.pid}/maps").read_text()))
+            with suppress(OSError, psutil.NoSuchProcess):
+                if not {"--boot", "--single", "--check"} & set(each.cmdline()):
+                    found |= set(re.findall(r"/dev/shm/PostgreSQL\S+", Path(f"/proc/{each.pid}/maps").read_text()))
         return found
 
     def end(self, number: int | None = None) -> int:
