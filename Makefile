@@ -70,6 +70,8 @@ test-python: install  ## tests/unit and tests/airflow on another interpreter: PY
 	echo "$$other, seed: $(SEED)" && \
 	$$other/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
 
+# Before anyio 4.16 a connection whose request is cancelled while it connects is left to the garbage collector.
+PARDON = -W "ignore:unclosed <socket:ResourceWarning" -W "ignore:unclosed transport:ResourceWarning"
 LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres --extra receiver pyproject.toml
 
 test-lowest: install  ## tests/unit and tests/airflow on the lowest versions that pyproject.toml allows
@@ -80,7 +82,7 @@ test-lowest: install  ## tests/unit and tests/airflow on the lowest versions tha
 	@$(BIN)/uv pip sync --quiet --python build/lowest/bin/python build/lowest-dev.txt
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --no-build-isolation --editable .
 	@echo "build/lowest, seed: $(SEED)"
-	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(QUICK) tests/unit tests/airflow
+	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(PARDON) $(QUICK) tests/unit tests/airflow
 
 NEWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --extra postgres --extra receiver --group dev pyproject.toml
 
