@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SHOTS = BUILD / "screenshots"
+REPORT = BUILD / "console-axe.txt"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
@@ -55,12 +56,15 @@ class Person:
         """Choose as Airflow's own switch does."""
         self.page.evaluate("name => localStorage.setItem('theme', name)", name)
 
-    def faults(self) -> list[str]:
-        """What axe finds serious, and what is wider than the screen."""
-        found = Axe().run(self.page, options=RULES).response["violations"]
+    def faults(self, shot: str) -> list[str]:
+        """What axe finds serious, and what is wider than the screen; all that axe found goes into its report."""
+        found = Axe().run(self.page, options=RULES).response
+        violated = [f"    {each['impact']}: {each['id']}: {each['help']}" for each in found["violations"]]
+        with REPORT.open("a", encoding="utf-8") as report:
+            print(f"{shot}: {len(found['passes'])} rules kept, {len(violated)} not", *violated, sep="\n", file=report)
         wrong = [
             f"{each['id']}: {each['help']}: {node['html'][:160]}"
-            for each in found
+            for each in found["violations"]
             if each["impact"] in SERIOUS
             for node in each["nodes"]
         ]
@@ -77,7 +81,7 @@ class Person:
                 self.open(path)
                 self.page.wait_for_load_state("networkidle")
                 self.page.screenshot(path=SHOTS / f"{name}-{theme}-{size}.png", full_page=True)
-                wrong += [f"{name} {theme} {size}: {fault}" for fault in self.faults()]
+                wrong += [f"{name} {theme} {size}: {fault}" for fault in self.faults(f"{name} {theme} {size}")]
         self.page.set_viewport_size(WIDE)
         self.theme("light")
         return wrong
@@ -87,6 +91,7 @@ class Person:
 def browser() -> Iterator[Browser]:
     """Give Debian's Chromium."""
     SHOTS.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text("", encoding="utf-8")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:

@@ -9,10 +9,12 @@ from fastapi.routing import APIRoute
 
 from telnyx_porting.web.console import access
 from tests.support.airflow_server import ACTS, CONSOLE, ORIGIN, ROLES, Server
+from tests.support.places import BUILD
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+REPORT = BUILD / "console-roles.txt"
 WHO = (*ROLES, "anonymous")
 SEEN = {"admin": "yes", "op": "yes", "viewer": "yes", "anonymous": "log in"}
 ACTED = {"admin": "yes", "op": "yes", "viewer": "no", "anonymous": "log in"}
@@ -73,12 +75,13 @@ def test_every_route_for_every_role(console: Server) -> None:
     table = {**{line: (CONSOLE, line, rule) for line, rule in RULES.items()}}
     table |= {line: ("", line, rule) for line, rule in OF_AIRFLOW.items()}
     browsers = {who: console.browser(None if who == "anonymous" else who) for who in WHO}
-    print(f"\n{'route':96}" + "".join(f"{who:10}" for who in WHO))
+    lines = [f"{'route':120}" + "".join(f"{who:10}" for who in WHO)]
     wrong = []
     for line, (root, _, rule) in table.items():
         got = {who: asked(browser, line, root) for who, browser in browsers.items()}
-        print(f"{line.replace(' /', f' {root}/', 1):96}" + "".join(f"{got[who]:10}" for who in WHO))
+        lines.append(f"{line.replace(' /', f' {root}/', 1):120}" + "".join(f"{got[who]:10}" for who in WHO))
         wrong += [f"{line} for {who}: {got[who]}, expected {rule[who]}" for who in WHO if got[who] != rule[who]]
+    REPORT.write_text("\n".join(lines), encoding="utf-8")
     assert wrong == []
 
 
