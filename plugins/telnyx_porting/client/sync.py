@@ -12,8 +12,6 @@ from functools import partial, wraps
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
-from anyio.from_thread import start_blocking_portal
-
 from telnyx_porting.client.api import AsyncTelnyxClient
 from telnyx_porting.client.core import PUBLIC_API
 
@@ -107,6 +105,8 @@ class SyncVerbs:
         self._stop()
 
     def _start(self) -> None:
+        from anyio.from_thread import start_blocking_portal  # not when a DAG is parsed
+
         client = self._make_client()
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
