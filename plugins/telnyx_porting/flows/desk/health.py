@@ -101,22 +101,23 @@ def read_health(account: Account) -> HealthView:
     with account.ledger.read() as connection:
         headline = write_headline(connection, account, now)
         found = read_open(connection, account, now, findings.c.kind == HEALTH)
-        open_windows, count = _windows(connection, account.id)
+        unproved, count = open_windows(connection, account.id, SHOWN)
         checks, checked_at = kept_lines(connection, account.id)
         return HealthView(
             headline=headline,
-            feeds=_feeds(connection, account.id, headline.evidence_by.partition(":")[0], now),
-            windows=open_windows,
+            feeds=feed_lines(connection, account.id, now, record=headline.evidence_by.partition(":")[0]),
+            windows=unproved,
             windows_open=count,
-            certificates=_certificates(connection, account.id),
+            certificates=certificates_of(connection, account.id),
             findings=write_lines(connection, account, found, now),
-            channels=_channels(connection, account.id),
+            channels=failing_channels(connection, account.id),
             checks=checks,
             checked_at=checked_at,
         )
 
 
-def _feeds(connection: Connection, account: str, record: str, now: datetime) -> tuple[FeedLine, ...]:
+def feed_lines(connection: Connection, account: str, now: datetime, *, record: str = "") -> tuple[FeedLine, ...]:
+    """Return what is read, the events first; `record` is the source that decides."""
     query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != Feed.EVENTS, feeds.c.source)
     clocks = read_clocks(connection, account)
     found = []
@@ -142,15 +143,17 @@ def _notes(row: Mapping[Any, Any], now: datetime) -> Iterator[str]:
         yield f"it holds what cannot be read as it is meant: {what}"
 
 
-def _windows(connection: Connection, account: str) -> tuple[tuple[WindowLine, ...], int]:
+def open_windows(connection: Connection, account: str, shown: int) -> tuple[tuple[WindowLine, ...], int]:
+    """Return the newest stretches that are not proved, so many at most, and how many there are."""
     mine = (windows.c.account == account, windows.c.sealed_at.is_(None))
     total = connection.execute(select(func.count()).select_from(windows).where(*mine)).scalar_one()
     columns = (windows.c.since, windows.c.until, windows.c.made_by, windows.c.open_reason)
-    rows = connection.execute(select(*columns).where(*mine).order_by(windows.c.until.desc()).limit(SHOWN))
+    rows = connection.execute(select(*columns).where(*mine).order_by(windows.c.until.desc()).limit(shown))
     return tuple(WindowLine(*row) for row in rows), total
 
 
-def _certificates(connection: Connection, account: str) -> tuple[Certificate, ...]:
+def certificates_of(connection: Connection, account: str) -> tuple[Certificate, ...]:
+    """Return the last proof of each method."""
     found = []
     for method in Method:
         mine = (windows.c.account == account, windows.c.made_by.in_(AUDITS), windows.c.method == method)
@@ -161,7 +164,8 @@ def _certificates(connection: Connection, account: str) -> tuple[Certificate, ..
     return tuple(found)
 
 
-def _channels(connection: Connection, account: str) -> tuple[tuple[str, str], ...]:
+def failing_channels(connection: Connection, account: str) -> tuple[tuple[str, str], ...]:
+    """Return alert channels that did not take their last message, and why."""
     failing = select(channels.c.name, channels.c.error).where(
         channels.c.account == account, channels.c.error.is_not(None)
     )

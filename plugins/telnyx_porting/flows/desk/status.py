@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from telnyx_porting.flows.clock import Clocks, last_beat, read_clocks
-from telnyx_porting.ledger.states import AUDITS, Feed, Method
-from telnyx_porting.ledger.tables import accounts, channels, events, feeds, findings, plans, windows
+from telnyx_porting.flows.desk.health import certificates_of, failing_channels, feed_lines, open_windows
+from telnyx_porting.ledger.states import Feed, Method
+from telnyx_porting.ledger.tables import accounts, events, feeds, findings, plans
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection
 
     from telnyx_porting.ledger.engine import Ledger
 
@@ -31,15 +31,14 @@ def status(ledger: Ledger, now: datetime) -> str:
 
 def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     lines = [f"account {account}"]
-    query = select(feeds).where(feeds.c.account == account).order_by(feeds.c.source != Feed.EVENTS, feeds.c.source)
-    clocks = read_clocks(connection, account)
-    for feed in connection.execute(query).mappings():
-        lines += _feed(feed, clocks, now)
-    failing = select(channels.c.name, channels.c.error).where(
-        channels.c.account == account, channels.c.error.is_not(None)
-    )
-    for channel in connection.execute(failing.order_by(channels.c.name)):
-        lines += [f"  channel:{channel.name}", f"    last problem: {channel.error}"]
+    for feed in feed_lines(connection, account, now):
+        complete = "complete" if feed.source == Feed.EVENTS else "evidence"
+        since = f", from {feed.since:%Y-%m-%d %H:%M}" if feed.source == Feed.EVENTS and feed.since else ""
+        lines.append(f"  {feed.source}: {complete} up to {_age(feed.until, now)}{since}")
+        lines += [f"    {note}" for note in feed.notes]
+        lines += [f"    last problem: {feed.error}"] if feed.error else []
+    for channel, error in failing_channels(connection, account):
+        lines += [f"  channel:{channel}", f"    last problem: {error}"]
     lines += _open_windows(connection, account)
     lines += _certificates(connection, account, now)
     lines.append("  deliveries: " + _counts(connection, account))
@@ -55,48 +54,23 @@ def _account(connection: Connection, account: str, now: datetime) -> list[str]:
     return lines
 
 
-def _feed(feed: RowMapping, clocks: Clocks, now: datetime) -> list[str]:
-    if feed["source"] == Feed.EVENTS:
-        lines = [f"  events: complete up to {_age(feed['covered_until'], now)}"]
-        if feed["covers_from"]:
-            lines[0] += f", from {feed['covers_from']:%Y-%m-%d %H:%M}"
-        if feed["horizon"]:
-            lines.append(
-                f"    Telnyx no longer has what is older than {feed['horizon']:%Y-%m-%d %H:%M} UTC; it is kept here"
-            )
-        if feed["lateness"]:
-            lines.append(f"    rows turned up {feed['lateness']} s late; each scan reads twice as far back")
-    else:
-        until = last_beat(feed, clocks, now) if feed["source"] == Feed.RECEIVER else feed["covered_until"]
-        lines = [f"  {feed['source']}: evidence up to {_age(until, now)}"]
-    if feed["error"]:
-        lines.append(f"    last problem: {feed['error']}")
-    return lines
-
-
 def _open_windows(connection: Connection, account: str) -> list[str]:
-    unsealed = (windows.c.account == account, windows.c.sealed_at.is_(None))
-    total = connection.execute(select(func.count()).select_from(windows).where(*unsealed)).scalar_one()
-    query = select(windows).where(*unsealed).order_by(windows.c.until.desc()).limit(OPEN_WINDOWS_SHOWN)
+    shown, total = open_windows(connection, account, OPEN_WINDOWS_SHOWN)
     lines = [
-        f"  open {row.made_by} window {row.since:%Y-%m-%d %H:%M} to {row.until:%Y-%m-%d %H:%M}: {row.open_reason}"
-        for row in connection.execute(query)
+        f"  open {row.made_by} window {row.since:%Y-%m-%d %H:%M} to {row.until:%Y-%m-%d %H:%M}: {row.reason}"
+        for row in shown
     ]
     return [*lines, f"  ... and {total - len(lines)} more"] if total > len(lines) else lines
 
 
 def _certificates(connection: Connection, account: str, now: datetime) -> list[str]:
     """Say what was last proved, how, and what the proof takes for granted."""
-    lines = []
-    for method, assumed in ((Method.COUNT, ", as long as Telnyx removes nothing"), (Method.IDS, "")):
-        mine = (windows.c.account == account, windows.c.made_by.in_(AUDITS), windows.c.method == method)
-        query = select(windows).where(*mine, windows.c.sealed_at.is_not(None)).order_by(windows.c.sealed_at.desc())
-        row = connection.execute(query.limit(1)).one_or_none()
-        if row is not None:
-            stretch = f"{row.since:%Y-%m-%d %H:%M} to {row.until:%Y-%m-%d %H:%M}"
-            lines.append(
-                f"  certificate by {method}: {row.held} events from {stretch} as of {_age(row.as_of, now)}{assumed}"
-            )
+    lines = [
+        f"  certificate by {row.method}: {row.held} events from {row.since:%Y-%m-%d %H:%M} to"
+        f" {row.until:%Y-%m-%d %H:%M} as of {_age(row.as_of, now)}"
+        + (", as long as Telnyx removes nothing" if row.method == Method.COUNT else "")
+        for row in certificates_of(connection, account)
+    ]
     return lines or ["  certificate: none yet, porting_maintenance makes one every night"]
 
 
