@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,7 +10,7 @@ from sqlalchemy import case, select
 
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.text import line as said
-from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.desk.page import Filter, Page
 from telnyx_porting.flows.findings.kind import CARRIER, HEALTH, TELNYX, Told
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.wording import label
@@ -43,7 +43,7 @@ _RESENDING = frozenset({"approval", "approval_asked", "republish_halted", "not_a
 
 
 @dataclass(frozen=True)
-class Where:
+class Where(Filter):
     """
     A filter of open findings. Empty fields filter nothing; nothing is filtered by time.
 
@@ -61,11 +61,6 @@ class Where:
     severity: str = ""
     order_id: str = ""
     key: str = ""
-
-    def query(self) -> dict[str, str]:
-        """Return what is not at its default, for an address."""
-        said = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
-        return {name: str(value) for name, (value, default) in said.items() if value != default}
 
     def holds(self, item: Open, actor: str | None) -> bool:
         """Whether a finding passes."""

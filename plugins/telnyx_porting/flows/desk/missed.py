@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, false, func, or_, select
 
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.desk.page import Filter, Page
 from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.flows.republish.selection import LARGEST, needs, superseded
 from telnyx_porting.ledger.predicates import is_given_up, is_open
@@ -27,7 +27,7 @@ STATES = (Delivery.MISSED, Delivery.GIVEN_UP, Delivery.PENDING)
 
 
 @dataclass(frozen=True)
-class MissedWhere:
+class MissedWhere(Filter):
     """
     A filter of events whose notification is missed. Empty fields filter nothing; nothing is filtered by time by itself.
 
@@ -45,15 +45,6 @@ class MissedWhere:
     order_id: str = ""
     since: datetime | None = None
     until: datetime | None = None
-
-    def query(self) -> dict[str, str]:
-        """Return what is not at its default, for an address; times in ISO form."""
-        said = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value != each.default:
-                said[each.name] = value if isinstance(value, str) else value.isoformat()
-        return said
 
 
 @dataclass(frozen=True)
@@ -153,11 +144,11 @@ def count_missed(account: Account, where: MissedWhere = MissedWhere()) -> tuple[
     with account.ledger.read() as connection:
         found = []
         for state in STATES:
-            here = _with(where, state=state, cause="")
+            here = replace(where, state=state, cause="")
             query = select(func.coalesce(events.c.cause, ""), func.count()).where(*_conditions(account.id, here))
             rows = connection.execute(query.group_by(events.c.cause)).all()
             found.append(Count(state, "", sum(count for _, count in rows), here))
-            found += [Count(state, cause, count, _with(here, cause=cause)) for cause, count in sorted(rows) if cause]
+            found += [Count(state, cause, count, replace(here, cause=cause)) for cause, count in sorted(rows) if cause]
         return tuple(found)
 
 
@@ -175,10 +166,6 @@ def choose(account: Account, where: MissedWhere) -> Chosen:
         )
         rows = connection.execute(query).mappings().all()
         return Chosen(tuple(row["id"] for row in rows), total, tuple(sorted(set().union(*map(needs, rows)))))
-
-
-def _with(where: MissedWhere, **change: Any) -> MissedWhere:
-    return MissedWhere(**{**{each.name: getattr(where, each.name) for each in fields(where)}, **change})
 
 
 def _conditions(account: str, where: MissedWhere) -> list[ColumnElement[bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from sqlalchemy import and_, func, or_, select, union
 
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.desk.page import Filter, Page
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import order_is_open
 from telnyx_porting.flows.findings.wording import label
@@ -42,7 +42,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class OrderWhere:
+class OrderWhere(Filter):
     """
     A filter of orders. Empty fields filter nothing; nothing is filtered by time.
 
@@ -57,10 +57,6 @@ class OrderWhere:
     status: str = ""
     owner: str = ""
     foc: str = ""
-
-    def query(self) -> dict[str, str]:
-        """Return what filters, for an address."""
-        return {each.name: value for each in fields(self) if (value := str(getattr(self, each.name)))}
 
 
 @dataclass(frozen=True)

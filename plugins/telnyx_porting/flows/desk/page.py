@@ -1,11 +1,22 @@
-"""A page of rows out of many, and how many there are."""
+"""A page of rows out of many, how many there are, and the filter that they are of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Base of the filters: texts and times, with a default each."""
+
+    def query(self) -> dict[str, str]:
+        """Return what is not at its default, for an address; times in ISO form."""
+        chosen = ((each, getattr(self, each.name)) for each in fields(self))
+        return {each.name: _written(value) for each, value in chosen if value != each.default}
 
 
 @dataclass(frozen=True)
@@ -35,3 +46,7 @@ class Page(Generic[T]):
     def more(self) -> bool:
         """Whether there is a next page."""
         return self.number < self.last
+
+
+def _written(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
