@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.errors import SettingsError
+from telnyx_porting.flows.alerts.bodies import body, mail
+from telnyx_porting.flows.alerts.channels import Channel
 from telnyx_porting.flows.findings.wording import day, in_working_days
 from telnyx_porting.settings import load
 from telnyx_porting.settings.calendar import Calendar, calendar_of
+from tests.support.watched import Watched, quick, write_time
+
+if TYPE_CHECKING:
+    from telnyx_porting.ledger.engine import Ledger
 
 VIENNA = Calendar("Europe/Vienna", frozenset(range(5)), time(9), time(17), ("AT",))
 ZONES = ("UTC", "America/Los_Angeles", "Australia/Sydney", "Asia/Kolkata", "Pacific/Kiritimati")
@@ -104,6 +113,23 @@ def test_what_is_today_has_the_date_of_today(naive: datetime, hours: int, zone: 
     calendar = Calendar(zone, frozenset(range(5)), time(9), time(17), ())
     same = day(at, now, zone) == day(now, now, zone)
     assert (in_working_days(at, now, calendar) == "today") == same
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("kind", ["slack", "mail"])
+def test_every_day_that_a_message_names_is_the_desks(ledger: Ledger, kind: str, zone: str) -> None:
+    name = kind if kind == "mail" else f"c:{kind}"
+    knobs = {"business_zone": zone, "alert_channels": (name,), "mail_to": ("a@example.com",)}
+    for hour in range(0, 24, 6):
+        now = utc(2026, 9, 20, hour)
+        watched = Watched(ledger, quick(**knobs, console_url="https://air.example.com"), now, account=f"at_{hour}")
+        watched.cycle()
+        dates = dict.fromkeys(("foc_datetime_actual", "foc_datetime_requested"), write_time(now))
+        watched.reading(1, "exception", activation_settings=dates)
+        watched.cycle()
+        said = "".join(str((mail(told).html, body(Channel(name, "c", kind), told))) for _, told in watched.sent)
+        there = now.astimezone(ZoneInfo(zone))
+        assert set(re.findall(r"\d+ Sep|\d+-09-\d+ ", said)) == {f"{there.day} Sep"}
 
 
 def test_calendar_of_settings() -> None:

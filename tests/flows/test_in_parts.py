@@ -11,15 +11,16 @@ from sqlalchemy import select, update
 
 from telnyx_porting.errors import NothingToSendError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.alerts import outbox
+from telnyx_porting.flows.alerts import dispatch, outbox
 from telnyx_porting.flows.findings import reconcile
 from telnyx_porting.flows.findings.triage import write_note
 from telnyx_porting.flows.republish.plan import close_by, make_plan
 from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import events, findings
 from telnyx_porting.settings import Settings
+from tests.support.pace import MONDAY, desk, hours, met
 from tests.support.rows import NOW, add_event, add_feed, add_watch
-from tests.support.watched import ACCOUNT, Watched, order_id
+from tests.support.watched import ACCOUNT, Watched, order_id, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process ends here."""
 
 
@@ -49,6 +50,7 @@ def between(ledger: Ledger, number: int, do: Callable[[], object]) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconcile, "_BATCH", 1)
         patch.setattr(outbox, "_AT_ONCE", 1)
+        patch.setattr(dispatch, "_WRITTEN_AT_ONCE", 1)
         patch.setattr(ledger, "breathe", breathe)
         try:
             yield
@@ -90,6 +92,46 @@ def test_everything_is_told_once(ledger: Ledger, name: str, number: int) -> None
     over, more = ([2], [5]) if name == "moved on" else ([], [])
     firing = [("firing", key(order), 1) for order in [1, 2, 3, 4, *more]]
     assert sorted(watched.told()) == sorted(firing + [("resolved", key(order), 1) for order in [1, *over]])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_who_dies_while_marking_leaves_the_rest_to_be_said_again(ledger: Ledger, number: int) -> None:
+    watched = Watched(ledger, quick(alert_channels=("desk:pagerduty",)))
+    for order in (1, 2, 3):
+        watched.status(order, "exception")
+    watched.look()
+    with between(ledger, number, lambda: killed(watched)), suppress(Killed):
+        watched.send_due()
+    watched.later(minutes=6)
+    watched.cycle()
+    told = [message for _, message in watched.sent]
+    assert [len(message.findings) for message in told] == [3, 3 - number][: 4 - number]
+    assert len({message.dedup_key for message in told}) == 1
+    for order in (1, 2, 3):
+        watched.status(order, "submitted")
+    watched.cycle()
+    ends = [message.dedup_key for _, message in watched.sent if not message.findings]
+    assert ends == [told[0].dedup_key]  # of the incident that stood for all of them
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_digest_whose_sender_dies_while_marking_is_the_same_one_again(ledger: Ledger, number: int) -> None:
+    watched = met(Watched(ledger, desk(), now=MONDAY))
+    for state in ("exception", "ported"):
+        for order in (1, 2, 3):
+            watched.messaging(order, state)
+        watched.look()
+        hours(watched, 22)
+    watched.sent.clear()
+    watched.later(hours=4)
+    watched.look()
+    with between(ledger, number, lambda: killed(watched)), suppress(Killed):
+        watched.send_due()
+    for _ in range(3):
+        watched.later(minutes=6)
+        watched.cycle()
+    told = [(message.action, message.dedup_key) for _, message in watched.sent]
+    assert told == [("digest", told[0][1])] * (1 if number == 3 else 2)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

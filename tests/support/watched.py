@@ -142,6 +142,10 @@ class Watched:
     def cycle(self) -> AlertsResult:
         """One look, then whatever is due is sent."""
         self.look()
+        return self.send_due()
+
+    def send_due(self) -> AlertsResult:
+        """Whatever is due is sent."""
         return send_due(Account(self.ledger, self.account, self.settings, lambda: self.now), self.send)
 
     def told(self, channel: str | None = None) -> list[tuple[str, str, int]]:

@@ -74,6 +74,7 @@ class Message:
     text: str = field(repr=False)
     at: datetime  # of sending
     url: str = ""  # of the console's first page; empty: it is not known where that is
+    zone: str = "UTC"  # of the desk
 
 
 class ChannelError(TelnyxPortingError):

@@ -78,7 +78,8 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
     url = links.console(account.settings.console_url, account.id)
     if met["failures"]:
         entries, url = [], ""  # what failed goes out smaller
-    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url)
+    zone = account.settings.business_zone
+    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url, zone)
 
 
 def _compose(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100  # findings per message
 MOST_AT_FIRST = 5_000
+_WRITTEN_AT_ONCE = 500  # findings marked in one transaction
 LEASE = timedelta(minutes=5)  # after that a claimed message counts as left behind by a crash
 BACK_OFF = timedelta(minutes=1)
 BACK_OFF_MOST = timedelta(minutes=15)
@@ -165,36 +166,55 @@ def divide(account: Account, channel: Channel, batch: Batch, now: datetime, by: 
 
 
 def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> bool:
-    """Write down that a message went out; what changed meanwhile stays queued.
+    """Write down that a message went out, in short transactions; what changed meanwhile stays queued.
+
+    What a crash leaves unmarked is said once more under the same dedup key.
 
     :return: whether the channel had failed before.
     """
-    policy = Policy(account.settings, now)
-    with account.ledger.write(f"findings:{account.id}") as connection:
-        found = told_of(connection, account.id, [row["key"] for row in batch.rows])
-        alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for row in batch.rows:
-            over = row["action"] == AlertAction.RESOLVED
-            severity = found[row["key"]]["severity"] if row["key"] in found else LOW
-            reminder = None if over else policy.reminder(channel, severity)
-            alike.setdefault((row["revision"], over, reminder), []).append(row)
-        for (revision, over, reminder), rows in alike.items():
-            said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
-            status = AlertStatus.RESOLVED if over else AlertStatus.SENT
-            after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder, "at_most": None}
-            flight = alerts.c.batch.is_(None) if batch.id is None else alerts.c.batch == batch.id
-            same = or_(*(alerts.c.action == action for action in {row["action"] for row in rows}))
-            update_rows(connection, account.id, channel.name, rows, flight, ~same, **said)
-            update_rows(connection, account.id, channel.name, rows, flight, same, **said, **after)
-        met = get_channel(connection, account.id, channel.name)
-        fares: dict[str, Any] = {"error": None, "failures": 0, "paused_until": None}
-        if channel.kind == "pagerduty" and (batch.is_first_look or not batch.rows):
-            # a single finding has an incident of its own
-            fares["incident"] = batch.dedup_key if len(batch.rows) > 1 else None
-        if batch.slot is not None:
-            fares |= {"digest_at": batch.slot, "digest_paused_until": None}
-        touch_channel(account.ledger, connection, account.id, channel.name, **fares)
+    parts = list(chunks(batch.rows, _WRITTEN_AT_ONCE)) or [[]]
+    for number, part in enumerate(parts, start=1):
+        fares: dict[str, Any] = {}
+        opens = batch.is_first_look and len(batch.rows) > 1  # a single finding has an incident of its own
+        if channel.kind == "pagerduty" and number == 1 and (opens or not batch.rows):
+            fares["incident"] = batch.dedup_key if opens else None
+        if number == len(parts):
+            fares |= {"error": None, "failures": 0, "paused_until": None}
+            if batch.slot is not None:
+                fares |= {"digest_at": batch.slot, "digest_paused_until": None}
+        with account.ledger.write(f"findings:{account.id}") as connection:
+            _mark(connection, account, channel, batch.id, part, now)
+            met = get_channel(connection, account.id, channel.name)
+            if fares:
+                touch_channel(account.ledger, connection, account.id, channel.name, **fares)
+        account.ledger.breathe()
     return met is not None and met["error"] is not None
+
+
+def _mark(
+    connection: Connection,
+    account: Account,
+    channel: Channel,
+    in_flight: str | None,
+    rows: list[dict[str, Any]],
+    now: datetime,
+) -> None:
+    policy = Policy(account.settings, now)
+    found = told_of(connection, account.id, [row["key"] for row in rows])
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        over = row["action"] == AlertAction.RESOLVED
+        severity = found[row["key"]]["severity"] if row["key"] in found else LOW
+        reminder = None if over else policy.reminder(channel, severity)
+        alike.setdefault((row["revision"], over, reminder), []).append(row)
+    for (revision, over, reminder), these in alike.items():
+        said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
+        status = AlertStatus.RESOLVED if over else AlertStatus.SENT
+        after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder, "at_most": None}
+        flight = alerts.c.batch.is_(None) if in_flight is None else alerts.c.batch == in_flight
+        same = or_(*(alerts.c.action == action for action in {row["action"] for row in these}))
+        update_rows(connection, account.id, channel.name, these, flight, ~same, **said)
+        update_rows(connection, account.id, channel.name, these, flight, same, **said, **after)
 
 
 def told_of(connection: Connection, account: str, keys: list[str]) -> dict[str, RowMapping]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import one_line
+from telnyx_porting.flows.findings.wording import moment
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.alerts.channels import Message
@@ -45,7 +47,7 @@ def _facts(message: Message, finding: Finding) -> list[tuple[str, str]]:
     since = finding["since"]
     return [
         ("Severity", finding["severity"]),
-        ("Since", f"{since[:16].replace('T', ' ')} UTC" if since else ""),
+        ("Since", moment(datetime.fromisoformat(since), message.at, message.zone) if since else ""),
         ("Reference", finding.get("customer_reference") or ""),
         ("Support key", finding.get("support_key") or ""),
         ("Account", message.account),

@@ -200,7 +200,9 @@ def _render(
         return None
     text = headline(account.id, batch.action, entries, account.settings.alert_templates, batch.is_first_look)
     url = "" if batch.is_short else links.console(account.settings.console_url, account.id)
-    return Message(account.id, batch.action, tuple(entries), batch.dedup_key, text, now, url)
+    return Message(
+        account.id, batch.action, tuple(entries), batch.dedup_key, text, now, url, account.settings.business_zone
+    )
 
 
 def _moved_on(facts: Facts, row: dict[str, Any]) -> bool:

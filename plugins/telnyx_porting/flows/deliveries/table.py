@@ -86,19 +86,22 @@ def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
     proved = proved or (now if first else None)
     covered = now - account.settings.settle
     trouble = None
+    with account.ledger.read() as connection:
+        gone = _gone(connection, account.id, source, since, there) if covered_until else []
+        nothing = not webhooks and not _showed(connection, account.id, source, now - HOLE)
+    if covered_until is not None and gone:
+        trouble = (
+            f"rows that {source} showed are not shown any more ({len(gone)}, for example {gone[0]}): its query"
+            " reads '{since}', a time with its zone, otherwise than it is meant, or rows are deleted within a day"
+        )
+        if now - covered_until > HOLE:
+            first = [covered]
+        else:
+            covered = covered_until
+    elif records and nothing:
+        trouble = f"none of {records} rows that {source} shows is a webhook: look at its column `body`"
+    columns = {"covers_from": min(first, default=None), "covered_until": covered}
     with account.ledger.write() as connection:
-        if covered_until is not None and (gone := _gone(connection, account.id, source, since, there)):
-            trouble = (
-                f"rows that {source} showed are not shown any more ({len(gone)}, for example {gone[0]}): its query"
-                " reads '{since}', a time with its zone, otherwise than it is meant, or rows are deleted within a day"
-            )
-            if now - covered_until > HOLE:
-                first = [covered]
-            else:
-                covered = covered_until
-        elif records and not webhooks and not _showed(connection, account.id, source, now - HOLE):
-            trouble = f"none of {records} rows that {source} shows is a webhook: look at its column `body`"
-        columns = {"covers_from": min(first, default=None), "covered_until": covered}
         touch_feed(
             account.ledger, connection, account.id, source, checked_at=now, proved_at=proved, error=trouble, **columns
         )
