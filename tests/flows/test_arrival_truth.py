@@ -35,9 +35,14 @@ HALF_A_SPLIT = History(  # one of three numbers is told, under the event's own i
     SPLIT, [Happening(1, 3.0, lost=(False, True, True))], looks=[(2, True), (5, False)], own_ids=True
 )
 
+ONE_OF_TWO_NUMBERS_TWICE = History(  # to two subscriptions, and nothing else ever came that would show it
+    SPLIT, [Happening(5, lost=(False, True))], looks=[(25, True)], subscriptions=2, shared_ids=False, heard=False
+)
+
 
 @given(histories())
 @example(HALF_A_SPLIT)
+@example(ONE_OF_TWO_NUMBERS_TWICE)
 @hypothesis_settings(max_examples=25, suppress_health_check=ONE_LEDGER)
 def test_nothing_is_said_to_have_arrived_that_did_not(ledger: Ledger, history: History) -> None:
     check(ledger, history)

@@ -119,6 +119,7 @@ def test_a_split_needs_as_many_webhooks_as_numbers(ledger: Ledger) -> None:
     add_feed(ledger)
     for _ in range(3):
         add_event(ledger, delivery="arrived", arrived_at=NOW)
+    add_delivery(ledger, webhook_id=add_event(ledger))  # notifications come once
     event = add_event(ledger, type="porting_order.split", copies=3, natural_key="split:a:b", natural_at=None)
     common = {"type": "porting_order.split", "natural_key": "split:a:b"}
     for webhook in ("w1", "w2", "w2"):

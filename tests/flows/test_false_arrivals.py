@@ -34,6 +34,15 @@ pytestmark = pytest.mark.usefixtures("others_arrived")
 ALIKE = pytest.mark.parametrize("kind", [MESSAGING, SPLIT])
 
 
+@pytest.fixture
+def once(ledger: Ledger) -> None:
+    """Another notification came, and once: that as many came as were promised means something."""
+    add_delivery(ledger, type=STATUS, webhook_id=add_event(ledger, created_at=ago(600)))
+
+
+ONCE = pytest.mark.usefixtures("once")
+
+
 # -- another event's webhook ---------------------------------------------------------------------------------------
 
 
@@ -173,6 +182,7 @@ def test_the_only_change_within_what_was_rounded_away_arrived(ledger: Ledger, ho
 # -- more webhooks than promised -------------------------------------------------------------------------------------
 
 
+@ONCE
 @pytest.mark.parametrize(("copies", "came", "expected"), [
     (3, 2, "missed"), (3, 3, "arrived"), (3, 4, "undetermined"), (3, 5, "undetermined"), (3, 6, "undetermined"),
     (1, 1, "arrived"), (1, 2, "arrived"),
@@ -192,6 +202,7 @@ def test_more_webhooks_than_splits_prove_nothing(ledger: Ledger) -> None:
     assert states(ledger, *splits) == ["undetermined"] * 3
 
 
+@ONCE
 def test_as_many_as_splits_prove_them_all(ledger: Ledger) -> None:
     splits = [happened(ledger, SPLIT, 90) for _ in range(3)]
     for _ in range(3):
@@ -211,6 +222,39 @@ def test_where_a_notification_came_twice_counting_proves_nothing(ledger: Ledger)
     assert states(ledger, event) == ["undetermined"]
 
 
+LATELY, LONG_AGO = 600, 60 * 24 * 8
+OTHERS: list[tuple[list[Any], str]] = [
+    ([], "undetermined"),
+    ([(LATELY, 1, {})], "arrived"),
+    ([(LATELY, 2, {})], "undetermined"),
+    ([(LATELY, 1, {}), (LATELY - 1, 2, {})], "undetermined"),  # a second subscription since, seen in the same look
+    ([(LONG_AGO, 1, {})], "undetermined"),
+    ([(LATELY, 1, {"copies": 2})], "undetermined"),  # half of it, or all
+    ([(LATELY, 1, {"sends": 1})], "undetermined"),  # it came late, or its republish did
+    ([(LATELY, 1, {"source": "deliveries"})], "undetermined"),  # that says nothing of the one that decides
+]
+
+
+@pytest.mark.parametrize(("others", "expected"), OTHERS)
+def test_as_many_as_promised_prove_something_where_it_was_seen_that_they_come_once(
+    ledger: Ledger, others: list[Any], expected: str
+) -> None:
+    """Else two may be one number's, by two subscriptions to one URL: of one event, and of a split told as two."""
+    for minutes, times, more in others:
+        at, key = ago(minutes), f"status_changed:other:submitted:{ago(minutes):%Y-%m-%dT%H:%M:%S}"
+        other = add_event(ledger, created_at=at, copies=more.get("copies", 1), order_id="other", natural_key=key)
+        if "sends" in more:
+            sent(ledger, other, minutes - 1, state="not_arrived", settled_at=NOW)
+        given = {"signed_at": at, "stored_at": at, "occurred_at": at, "natural_at": at.isoformat(), "natural_key": key}
+        for _ in range(times):
+            add_delivery(ledger, type=STATUS, order_id="other", source=more.get("source", "receiver"), **given)
+    event = happened(ledger, SPLIT, 300, copies=2)
+    pair = [happened(ledger, SPLIT, 90) for _ in range(2)]
+    for when in (300, 300, 90, 90):
+        told(ledger, SPLIT, when)
+    assert states(ledger, event, *pair) == [expected] * 3
+
+
 @pytest.mark.parametrize(("copies", "expected"), [(0, "undetermined"), (1, "arrived"), (3, "undetermined")])
 def test_how_many_a_split_promises_only_its_payload_tells(ledger: Ledger, copies: int, expected: str) -> None:
     """The webhook has the event's id, so it is found while the event is read as `created`; 0: no number is listed."""
@@ -221,6 +265,7 @@ def test_how_many_a_split_promises_only_its_payload_tells(ledger: Ledger, copies
     assert states(ledger, event) == [expected]
 
 
+@ONCE
 def test_a_split_of_nobody_knows_how_many_proves_nothing_of_others(ledger: Ledger) -> None:
     """Neither that notifications come twice, nor that its own republish is not still on its way."""
     known = happened(ledger, SPLIT, 300, copies=0)

@@ -69,6 +69,7 @@ class History:
     raw: bool = False  # no envelope, so no count of tries
     subscriptions: int = 1  # to the same URL
     shared_ids: bool = True  # of the webhooks to several subscriptions
+    heard: bool = True  # other notifications of the account came before, as often as there are subscriptions
 
     @property
     def span(self) -> float:
@@ -206,14 +207,14 @@ class World:
             query = events.select().where(events.c.account == self.account, events.c.type == self.history.kind)
             return {row.id: row.delivery for row in connection.execute(query)}
 
-    def show_that_it_comes_twice(self) -> None:
-        """An account with several subscriptions has got other notifications before."""
+    def hear_of_another(self) -> None:
+        """Somebody wrote a comment before."""
         comment = {"porting_order_id": self.order, "comment": {"id": self.comment}}
         at = START - 60 * MINUTE
         event = {"id": str(uuid.uuid4()), "event_type": NEW_COMMENT, "porting_order_id": self.order}
         event |= {"payload_status": "completed", "payload": comment, "created_at": write_time(at)}
         store(Account(self.ledger, self.account), [parse_event(event)], at)
-        for n in range(self.history.subscriptions):
+        for n in range(1 if self.history.shared_ids else self.history.subscriptions):
             data = {"id": f"c{n}", "event_type": NEW_COMMENT, "occurred_at": write_time(at), "payload": comment}
             receipt = read_receipt(self.account, json.dumps({"data": data}).encode(), at, "/", at)
             store_receipts(self.ledger, [self.account], [receipt], {}, at)
@@ -222,8 +223,8 @@ class World:
     def play(self) -> None:
         """Let everything happen in time; then all is read and looked at until nothing can change any more."""
         history = self.history
-        if history.subscriptions > 1 and not history.shared_ids:
-            self.show_that_it_comes_twice()
+        if history.heard:
+            self.hear_of_another()
         for index, happening in enumerate(history.happenings):
             first = happening.at + happening.generated_after + 0.01
             again = happening.retried_after
@@ -252,7 +253,7 @@ class World:
             s.event != index and s.at <= mine.at + mine.generated_after + 120 for s in history.sends
         )
         twice = history.subscriptions > 1 and not history.shared_ids
-        single = history.kind == SPLIT and (twice or (history.own_ids and self.parts > 1))
+        single = history.kind == SPLIT and (twice or (self.parts > 1 and (history.own_ids or not history.heard)))
         late = any(s.delivered_after is not None and s.delivered_after > NEAR - 1 for s in history.sends)
         return near or single or late or len([s for s in history.sends if s.event == index]) > 1
 
@@ -306,4 +307,5 @@ def histories(draw: Any) -> History:
         raw=draw(st.booleans()) and kind == MESSAGING_CHANGED,
         subscriptions=draw(st.sampled_from([1, 1, 2])),
         shared_ids=shared,
+        heard=draw(st.sampled_from([True, True, False])),
     )

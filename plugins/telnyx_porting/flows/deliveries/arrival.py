@@ -35,7 +35,7 @@ from sqlalchemy import (
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
-from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
+from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR, Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open
@@ -152,6 +152,17 @@ def settled_by(record: Record, settings: Settings, clocks: Clocks) -> datetime:
     return clocks.to_provider(record.covered_until) - settings.confirm_within / 2
 
 
+def counts(account: str, record: Record, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
+    """Return SQL: as many webhooks as promised prove something, for a notification comes once, as was seen lately.
+
+    It comes several times, under ids of their own, where two subscriptions lead to one URL.
+    """
+    if record.doubled:
+        return literal(False)
+    lately = record.covered_until - KNOWN_FOR
+    return exists().where(*proofs.came_alone(account, lately, settled_by(record, settings, clocks)), *good(record))
+
+
 def at_record(record: Record) -> list[ColumnElement[bool]]:
     """Return SQL: the delivery went to the consumer of record."""
     return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
@@ -164,7 +175,7 @@ def _rule(look: _Look) -> ColumnElement[str]:
         near = 2 * look.settings.grace
         unclear += [
             proofs.unclear(good(record), near),
-            proofs.indistinct(good(record), doubled=record.doubled),
+            proofs.indistinct(good(record), counts(look.account, record, look.settings, look.clocks)),
             and_(_routed_elsewhere(record), ~_missed_before(look)),
         ]
     if begin is not None:
@@ -198,7 +209,7 @@ def _arrived(look: _Look) -> ColumnElement[bool]:
     if (record := look.record) is None:
         return literal(False)
     until = settled_by(record, look.settings, look.clocks)
-    return proofs.arrived(good(record), until, doubled=record.doubled)
+    return proofs.arrived(good(record), until, counts(look.account, record, look.settings, look.clocks))
 
 
 def _arrived_at(record: Record) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, exists, func, or_, select, update
 
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
+from telnyx_porting.flows.deliveries.proofs import came_alone, sent_again
 from telnyx_porting.flows.deliveries.rivals import Reach, assign
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
@@ -25,7 +26,7 @@ from telnyx_porting.ledger.predicates import is_open, is_unmatched
 from telnyx_porting.ledger.states import Feed, Match, Republish
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant
-from telnyx_porting.models import NEW_COMMENT, WEBHOOK_TYPES
+from telnyx_porting.models import NEW_COMMENT, SPLIT, WEBHOOK_TYPES
 from telnyx_porting.models.keys import PREFIX
 
 if TYPE_CHECKING:
@@ -149,8 +150,13 @@ def _work(account: Account) -> Iterator[Subjects]:
         for query in (new, same_key, same_order):
             for key in filter(None, connection.execute(query.distinct()).scalars()):
                 found[_subject(key)].add(key)
-    for part in chunks(sorted(found), CHUNK):
-        yield {subject: found[subject] for subject in part}
+    splits = {subject for subject in found if PREFIX + subject.partition(":")[0] == SPLIT}
+    for some in (
+        found.keys() - splits,
+        splits,
+    ):  # what else came tells whether counting proves
+        for part in chunks(sorted(some), CHUNK):
+            yield {subject: found[subject] for subject in part}
 
 
 def _subject(key: str) -> str:
@@ -163,12 +169,13 @@ def _decisions(account: Account, connection: Connection, subjects: Subjects) -> 
     """Decide all deliveries of these subjects as if none was; yield what is new."""
     feed = get_feed(connection, account.id, Feed.EVENTS)
     reach = Reach.of(account.settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
-    doubled = _was_doubled(connection, account.id, reach.until)
+    counted = _counted(connection, account.id, reach.until)
     candidates = _candidates(connection, account.id, subjects)
     keyed = [deliveries.c.natural_key.is_not(None)]
     for subject, rows in _grouped(connection, account.id, subjects, deliveries, keyed):
         mine = candidates[subject]
-        for row, event_id, matched in assign(mine, rows, reach, doubled=doubled):
+        counts = {row.source for row in rows} <= counted
+        for row, event_id, matched in assign(mine, rows, reach, counts=counts):
             if (row.event_id, row.matched) != (event_id, matched):
                 yield Decided(subject, row, event_id, matched, [c.id for c in mine])
 
@@ -222,24 +229,23 @@ def _is_comment(subject: str) -> bool:
     return subject.startswith(NEW_COMMENT.removeprefix(PREFIX))
 
 
-def _was_doubled(connection: Connection, account: str, until: datetime | None) -> bool:
-    lately = feeds.c.doubled_at >= (until or EPOCH) - KNOWN_FOR
-    query = select(feeds.c.source).where(feeds.c.account == account, lately)
-    return connection.execute(query.limit(1)).first() is not None
+def _counted(connection: Connection, account: str, until: datetime | None) -> set[str]:
+    """Return the sources that got a notification once lately; none where any got one as several webhooks."""
+    lately = (until or EPOCH) - KNOWN_FOR
+    doubled = select(feeds.c.source).where(feeds.c.account == account, feeds.c.doubled_at >= lately)
+    if until is None or connection.execute(doubled.limit(1)).first() is not None:
+        return set()
+    alone = exists().where(deliveries.c.source == feeds.c.source, deliveries.c.ok, *came_alone(account, lately, until))
+    return set(connection.execute(select(feeds.c.source).where(feeds.c.account == account, alone)).scalars())
 
 
 def _note_doubled(account: Account, connection: Connection, touched: list[str]) -> None:
     """Keep that a notification came as more webhooks than it promises, though it was never sent again."""
-    again = exists().where(
-        republishes.c.account == account.id,
-        republishes.c.event_id == deliveries.c.event_id,
-        republishes.c.reply_date.is_not(None),
-    )
     query = (
         select(deliveries.c.source, func.max(deliveries.c.stored_at, type_=Instant()))
         .join(events, and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.event_id))
         .where(deliveries.c.account == account.id, deliveries.c.event_id.in_(touched), deliveries.c.ok)
-        .where(events.c.sends == 0, events.c.copies > 0, ~again)
+        .where(events.c.sends == 0, events.c.copies > 0, ~sent_again())
         .group_by(deliveries.c.source, deliveries.c.event_id, events.c.copies)
         .having(func.count(distinct(deliveries.c.webhook_id)) > events.c.copies)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, distinct, exists, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, distinct, exists, func, literal, or_, select
 
 from telnyx_porting.flows.deliveries.rivals import EARLY, TIMED
 from telnyx_porting.ledger.states import Match
@@ -85,15 +85,29 @@ def unclear_since(good: Conditions, since: ColumnElement[datetime]) -> ColumnEle
     return exists().where(may_be(), ambiguous, then, *good).correlate(events, republishes)
 
 
-def arrived(good: Conditions, settled_by: datetime, *, doubled: bool) -> ColumnElement[bool]:
+def came_alone(account: str, lately: datetime, settled_by: datetime) -> list[ColumnElement[bool]]:
+    """Return SQL of a delivery: its event promises one webhook and was sent once, lately; others would be here, too."""
+    one = events.alias("one")
+    promised_one = and_(one.c.account == account, one.c.id == deliveries.c.event_id, one.c.copies == 1)
+    settled = and_(deliveries.c.stored_at >= instant(lately), instant(settled_by) >= _MADE)
+    return [deliveries.c.account == account, settled, exists().where(promised_one), ~sent_again()]
+
+
+def sent_again() -> ColumnElement[bool]:
+    """Return SQL of a delivery: its event was republished."""
+    again = and_(republishes.c.account == deliveries.c.account, republishes.c.event_id == deliveries.c.event_id)
+    return exists().where(again, republishes.c.reply_date.is_not(None)).correlate(deliveries)
+
+
+def arrived(good: Conditions, settled_by: datetime, counts: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return SQL: as many distinct webhooks as promised came of one sending, and never more.
 
-    :param doubled: a notification comes several times, under ids of their own: then counting proves nothing.
+    :param counts: counting proves something: a notification comes once, not several times under ids of their own.
     :param settled_by: what was signed later is not counted yet: more may be on their way.
     """
     promised = events.c.copies
     just = and_(_count() == promised, func.max(_MADE) <= instant(settled_by))
-    enough = false() if doubled else and_(_sending(good, just), ~_too_many(good))
+    enough = and_(counts, _sending(good, just), ~_too_many(good))
     one = exists().where(*of_event(good)).correlate(events)
     return case((promised == 1, one), else_=enough)
 
@@ -104,16 +118,17 @@ def settling(good: Conditions, settled_by: datetime) -> ColumnElement[bool]:
     return case((events.c.copies == 1, False), else_=late)
 
 
-def indistinct(good: Conditions, *, doubled: bool) -> ColumnElement[bool]:
+def indistinct(good: Conditions, counts: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return SQL: several webhooks may be promised, and how many of them came cannot be told.
 
     All carry the event's own id; or a single one came, which is all that is lost, or all that was ever sent; or more
-    came than were promised.
+    came than were promised; or as many did, and counting proves nothing.
     """
     same_id = exists().where(*of_event(good), deliveries.c.webhook_id == events.c.id).correlate(events)
     any_came = exists().where(*of_event(good)).correlate(events)
     single = and_(any_came, ~_sending(good, _count() > 1))
-    unknown = any_came if doubled else or_(same_id, single, _too_many(good))
+    uncounted = and_(_sending(good, _count() >= events.c.copies), ~counts)
+    unknown = or_(same_id, single, _too_many(good), uncounted)
     return case((events.c.copies == 1, False), else_=unknown)
 
 

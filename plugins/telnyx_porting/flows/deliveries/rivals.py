@@ -63,19 +63,19 @@ class Reach:
 
 
 def assign(
-    candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]], reach: Reach, *, doubled: bool = False
+    candidates: Sequence[Row[Any]], rows: Iterable[Row[Any]], reach: Reach, *, counts: bool = True
 ) -> Iterator[tuple[Row[Any], str | None, Match | None]]:
     """Say for each delivery which event it proves.
 
     :param candidates: all events of one order and type, with `sent`: when each was sent again, on the provider's clock.
     :param rows: all deliveries of that order and type.
-    :param doubled: this consumer gets a notification more than once, under ids of their own: counting proves nothing.
+    :param counts: counting webhooks proves something: a notification comes once.
     :return: delivery, event id or None, and how it was decided.
     """
     by_webhook: Webhooks = defaultdict(list)
     for row in rows:
         by_webhook[row.webhook_id or f"{row.source}:{row.source_id}"].append(row)
-    one_each = {} if doubled else _one_each(candidates, by_webhook, reach)
+    one_each = _one_each(candidates, by_webhook, reach) if counts else {}
     told = {name: _Webhook(group, reach) for name, group in by_webhook.items()}
     decided: dict[str, Decision] = {}
     for _ in range(2):  # an event that turns out to have arrived is no rival of later webhooks

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, RowMapping, and_, case, func, literal, or_, s
 
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.arrival import decide, good, unread
+from telnyx_porting.flows.deliveries.arrival import counts, decide, good, unread
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
 from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
@@ -160,6 +160,7 @@ def _waiting(
     some = literal(True) if among is None else account.ledger.among(republishes.c.event_id, among)
     sent = func.coalesce(republishes.c.reply_date, republishes.c.sent_at, type_=Instant()) - microseconds(FUZZ)
     unclear = unclear_since(good(record), sent) if record else literal(False)
+    counted = counts(account.id, record, account.settings, clocks) if record else literal(False)
     query = (
         select(
             republishes,
@@ -170,6 +171,7 @@ def _waiting(
             events.c.completed_seen_at,
             unread(record, account.settings, clocks).label("unread"),
             unclear.label("unclear"),
+            counted.label("counts"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account.id, some)
@@ -194,7 +196,7 @@ def _verdict(
     credit = Credit(connection, row, settings)
     if fresh and row["arrived_at"] is not None:
         credited = {d["webhook_id"] or d["source_id"] for d in fresh if credit.is_due(d)}
-        if credited and (len(credited) == row["copies"] or row["copies"] == 1):
+        if credited and (row["copies"] == 1 or (row["counts"] and len(credited) == row["copies"])):
             return Verdict(Republish.ARRIVED)
     if row["due_at"] > record.covered_until or row["unread"]:
         return None
