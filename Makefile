@@ -74,7 +74,7 @@ test-python: install  ## tests/unit and tests/airflow on another interpreter: PY
 PARDON = -W "ignore:unclosed <socket:ResourceWarning" -W "ignore:unclosed transport:ResourceWarning"
 LOWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --python $(BIN)/python --extra postgres --extra receiver pyproject.toml
 
-test-lowest: install  ## tests/unit and tests/airflow on the lowest versions that pyproject.toml allows
+test-lowest: install  ## tests/unit, tests/flows and tests/airflow on the lowest versions that pyproject.toml allows
 	@mkdir -p build && cp requirements-dev.txt build/lowest-dev.txt
 	@$(LOWEST) --upgrade --resolution lowest-direct --output-file build/lowest.txt
 	@$(LOWEST) --group dev --constraint build/lowest.txt --output-file build/lowest-dev.txt
@@ -82,11 +82,11 @@ test-lowest: install  ## tests/unit and tests/airflow on the lowest versions tha
 	@$(BIN)/uv pip sync --quiet --python build/lowest/bin/python build/lowest-dev.txt
 	@$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --no-build-isolation --editable .
 	@echo "build/lowest, seed: $(SEED)"
-	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(PARDON) $(QUICK) tests/unit tests/airflow
+	@build/lowest/bin/python -m pytest --hypothesis-seed=$(SEED) $(PARDON) $(QUICK) tests/unit tests/flows tests/airflow
 
 NEWEST = $(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --extra postgres --extra receiver --group dev pyproject.toml
 
-matrix: test-lowest  ## tests/unit, tests/airflow and the demo on the newest and on the lowest versions
+matrix: test-lowest  ## tests/unit, tests/airflow and the demo on the newest versions, and that and tests/flows on the lowest
 	@build/lowest/bin/python -m include.demo --once
 	@$(NEWEST) --python $(BIN)/python --output-file build/newest.txt
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python build/newest

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 
 from telnyx_porting.models import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
-from tests.support.histories import Happening, History, Send, World, histories
+from tests.support.drawn import histories
+from tests.support.histories import Happening, History, Send, World
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

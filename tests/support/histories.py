@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-
 from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
 from telnyx_porting.flows.deliveries.settle import charge, settle
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import deliveries, events, republishes
-from telnyx_porting.models import MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED, parse_event
+from telnyx_porting.models import MESSAGING_CHANGED, NEW_COMMENT, SPLIT, parse_event
 from telnyx_porting.settings import Settings
+from tests.support.records import URL, Records
 from tests.support.rows import NOW, OLD
 
 if TYPE_CHECKING:
@@ -69,6 +68,9 @@ class History:
     raw: bool = False  # no envelope, so no count of tries
     subscriptions: int = 1  # to the same URL
     shared_ids: bool = True  # of the webhooks to several subscriptions
+    records: str = ""  # of tries: "after", or "while" they are made; or none can be read
+    appended: bool = False  # a republish's tries to the first notification's record
+    decides: str = "receiver"  # or "deliveries": those records
     heard: bool = True  # other notifications of the account came before, as often as there are subscriptions
 
     @property
@@ -87,6 +89,8 @@ class World:
         self.posts: list[tuple[float, Any]] = []
         self.wrong: list[str] = []
         self.comment = str(uuid.uuid4())
+        self.settings = Settings(consumer_of_record=history.decides)
+        self.records = Records(ledger, self.account, START, while_tried=history.records == "while")
         with ledger.write() as connection:
             touch_account(ledger, connection, self.account, watch_from=OLD)
             touch_feed(ledger, connection, self.account, "events", covers_from=OLD, proved_at=OLD)
@@ -126,8 +130,6 @@ class World:
         happening, history = self.history.happenings[index], self.history
         occurred = at if send and history.says_now else happening.at
         for part in range(self.parts):
-            if send is None and happening.lost[part]:
-                continue
             for subscription in range(history.subscriptions):
                 name = f"{happening.id} {part} {turn if history.new_ids else 0}"
                 name += "" if history.shared_ids else f" {subscription}"
@@ -139,7 +141,13 @@ class World:
                     "payload": self.payload(happening, webhook=True),
                     "record_type": "event",
                 }
-                meta = {"attempt": attempt, "delivered_to": "https://crm.example.com/hook", "n": subscription}
+                lost = send is None and happening.lost[part]
+                record = f"{happening.id} {part} {subscription} {0 if history.appended else turn}"
+                failed = [(at - (happening.retried_after or 0), False)] if lost or attempt > 1 else []
+                self.records.add(record, data, *failed, *([] if lost else [(at, True)]))
+                if lost:
+                    continue
+                meta = {"attempt": attempt, "delivered_to": URL, "n": subscription}
                 document = data if history.raw else {"data": data, "meta": meta}
                 self.posts.append((at, (happening.id, part, f"p{turn}" if send else None, document)))
 
@@ -151,6 +159,8 @@ class World:
         store(Account(self.ledger, self.account), [parse_event(self.raw_event(h, now)) for h in seen], at)
         with self.ledger.write() as connection:
             touch_feed(self.ledger, connection, self.account, "events", covered_until=at - SETTINGS.settle)
+        if self.history.records:
+            self.records.pull(now)
 
     def receive(self, now: float) -> None:
         due = sorted((p for p in self.posts if p[0] <= now), key=lambda p: p[0])
@@ -192,7 +202,7 @@ class World:
         at = START + now * MINUTE
         with self.ledger.write() as connection:
             touch_feed(self.ledger, connection, self.account, "receiver", heartbeat=at, covers_from=OLD, proved_at=OLD)
-        settle(Account(self.ledger, self.account, SETTINGS, lambda: at))
+        settle(Account(self.ledger, self.account, self.settings, lambda: at))
         for event, state in self.states().items():
             if state == "arrived" and len(self.reached[event]) < self.parts:
                 self.wrong.append(f"{event} is said to have arrived; {self.reached[event]} did")
@@ -218,7 +228,8 @@ class World:
             data = {"id": f"c{n}", "event_type": NEW_COMMENT, "occurred_at": write_time(at), "payload": comment}
             receipt = read_receipt(self.account, json.dumps({"data": data}).encode(), at, "/", at)
             store_receipts(self.ledger, [self.account], [receipt], {}, at)
-        settle(Account(self.ledger, self.account, SETTINGS, lambda: at))
+            self.records.add(f"c{n}", data, (-60, True))
+        settle(Account(self.ledger, self.account, self.settings, lambda: at))
 
     def play(self) -> None:
         """Let everything happen in time; then all is read and looked at until nothing can change any more."""
@@ -256,56 +267,3 @@ class World:
         single = history.kind == SPLIT and (twice or (self.parts > 1 and (history.own_ids or not history.heard)))
         late = any(s.delivered_after is not None and s.delivered_after > NEAR - 1 for s in history.sends)
         return near or single or late or len([s for s in history.sends if s.event == index]) > 1
-
-
-minutes = st.floats(0, 240).map(lambda value: round(value, 2))
-
-
-@st.composite
-def histories(draw: Any) -> History:
-    kind = draw(st.sampled_from([MESSAGING_CHANGED, MESSAGING_CHANGED, SPLIT, STATUS_CHANGED]))
-    parts = draw(st.integers(1, 3)) if kind == SPLIT else 1
-    first = draw(minutes)
-    times = [first]
-    for _ in range(draw(st.integers(0, 2))):
-        gap = st.sampled_from([0.001, 0.005, 0.1, 0.9, 1.1, 5, 29, 45, 70, 120])
-        times.append(round(times[-1] + draw(gap), 4))
-    happenings = [
-        Happening(
-            at,
-            generated_after=draw(st.sampled_from([0.0, 0.05, 0.05, 3.0, 40.0])),
-            listed_after=draw(st.sampled_from([0.0, 0.0, 1.0, 10.0, 25.0])),
-            lost=tuple(draw(st.booleans()) for _ in range(parts)),
-            retried_after=draw(st.sampled_from([None, None, 0.1, 12.0, 20.0])),
-        )
-        for at in times
-    ]
-    last = times[-1] + 41
-    sends = [
-        Send(
-            times[0] + draw(st.floats(16, 200).map(lambda value: round(value, 2))),
-            draw(st.integers(0, len(times) - 1)),
-            draw(st.sampled_from([None, None, 0.02, 8.0, 20.0, 70.0])),
-        )
-        for _ in range(draw(st.integers(0, 2)))
-    ]
-    looks = draw(st.lists(st.tuples(st.floats(first, last + 120), st.booleans()), max_size=8))
-    for moment in [*times, *(send.at for send in sends)]:  # the moments at which it matters
-        looks += [
-            (moment + off, draw(st.booleans())) for off in draw(st.lists(st.sampled_from([0.1, 4, 17, 31]), max_size=2))
-        ]
-    shared = draw(st.booleans())
-    return History(
-        kind,
-        happenings,
-        sends,
-        looks,
-        own_ids=draw(st.sampled_from([False, False, True])) and shared,
-        new_ids=draw(st.booleans()),
-        says_now=draw(st.booleans()),
-        coarse=draw(st.booleans()),
-        raw=draw(st.booleans()) and kind == MESSAGING_CHANGED,
-        subscriptions=draw(st.sampled_from([1, 1, 2])),
-        shared_ids=shared,
-        heard=draw(st.sampled_from([True, True, False])),
-    )

@@ -74,6 +74,15 @@ def test_every_make_target_named_in_the_documentation_exists() -> None:
     assert named <= targets, named - targets
 
 
+def test_what_a_lower_version_may_break_is_run_on_the_lowest() -> None:
+    """The flows too: they know no Airflow, but SQLAlchemy."""
+    (line,) = [
+        each for each in (ROOT / "Makefile").read_text().splitlines() if "build/lowest/bin/python -m pytest" in each
+    ]
+    assert set(re.findall(r"tests/\w+", line)) == {"tests/unit", "tests/flows", "tests/airflow"}
+    assert "make test-lowest" in (ROOT / ".ci" / "run").read_text()
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
