@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,26 @@ from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
 from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.alerts.bodies import body, mail
+from telnyx_porting.flows.alerts.outbox import enqueue
+from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.settle import settle
+from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.findings.kind import Look
-from telnyx_porting.flows.findings.reconcile import see
+from telnyx_porting.flows.findings.reconcile import reconcile, see
 from telnyx_porting.flows.republish.claim import _unread_evidence
+from telnyx_porting.flows.republish.plan import make_plan
+from telnyx_porting.flows.republish.selection import Asked
 from telnyx_porting.flows.republish.summary import _decides
-from telnyx_porting.flows.subscriptions import below, ends_with, is_below
+from telnyx_porting.flows.subscriptions import Destinations, below, ends_with, is_below
+from telnyx_porting.ledger.states import Consent
 from telnyx_porting.ledger.tables import orders
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
+from tests.support.watched import quick
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger
@@ -164,3 +174,31 @@ def test_a_send_waits_for_what_the_consumer_of_record_got_unread(
     add_delivery(ledger, **{"source": "deliveries", "webhook_id": event, **given})
     with ledger.read() as connection:
         assert _unread_evidence(connection, ACCOUNT, event, CRM, NOW) is waits
+
+
+HIDING = (f"{HOOK}?token=S3CRET", "https://me:S3CRET@audit.example.com/hook#S3CRET")
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("chosen", ["", "receiver", "deliveries", f"deliveries:{HIDING[0]}", "table:crm"])
+def test_no_text_says_more_of_a_url_than_its_host_and_path(ledger: Ledger, chosen: str) -> None:
+    channels = ("a:json", "b:slack", "c:pagerduty", "d:alertmanager", "mail")
+    own = quick(consumer_of_record=chosen, alert_channels=channels, mail_to=("a@example.com",))
+    account = Account(ledger, ACCOUNT, own, lambda: NOW)
+    add_feed(ledger, "deliveries", known=dict.fromkeys(HIDING, NOW.isoformat()))
+    ids: list[str] = []
+    for url in HIDING:
+        order, long_ago = str(uuid.uuid4()), NOW - timedelta(hours=5)
+        ids.append(event := add_event(ledger, order_id=order, created_at=long_ago))
+        with ledger.write() as connection:
+            connection.execute(orders.insert().values(account=ACCOUNT, id=order, webhook_url=url))
+        for _ in range(6):
+            add_delivery(ledger, source="deliveries", ok=False, destination=url, event_id=event, matched="id")
+    said = [settle(account).undecided or "", status(ledger, NOW)]
+    reconcile(account, enqueue)
+    send_due(account, lambda channel, told: said.extend((mail(told).html, str(body(channel, told)))))
+    said.append(make_plan(account, Destinations(HIDING, ()), Asked(ids, frozenset(Consent))).words)
+    text = "\n".join(said)
+    assert "S3CRET" not in text
+    assert "crm.example/hook" in said[-1]
+    assert ("set consumer_of_record" in said[0]) == (chosen in ("", "deliveries"))

@@ -26,7 +26,7 @@ STEP = 1_000  # instructions of SQLite's virtual machine
 
 @dataclass
 class Lock:
-    """One write transaction: who held it, rows changed, thousands of SQLite's instructions, the processor's seconds."""
+    """One write transaction: who held it, rows changed, thousands of SQLite's instructions, seconds."""
 
     who: str
     rows: int
@@ -44,7 +44,7 @@ def write_locks(ledger: Ledger) -> Iterator[list[Lock]]:
         if not connection.get_execution_options().get("porting_write"):
             return
         driver: Any = connection.connection.dbapi_connection
-        lock = Lock(_caller(), driver.total_changes, seconds=time.thread_time())
+        lock = Lock(_caller(), driver.total_changes, seconds=time.perf_counter())
         open_now.append(lock)
 
         def step() -> None:
@@ -58,7 +58,7 @@ def write_locks(ledger: Ledger) -> Iterator[list[Lock]]:
         driver: Any = connection.connection.dbapi_connection
         lock = open_now.pop()
         lock.rows = driver.total_changes - lock.rows
-        lock.seconds = time.thread_time() - lock.seconds
+        lock.seconds = time.perf_counter() - lock.seconds
         driver.set_progress_handler(None, 0)
         found.append(lock)
 
