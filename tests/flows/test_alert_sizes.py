@@ -72,6 +72,24 @@ def test_what_is_too_large_for_a_proxy_is_halved_until_it_fits(ledger: Ledger, k
     assert len(set(watched.bodies)) == len(watched.bodies), "nothing goes out unchanged"
 
 
+@pytest.mark.parametrize("takes", [LARGEST, 20_000, 3_000, 900])
+@pytest.mark.parametrize("kind", ["json", "slack", "mail"])
+def test_a_digest_that_is_too_large_goes_out_smaller_at_once(ledger: Ledger, kind: str, takes: int) -> None:
+    name = kind if kind == "mail" else f"c:{kind}"
+    knobs = {"alert_channels": (name,), "mail_to": ("desk@example.net",), "remind_high_days": 0}
+    watched = Proxied(ledger, quick(**knobs, digest_at="08:00"))
+    watched.statuses(range(60), "exception")
+    watched.cycle()
+    watched.sent.clear()
+    watched.bodies.clear()
+    watched.takes = takes
+    watched.later(days=1)
+    watched.cycle()
+    assert [message.action for _, message in watched.sent] == ["digest"]
+    assert len(set(watched.bodies)) == len(watched.bodies), "nothing goes out unchanged"
+    assert "60 open" in watched.sent[0][1].text
+
+
 def test_a_channel_that_takes_nothing_is_not_asked_again_and_again(ledger: Ledger) -> None:
     watched = Proxied(ledger, quick())
     watched.takes = 100

@@ -102,3 +102,16 @@ def test_digest_counts_what_was_missed(watched: Watched) -> None:
     (message,) = [message for _, message in watched.sent]
     assert "Notifications: 1 missed now; since the last digest 0 were sent again" in message.text
     assert order_id(1) not in message.text
+
+
+def test_what_is_too_long_for_a_digest_is_counted_and_hides_nothing_else(watched: Watched) -> None:
+    watched.reading(999, "draft", created_at=(MONDAY - timedelta(days=26)).isoformat())
+    for state in ("exception", "ported"):
+        for order in range(400):
+            watched.messaging(order, state)
+        watched.cycle()
+        assert hours(watched, 24)[-1:] == ["Tue 08 digest" if state == "exception" else "Wed 08 digest"]
+    text = watched.sent[-1][1].text
+    assert text.count("- resolved: ") == 40
+    assert "... and 360 more are resolved." in text
+    assert "Drafts that Telnyx will soon delete: branch-999" in text

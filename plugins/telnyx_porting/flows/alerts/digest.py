@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from telnyx_porting import links
+from telnyx_porting.flows.alerts.bodies import too_large
 from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, touch_channel
 from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark, told_of
 from telnyx_porting.flows.alerts.facts import gather
@@ -36,10 +37,17 @@ SHOWN = 40
 DRAFTS_LIVE = timedelta(days=30)  # then Telnyx deletes a draft that was not submitted
 
 
-def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Batch, Message] | None:
+def fewer(shown: int) -> int:
+    """Return how many lines of a kind to show instead of so many; at last it is counts alone."""
+    return shown // 4
+
+
+def claim_digest(account: Account, channel: Channel, now: datetime, shown: int) -> tuple[Batch, Message] | None:
     """Take the digest of a channel when it is due, and compose it.
 
     Like any message it is claimed before it is sent: a crash ends in one repeat under the same dedup key.
+
+    :param shown: most lines of a kind; fewer, where they are more than the channel takes.
     """
     if not channel.has_digest(account.settings):
         return None
@@ -63,23 +71,25 @@ def claim_digest(account: Account, channel: Channel, now: datetime) -> tuple[Bat
         )
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with account.ledger.read() as connection:
-        over = [row for row in rows if row["action"] == AlertAction.RESOLVED]
-        said = _compose(connection, account, channel, now, met["digest_at"], over)
         found = told_of(connection, account.id, [row["key"] for row in rows])
     for row in rows:
         finding = found.get(row["key"])
         is_current = finding is not None and finding["occurrence"] == row["occurrence"]
         row["revision"] = finding["revision"] if finding and is_current else row["told"]
-    batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot)
-    if said is None:
-        mark(account, channel, batch, now)
-        return None
-    text, entries = said
-    url = links.console(account.settings.console_url, account.id)
-    if met["failures"]:
-        entries, url = [], ""  # what failed goes out smaller
-    zone = account.settings.business_zone
-    return batch, Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url, zone)
+    batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot, shown=shown)
+    over = [row for row in rows if row["action"] == AlertAction.RESOLVED]
+    while True:
+        with account.ledger.read() as connection:
+            said = _compose(connection, account, channel, now, met["digest_at"], over, batch.shown)
+        if said is None:
+            mark(account, channel, batch, now)
+            return None
+        text, entries = said
+        url, zone = links.console(account.settings.console_url, account.id), account.settings.business_zone
+        message = Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url, zone)
+        if not batch.shown or too_large(channel, message) <= 1:
+            return batch, message
+        batch.shown = fewer(batch.shown)
 
 
 def _compose(
@@ -89,11 +99,13 @@ def _compose(
     now: datetime,
     since: datetime,
     over: Sequence[Mapping[str, Any]],
+    shown: int,
 ) -> tuple[str, list[dict[str, Any]]] | None:
     """Compose the digest for one channel: what its filter takes, and each trouble under one name; None: nothing to say.
 
     :param since: how far back what happened is told.
     :param over: outbox rows that wait to say that something low is over.
+    :param shown: most lines of a kind; what is more is counted.
     """
     name, settings = account.id, account.settings
     is_open = open_rows(connection, name)
@@ -104,11 +116,11 @@ def _compose(
     active = [row for row in rows if not row["detail"].get("dormant")]
     dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
     active.sort(key=lambda row: (rank(row["severity"]), row["since"], row["key"]))
-    keys = [row["key"] for row in active[:SHOWN]] + [row["key"] for row in over]
+    keys = [row["key"] for row in (*active[:shown], *over[:shown])]
     facts = gather(connection, name, settings, now, keys)
     everything = channel.takes_everything(name)
-    loa = _loa_expired(connection, name, settings, since) if everything else []
-    drafts = _drafts(connection, name, settings, now) if everything else []
+    loa = _loa_expired(connection, name, settings, since, shown) if everything else []
+    drafts = _drafts(connection, name, settings, now, shown) if everything else []
     missed, sent, recovered = _notifications(connection, name, since) if everything else (0, 0, 0)
     feed = get_feed(connection, name, Feed.EVENTS)
     covered = feed["covered_until"] if feed else None
@@ -121,25 +133,25 @@ def _compose(
         today=words.day(now, now, settings.business_zone),
         open=len(active),
         counts=_counts(active),
-        dormant=_labels(connection, name, settings, dormant),
-        dormant_more=max(len(dormant) - SHOWN, 0),
+        dormant=_labels(connection, name, settings, dormant, shown),
         dormant_days=settings.dormant_after_days,
         complete=words.moment(covered, now, settings.business_zone) if covered else "",
         open_windows=_open_windows(connection, name, since),
         missed=missed,
         sent=sent,
         recovered=recovered,
-        lines=[f"{row['severity']}: {bare(row, DIGEST, facts)}" for row in active[:SHOWN]],
-        more=max(len(active) - SHOWN, 0),
+        lines=[f"{row['severity']}: {bare(row, DIGEST, facts)}" for row in active[:shown]],
+        more=max(len(active) - shown, 0),
         over=[
             bare(facts.findings[row["key"]], AlertAction.RESOLVED, facts)
-            for row in over
+            for row in over[:shown]
             if row["key"] in facts.findings
         ],
+        over_more=max(len(over) - shown, 0),
         loa=loa,
         drafts=drafts,
     )
-    return text.strip(), [entry(row, row["occurrence"], DIGEST, facts) for row in active[:SHOWN]]
+    return text.strip(), [entry(row, row["occurrence"], DIGEST, facts) for row in active[:shown]]
 
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -164,7 +176,7 @@ def _open_windows(connection: Connection, account: str, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _loa_expired(connection: Connection, account: str, settings: Settings, since: datetime) -> list[str]:
+def _loa_expired(connection: Connection, account: str, settings: Settings, since: datetime, shown: int) -> list[str]:
     """Return the orders whose link for signing expired and that got no new letter since."""
     query = select(events.c.order_id, events.c.type).where(
         events.c.account == account,
@@ -173,20 +185,21 @@ def _loa_expired(connection: Connection, account: str, settings: Settings, since
     )
     last = {row.order_id: row.type for row in connection.execute(query.order_by(events.c.created_at)) if row.order_id}
     ids = [order_id for order_id, kind in last.items() if kind == SHARING_TOKEN_EXPIRED]
-    return _labels(connection, account, settings, ids)
+    return _labels(connection, account, settings, ids, shown)
 
 
-def _drafts(connection: Connection, account: str, settings: Settings, now: datetime) -> list[str]:
+def _drafts(connection: Connection, account: str, settings: Settings, now: datetime, shown: int) -> list[str]:
     query = select(orders.c.id).where(
         orders.c.account == account,
         orders.c.status == "draft",
         orders.c.created_at <= now - timedelta(days=settings.draft_warn_days),
         orders.c.created_at > now - DRAFTS_LIVE,
     )
-    return _labels(connection, account, settings, list(connection.execute(query).scalars()))
+    return _labels(connection, account, settings, list(connection.execute(query).scalars()), shown)
 
 
-def _labels(connection: Connection, account: str, settings: Settings, ids: Sequence[str]) -> list[str]:
-    query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids[:SHOWN]))
+def _labels(connection: Connection, account: str, settings: Settings, ids: Sequence[str], shown: int) -> list[str]:
+    query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids[:shown]))
     known = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    return [words.label(order_id, known.get(order_id), settings.alert_details) for order_id in ids[:SHOWN]]
+    said = [words.label(order_id, known.get(order_id), settings.alert_details) for order_id in ids[:shown]]
+    return said + ([f"{len(ids) - shown} more"] if len(ids) > shown else [])

@@ -46,6 +46,7 @@ class Batch:
     rows: list[dict[str, Any]] = field(default_factory=list)
     id: str | None = None  # of the rows in flight; a digest has none
     slot: datetime | None = None  # of a digest
+    shown: int = 0  # of a digest: most lines of a kind
     again: bool = False  # an earlier try may have arrived: its dedup key stays, whatever happens to this one
 
     @property
@@ -151,8 +152,14 @@ def release(account: Account, channel: Channel, batch: Batch, rows: list[dict[st
 def divide(account: Account, channel: Channel, batch: Batch, now: datetime, by: float = 2) -> bool:
     """Put the findings of a message back, so that fewer go out in each; a single one goes without its details.
 
-    :return: False when it is as small as can be, or a digest, which is written anew.
+    A digest is given back, to be composed anew.
+
+    :return: False when it is as small as can be.
     """
+    if batch.shown:
+        with account.ledger.write(f"findings:{account.id}") as connection:
+            touch_channel(account.ledger, connection, account.id, channel.name, digest_paused_until=None)
+        return True
     if batch.id is None or batch.is_short:
         return False
     count = len(batch.rows)

@@ -21,7 +21,7 @@ from telnyx_porting.escaping import one_line
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.alerts.bodies import too_large
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message, channels_of
-from telnyx_porting.flows.alerts.digest import claim_digest
+from telnyx_porting.flows.alerts.digest import SHOWN, claim_digest, fewer
 from telnyx_porting.flows.alerts.dispatch import (
     Batch,
     claim,
@@ -112,7 +112,8 @@ def _tell(
             send(channel, message)
         except Exception as error:  # whatever a channel does, the others get theirs
             known = error if isinstance(error, ChannelError) else ChannelError("")
-            if known.unfit and divide(account, channel, batch, moment()) and known.too_large:
+            smaller = known.unfit and divide(account, channel, batch, moment())
+            if smaller and (known.too_large or batch.slot is not None):
                 continue
             _failed(account, channel, batch, moment(), error)
             raise _NotTaken from error
@@ -176,9 +177,10 @@ def _due(
     if over is not None:
         text = f"What was wrong on {account.id} when the watch began is over."
         yield over, Message(account.id, over.action, (), over.dedup_key, text, moment())
-    digest = claim_digest(account, channel, moment())
-    if digest is not None:
+    shown = SHOWN
+    while (digest := claim_digest(account, channel, moment(), shown)) is not None:
         yield digest
+        shown = fewer(digest[0].shown)  # it was refused: what is taken is not due any more
 
 
 def _render(
