@@ -151,10 +151,7 @@ def _work(account: Account) -> Iterator[Subjects]:
             for key in filter(None, connection.execute(query.distinct()).scalars()):
                 found[_subject(key)].add(key)
     splits = {subject for subject in found if PREFIX + subject.partition(":")[0] == SPLIT}
-    for some in (
-        found.keys() - splits,
-        splits,
-    ):  # what else came tells whether counting proves
+    for some in (found.keys() - splits, splits):  # in this order: what else came tells whether counting proves
         for part in chunks(sorted(some), CHUNK):
             yield {subject: found[subject] for subject in part}
 
