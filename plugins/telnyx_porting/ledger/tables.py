@@ -111,6 +111,7 @@ for _name in ("customer_reference", "customer_group_reference", "support_key", "
     Index(f"porting_orders_{_name}", orders.c.account, beginning(orders.c[_name]))
 # without statistics SQLite prefers the index of which a query can use most columns, so queries say updated_at > 0
 _some(orders, "open", predicates.order_is_open(orders), "updated_at")
+_some(orders, "open_foc", predicates.order_is_open(orders), "foc_actual", "id")
 
 accounts = Table(
     "porting_accounts",
@@ -296,8 +297,7 @@ alerts = Table(
     Column("sent_at", Instant),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="0"),  # the finding's revision last told; 0 = nothing yet
-    # most findings in its next message, after a larger one was refused; 0: alone and without its details
-    Column("at_most", Integer),
+    Column("at_most", Integer),  # findings in its next message, after a larger was refused; 0: alone, without details
     Column("batch", Text),  # the message in flight that carries this row; outlives a crash, and so its dedup key
     Column("error", Lossless),
 )

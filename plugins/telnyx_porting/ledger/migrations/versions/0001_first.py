@@ -5,6 +5,8 @@ It imports nothing of ledger/tables.py, which moves on; a test keeps the newest 
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, text
 
@@ -16,9 +18,8 @@ _name = Text().with_variant(Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Create the tables and their indexes."""
-    op.create_table(
+    _table(
         "porting_events",
-        Column("account", Text, primary_key=True),
         Column("id", Text, primary_key=True),
         Column("type", Text, nullable=False),
         Column("order_id", Text),
@@ -55,9 +56,8 @@ def upgrade() -> None:
     _index("porting_events", "order", "order_id", "type", "created_at")
     _index("porting_events", "to_project", "created_at", where="projected IS NULL OR projected != payload_status")
 
-    op.create_table(
+    _table(
         "porting_orders",
-        Column("account", Text, primary_key=True),
         Column("id", Text, primary_key=True),
         Column("status", Text),
         Column("status_since", BigInteger),
@@ -94,13 +94,12 @@ def upgrade() -> None:
         Column("foc_since", BigInteger),
         Column("split_from", Text),
     )
-    _index(
-        "porting_orders",
-        "open",
-        "updated_at",
-        where="status IS NULL OR (status NOT IN ('ported', 'cancelled', 'canceled', 'deleted'))"
-        " OR messaging_status IN ('pending', 'activating', 'exception')",
+    is_open = (
+        "status IS NULL OR (status NOT IN ('ported', 'cancelled', 'canceled', 'deleted'))"
+        " OR messaging_status IN ('pending', 'activating', 'exception')"
     )
+    _index("porting_orders", "open", "updated_at", where=is_open)
+    _index("porting_orders", "open_foc", "foc_actual", "id", where=is_open)
     _index("porting_orders", "read", "api_read_at")
     _index("porting_orders", "split", "split_from", where="split_from IS NOT NULL")
     _index("porting_orders", "status", "status", "updated_at", "id")
@@ -112,9 +111,8 @@ def upgrade() -> None:
         begins = text(f"lower(substr({name}, 1, 60))")
         op.create_index(f"porting_orders_{name}", "porting_orders", ["account", begins])
 
-    op.create_table(
+    _table(
         "porting_accounts",
-        Column("account", Text, primary_key=True),
         Column("base_url", Text),
         Column("user_id", Text),
         Column("key_fingerprint", Text),
@@ -124,9 +122,8 @@ def upgrade() -> None:
         Column("findings_token", Text),
     )
 
-    op.create_table(
+    _table(
         "porting_feeds",
-        Column("account", Text, primary_key=True),
         Column("source", Text, primary_key=True),
         Column("covers_from", BigInteger),
         Column("covered_until", BigInteger),
@@ -146,9 +143,8 @@ def upgrade() -> None:
         Column("clock_offset", BigInteger),
     )
 
-    op.create_table(
+    _table(
         "porting_windows",
-        Column("account", Text, primary_key=True),
         Column("id", Text, primary_key=True),
         Column("since", BigInteger, nullable=False),
         Column("until", BigInteger, nullable=False),
@@ -168,9 +164,8 @@ def upgrade() -> None:
     _index("porting_windows", "proved", "method", "sealed_at", where="method IS NOT NULL")
     _index("porting_windows", "time", "until")
 
-    op.create_table(
+    _table(
         "porting_deliveries",
-        Column("account", Text, primary_key=True),
         Column("source", Text, primary_key=True),
         Column("source_id", Text, primary_key=True),
         Column("record_id", Text),
@@ -207,9 +202,8 @@ def upgrade() -> None:
     )
     _index("porting_deliveries", "unmatched", "webhook_id", where="matched IN ('none', 'ambiguous', 'far')")
 
-    op.create_table(
+    _table(
         "porting_plans",
-        Column("account", Text, primary_key=True),
         Column("id", Text, primary_key=True),
         Column("reason", Text, nullable=False),
         Column("selection", Text, nullable=False),
@@ -228,9 +222,8 @@ def upgrade() -> None:
     _index("porting_plans", "made", "created_at", "id")
     _index("porting_plans", "one_open", where="closed_at IS NULL", unique=True)
 
-    op.create_table(
+    _table(
         "porting_republishes",
-        Column("account", Text, primary_key=True),
         Column("plan_id", Text, primary_key=True),
         Column("event_id", Text, primary_key=True),
         Column("position", Integer, nullable=False),
@@ -256,9 +249,8 @@ def upgrade() -> None:
     )
     _index("porting_republishes", "sent", "sent_at")
 
-    op.create_table(
+    _table(
         "porting_findings",
-        Column("account", Text, primary_key=True),
         Column("key", Text, primary_key=True),
         Column("kind", Text, nullable=False),
         Column("subject", Text, nullable=False),
@@ -282,9 +274,8 @@ def upgrade() -> None:
     _index("porting_findings", "open", "kind", where="resolved_at IS NULL")
     _index("porting_findings", "order", "order_id")
 
-    op.create_table(
+    _table(
         "porting_alerts",
-        Column("account", Text, primary_key=True),
         Column("key", Text, primary_key=True),
         Column("occurrence", Integer, primary_key=True),
         Column("channel", Text, primary_key=True),
@@ -303,9 +294,8 @@ def upgrade() -> None:
     _index("porting_alerts", "live", "channel", where="status IN ('queued', 'sent', 'resolving')")
     _index("porting_alerts", "sent", "sent_at")
 
-    op.create_table(
+    _table(
         "porting_channels",
-        Column("account", Text, primary_key=True),
         Column("name", Text, primary_key=True),
         Column("first_look_at", BigInteger),
         Column("error", Text),
@@ -315,6 +305,11 @@ def upgrade() -> None:
         Column("digest_at", BigInteger),
         Column("digest_paused_until", BigInteger),
     )
+
+
+def _table(name: str, *columns: Column[Any]) -> None:
+    """Create a table of which every row carries its account."""
+    op.create_table(name, Column("account", Text, primary_key=True), *columns)
 
 
 def _index(table: str, name: str, *columns: str, where: str | None = None, unique: bool = False) -> None:
