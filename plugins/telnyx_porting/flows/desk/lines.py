@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sqlalchemy import case, select
+from sqlalchemy import select
 
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.text import line as said
@@ -153,20 +153,26 @@ def read_open(connection: Connection, account: Account, now: datetime, *only: Co
     :param only: of all that is about one order, or of the watch itself: what inhibits a finding is among the same
     """
     names = ("key", "kind", "subject", "order_id", "severity", "detail", "since", "owner", "muted_until")
-    codes = case((findings.c.kind == "foc", orders.c.codes)).label("codes")  # else nothing depends on them
-    about = (findings.c.account == orders.c.account) & (findings.c.order_id == orders.c.id)
-    query = (
-        select(*(findings.c[name] for name in names), orders.c.foc_actual, orders.c.foc_requested, codes)
-        .outerjoin(orders, about)
-        .where(findings.c.account == account.id, findings.c.resolved_at.is_(None), *only)
-    )
-    result = connection.execute(query)
-    columns = tuple(result.keys())
-    rows = [dict(zip(columns, row, strict=True)) for row in result.all()]  # there may be thousands
+    query = select(*(findings.c[name] for name in names))
+    query = query.where(findings.c.account == account.id, findings.c.resolved_at.is_(None), *only)
+    rows = [dict(zip(names, row, strict=True)) for row in connection.execute(query).all()]  # there may be thousands
+    _add(connection, account, rows, ("foc_actual", "foc_requested"))
+    _add(connection, account, [row for row in rows if row["kind"] == "foc"], ("codes",))  # else nothing depends on them
     severities = {row["key"]: row["severity"] for row in rows}
     settings, calendar = account.settings, calendar_of(account.settings)
     told = (Told(row, row["detail"] or {}, row, False, settings, now, calendar, {}) for row in rows)
     return sorted((_judge(each, severities) for each in told), key=lambda item: item.urgency)
+
+
+def _add(connection: Connection, account: Account, rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    """Add to findings some columns of their orders, each looked up by its key: a join may read all orders."""
+    ids = sorted({row["order_id"] for row in rows if row["order_id"]})
+    columns = (orders.c.id, *(orders.c[name] for name in names))
+    found = account.ledger.held(connection, orders, account.id, ids, columns) if ids else ()
+    known: dict[str, dict[str, Any]] = {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+    nothing = dict.fromkeys(names)
+    for row in rows:
+        row |= known.get(row["order_id"], nothing)
 
 
 def _judge(told: Told, severities: Mapping[str, str]) -> Open:
