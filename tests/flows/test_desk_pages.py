@@ -21,7 +21,7 @@ from telnyx_porting.flows.desk.orders import NOBODY, SORTS, OrderWhere, find_ord
 from telnyx_porting.flows.desk.page import Page
 from telnyx_porting.flows.desk.plans import read_plan
 from telnyx_porting.flows.desk.preflight import Line, keep_lines
-from telnyx_porting.ledger.tables import windows
+from telnyx_porting.ledger.tables import orders, windows
 from tests.support.big_ledger import fill_big, order_id
 from tests.support.ledgers import both_databases
 from tests.support.rows import ACCOUNT, NOW
@@ -70,6 +70,16 @@ def test_each_open_finding_is_in_one_section_and_a_count_is_its_rows(desk: Accou
     assert {"mine": board.mine, "unassigned": board.unassigned, "all": board.everything}[who] == len(found) > 0
     owners = {row.owner for row in found}
     assert owners == {"mine": {"ann"}, "unassigned": {None}, "all": {"ann", "bob", None}}[who]
+
+
+def test_an_exception_is_due_by_the_date_that_it_endangers(desk: Account) -> None:
+    lines = every(lambda n: find_lines(desk, Where(kind="exception"), actor="ann", page=n))
+    with desk.ledger.read() as connection:
+        rows = connection.execute(select(orders.c.id, orders.c.foc_actual, orders.c.foc_requested)).all()
+    dates = {order: agreed or asked for order, agreed, asked in rows}
+    due = [line.due for line in lines]
+    assert due == [dates[line.order_id] for line in lines] == sorted(due)
+    assert len(set(due)) > 1
 
 
 @pytest.mark.parametrize("who", WHO)
