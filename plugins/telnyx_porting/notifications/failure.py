@@ -11,7 +11,7 @@ from telnyx_porting import settings
 from telnyx_porting.errors import MISTAKES
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
-from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.console import settings_of
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.notifications.deliver import deliver
@@ -74,19 +74,15 @@ class PortingAlertNotifier(BaseNotifier):
             self._write(Account(ledger, account, settings_of(account)), own, task)
 
     def _write(self, account: Account, own: str | None, task: Any) -> None:
-        if account.settings.problems:  # then every task fails, and this says why once for all of them
-            health(account, "settings", str(account.settings.problems[0]), self.severity)
-        else:
-            clear(account, "settings")
+        # With one that is invalid every task fails, and this says why once for all of them.
+        tell(account, "settings", next(map(str, account.settings.problems), None), self.severity)
         subject = f"dag:{task.dag_id}.{task.task_id}"
         if account.id != own and task.map_index not in (None, -1):  # one of several that tell the same account
             subject += f"[{task.map_index}]"
-        if self.over:
-            clear(account, subject)
-            return
-        text = f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
-        health(account, subject, text, self.severity)
-        send_due(account, deliver)
+        text = None if self.over else f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
+        tell(account, subject, text, self.severity)
+        if text:
+            send_due(account, deliver)
 
 
 def _is_mistake(context: Context) -> bool:

@@ -12,8 +12,8 @@ from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.notifications.deliver import deliver
+from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
-from telnyx_porting.operators.links import TelnyxPortingFindingsLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,20 +23,35 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 
-class _AlertsOperator(PortingLedgerOperator):
-    """The three steps, each of one account; their results are counts, as JSON."""
+class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
+    """Bring the ledger's orders up to date, from the events it holds and from GET /porting_orders.
 
-    operator_extra_links = (TelnyxPortingFindingsLink(),)
+    :param full: read every order, not only those that are due and those that webhooks told of.
+    :return: counts, as JSON.
+    """
 
-    def sync(self, account: Account, full: bool = False) -> dict[str, Any]:
-        """Bring the orders up to date."""
+    operator_extra_links = links.FINDINGS
+
+    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.full = full
+
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         with self.client(account) as client:
-            result = sync_orders(account, client, full=full)
+            result = sync_orders(account, client, full=self.full)
             keep_exception_types(account, client)
         return asdict(result)
 
-    def reconcile(self, account: Account) -> dict[str, Any]:
-        """Find what is true now, and queue its alerts."""
+
+class TelnyxReconcilePortingFindingsOperator(PortingLedgerOperator):
+    """Find what is true now that a person should know, and queue its alerts. Reads and writes the ledger only.
+
+    :return: counts, as JSON.
+    """
+
+    operator_extra_links = links.FINDINGS
+
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         result = reconcile(account, enqueue)
         stats.gauge("telnyx_porting.findings_open", result.open, tags={"account": account.id})
         self.log.info(
@@ -50,9 +65,20 @@ class _AlertsOperator(PortingLedgerOperator):
         )
         return asdict(result)
 
-    def send(self, account: Account) -> dict[str, Any]:
-        """Send what is due."""
 
+class TelnyxSendPortingAlertsOperator(PortingLedgerOperator):
+    """Send the alerts that are due to the configured channels. Safe to retry, to clear and to run twice at once.
+
+    Before an alert about an order leaves, the order is read once more: if it moved on, nothing is said. A channel that
+    fails is tried again by the next run, and does not fail the task: it becomes a `health` finding, which the other
+    channels tell.
+
+    :return: counts, as JSON.
+    """
+
+    operator_extra_links = links.FINDINGS
+
+    def work(self, context: Context, account: Account) -> dict[str, Any]:
         def read_again(ids: Sequence[str]) -> None:
             with self.client(account) as client:
                 read_orders(account, client, ids)
@@ -63,64 +89,25 @@ class _AlertsOperator(PortingLedgerOperator):
         return asdict(result)
 
 
-class TelnyxSyncPortingOrdersOperator(_AlertsOperator):
-    """Bring the ledger's orders up to date, from the events it holds and from GET /porting_orders.
-
-    :param full: read every order, not only those that are due and those that webhooks told of.
-    :return: counts, as JSON.
-    """
-
-    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.full = full
-
-    def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Sync one account."""
-        return self.sync(account, self.full)
-
-
-class TelnyxReconcilePortingFindingsOperator(_AlertsOperator):
-    """Find what is true now that a person should know, and queue its alerts. Reads and writes the ledger only.
-
-    :return: counts, as JSON.
-    """
-
-    def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Look at one account."""
-        return self.reconcile(account)
-
-
-class TelnyxSendPortingAlertsOperator(_AlertsOperator):
-    """Send the alerts that are due to the configured channels. Safe to retry, to clear and to run twice at once.
-
-    Before an alert about an order leaves, the order is read once more: if it moved on, nothing is said. A channel that
-    fails is tried again by the next run, and does not fail the task: it becomes a `health` finding, which the other
-    channels tell.
-
-    :return: counts, as JSON.
-    """
-
-    def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Send for one account."""
-        return self.send(account)
-
-
-class TelnyxAlertPortingOrdersOperator(_AlertsOperator):
+class TelnyxAlertPortingOrdersOperator(
+    TelnyxSyncPortingOrdersOperator, TelnyxReconcilePortingFindingsOperator, TelnyxSendPortingAlertsOperator
+):
     """Sync the orders, find and tell, in one task: from a webhook to its alert every hand-over would cost a second.
 
     When the orders cannot be read, what is known all the same is told before the task fails.
 
+    :param full: read every order, not only those that are due and those that webhooks told of.
     :return: counts of all three, as JSON.
     """
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Look at one account."""
         told, failure = {}, None
         try:
-            told = self.sync(account)
+            told = TelnyxSyncPortingOrdersOperator.work(self, context, account)
         except Exception as error:  # raised below
             failure = error
-        told |= self.reconcile(account) | self.send(account)
+        told |= TelnyxReconcilePortingFindingsOperator.work(self, context, account)
+        told |= TelnyxSendPortingAlertsOperator.work(self, context, account)
         if failure is not None:
             raise failure
         return told

@@ -15,7 +15,7 @@ from telnyx_porting.errors import SettingsError
 from telnyx_porting.hooks.inputs import as_text, as_time
 from telnyx_porting.hooks.outputs import for_airflow, json_line
 from telnyx_porting.hooks.telnyx import TelnyxHook
-from telnyx_porting.operators.links import TelnyxPortingOrderLink, TelnyxPortingOrderPageLink
+from telnyx_porting.operators import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -97,7 +97,7 @@ class TelnyxListPortingEventsOperator(BaseOperator):
         "output_path",
         "telnyx_conn_id",
     )
-    operator_extra_links = (TelnyxPortingOrderPageLink(), TelnyxPortingOrderLink())
+    operator_extra_links = links.ORDER
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class TelnyxGetPortingEventOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("event_id", "telnyx_conn_id")
-    operator_extra_links = (TelnyxPortingOrderPageLink(), TelnyxPortingOrderLink())
+    operator_extra_links = links.ORDER
 
     def __init__(
         self,

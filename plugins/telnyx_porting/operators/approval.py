@@ -22,7 +22,7 @@ from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.ledger.states import CloseReason
-from telnyx_porting.operators.links import TelnyxPortingPlanLink
+from telnyx_porting.operators import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
     :return: ``{"approved_by": ...}`` or ``{"rejected_by": ...}``; after a no the next task is skipped.
     """
 
-    operator_extra_links = (TelnyxPortingPlanLink(),)
+    operator_extra_links = links.PLAN
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 

@@ -14,10 +14,10 @@ from telnyx_porting.errors import NotFoundError, PermissionDeniedError, Settings
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
-from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.ledger.states import Feed
+from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
-from telnyx_porting.operators.links import TelnyxPortingMissedLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,10 +35,9 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
     :return: counts and coverage, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingMissedLink(),)
+    operator_extra_links = links.MISSED
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Read one account's records."""
         with self.client(account) as client:
             try:
                 result = read_deliveries(account, client)
@@ -66,7 +65,7 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     :return: counts and coverage, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingMissedLink(),)
+    operator_extra_links = links.MISSED
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "evidence_conn_id")
 
@@ -84,14 +83,13 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
         self.columns = columns
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Read one account's rows."""
         settings = account.settings
         conn_id = self.evidence_conn_id or settings.evidence_connection
         if not conn_id:
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
         rows = table_rows(conn_id, self.query or settings.evidence_query, self.columns or settings.evidence_columns)
         result = read_table(account, f"table:{conn_id}", rows)
-        _tell(account, "evidence_table", result.trouble)
+        tell(account, "evidence_table", result.trouble)
         return asdict(result)
 
 
@@ -132,19 +130,11 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     :return: verdicts reached, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingMissedLink(),)
+    operator_extra_links = links.MISSED
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
-        """Decide for one account."""
         result = settle(account)
-        _tell(account, "evidence", result.held_back)
-        _tell(account, "consumer_of_record", result.undecided)
+        tell(account, "evidence", result.held_back)
+        tell(account, "consumer_of_record", result.undecided)
         self.log.info("%s: verdicts %s, %d open", account.id, result.verdicts or "none", result.unresolved)
         return asdict(result)
-
-
-def _tell(account: Account, subject: str, trouble: str | None) -> None:
-    if trouble:
-        health(account, subject, trouble)
-    else:
-        clear(account, subject)

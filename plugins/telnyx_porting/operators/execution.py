@@ -16,9 +16,9 @@ from telnyx_porting.flows.findings.health import clear, health
 from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
 from telnyx_porting.flows.republish.report import report, still_lost
 from telnyx_porting.ledger.states import Republish
+from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
-from telnyx_porting.operators.links import TelnyxPortingPlanLink, TelnyxPortingReportLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
     :return: state, progress and, if it stopped early, why.
     """
 
-    operator_extra_links = (TelnyxPortingPlanLink(),)
+    operator_extra_links = links.PLAN
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 
@@ -97,7 +97,7 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         plan operator) and ``text``; with a plan also counts, confirmation times in seconds and Markdown (``report``).
     """
 
-    operator_extra_links = (TelnyxPortingReportLink(),)
+    operator_extra_links = links.REPORT
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id", "otherwise")
 

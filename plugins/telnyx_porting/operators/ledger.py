@@ -12,11 +12,11 @@ from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.flows.events.nights import audit_again, audit_tonight, why_unproved
 from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.health import clear, health, tell
+from telnyx_porting.operators import links
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_time
-from telnyx_porting.operators.links import TelnyxPortingHealthLink
 from telnyx_porting.settings.values import CRITICAL, LOW
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     :return: counts and bounds of the scan, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingHealthLink(),)
+    operator_extra_links = links.HEALTH
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         try:
@@ -70,7 +70,7 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
     :return: counts and bounds, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingHealthLink(),)
+    operator_extra_links = links.HEALTH
 
     template_fields = (*PortingLedgerOperator.template_fields, "since", "until")
 
@@ -101,7 +101,7 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
     :return: what was proved, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingHealthLink(),)
+    operator_extra_links = links.HEALTH
 
     template_fields = (*PortingLedgerOperator.template_fields, "since", "until", "by_ids")
 
@@ -122,16 +122,10 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         for result in results:
             self.log.info("%s: %s", account.id, result.certificate)
             stats.incr("telnyx_porting.audit_found", result.found, tags={"account": account.id})
-        if unproved := why_unproved(account):
-            health(account, "audit", unproved, LOW)
-        else:
-            clear(account, "audit")
-        horizons = [result.horizon for result in results if result.horizon is not None]
-        if horizons:
-            text = f"Telnyx no longer has events before {max(horizons):%Y-%m-%d %H:%M} UTC; they are kept here"
-            health(account, "horizon", text, LOW)
-        else:  # told once; `status` goes on showing it
-            clear(account, "horizon")
+        tell(account, "audit", why_unproved(account), LOW)
+        horizon = max((result.horizon for result in results if result.horizon is not None), default=None)
+        text = f"Telnyx no longer has events before {horizon:%Y-%m-%d %H:%M} UTC; they are kept here" if horizon else ""
+        tell(account, "horizon", text, LOW)  # once; `status` goes on showing it
         return [asdict(result) for result in results]
 
 
@@ -141,7 +135,7 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
     :return: counts and sizes, as JSON.
     """
 
-    operator_extra_links = (TelnyxPortingHealthLink(),)
+    operator_extra_links = links.HEALTH
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         result = maintain(account)

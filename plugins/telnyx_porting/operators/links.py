@@ -28,11 +28,16 @@ class TelnyxPortingOrderLink(BaseOperatorLink):
         return portal(_text(operator, "porting_order_id"))
 
 
-class _ConsoleLink(BaseOperatorLink):
-    """Open a page of the console about the operator's account; empty where the console has none of it."""
+class TelnyxPortingConsoleLink(BaseOperatorLink):
+    """Open a page of the console about the operator's account; empty where the console has none of it.
 
-    label, page, named = "", "", ""
-    """What the link is called, its page, and the operator's field that says which one."""
+    :param label: what the link is called
+    :param page: the page; empty: what needs somebody now
+    :param named: the operator's field that says which one; where it is empty, all are shown
+    """
+
+    def __init__(self, label: str, page: str = "", named: str = "") -> None:
+        self.label, self.page, self.named = label, page, named
 
     @property
     def name(self) -> str:
@@ -41,44 +46,16 @@ class _ConsoleLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         account = _text(operator, "telnyx_conn_id")
         own = settings_of(account)
-        one = _text(operator, self.named) if self.named else ""
-        return console(own.console_url, account, *filter(None, (self.page, one))) if account in own.accounts else ""
+        path = filter(None, (self.page, _text(operator, self.named)))
+        return console(own.console_url, account, *path) if account in own.accounts else ""
 
 
-class TelnyxPortingOrderPageLink(_ConsoleLink):
-    """Open the order, or all of them."""
-
-    label, page, named = "Order in Port-in", "orders", "porting_order_id"
-
-
-class TelnyxPortingPlanLink(_ConsoleLink):
-    """Open the plan, or all of them."""
-
-    label, page, named = "Plan in Port-in", "plans", "plan_id"
-
-
-class TelnyxPortingReportLink(_ConsoleLink):
-    """Open the report, which is on the plan's page."""
-
-    label, page, named = "Report in Port-in", "plans", "plan_id"
-
-
-class TelnyxPortingFindingsLink(_ConsoleLink):
-    """Open what needs somebody now."""
-
-    label = "What needs somebody"
-
-
-class TelnyxPortingMissedLink(_ConsoleLink):
-    """Open the missed notifications."""
-
-    label, page = "Missed notifications", "missed"
-
-
-class TelnyxPortingHealthLink(_ConsoleLink):
-    """Open how complete and how well everything is."""
-
-    label, page = "Health of the watch", "health"
+ORDER = (TelnyxPortingConsoleLink("Order in Port-in", "orders", "porting_order_id"), TelnyxPortingOrderLink())
+PLAN = (TelnyxPortingConsoleLink("Plan in Port-in", "plans", "plan_id"),)
+REPORT = (TelnyxPortingConsoleLink("Report in Port-in", "plans", "plan_id"),)
+FINDINGS = (TelnyxPortingConsoleLink("What needs somebody"),)
+MISSED = (TelnyxPortingConsoleLink("Missed notifications", "missed"),)
+HEALTH = (TelnyxPortingConsoleLink("Health of the watch", "health"),)
 
 
 def _text(operator: BaseOperator, field: str) -> str:

@@ -12,9 +12,9 @@ from telnyx_porting.flows.republish.plan import Plan, close_by, make_plan, previ
 from telnyx_porting.flows.republish.selection import Asked, read_order, select_ids
 from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.hooks.outputs import for_airflow
+from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.forms import form_ids, form_time, refuse_what_would_be_ignored
-from telnyx_porting.operators.links import TelnyxPortingPlanLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         ``{"outcome", "text", "size", "left_out"}``, with ``planned``, ``nothing`` or ``held_back``.
     """
 
-    operator_extra_links = (TelnyxPortingPlanLink(),)
+    operator_extra_links = links.PLAN
 
     template_fields: Sequence[str] = (
         "telnyx_conn_id",
@@ -169,7 +169,7 @@ class TelnyxClosePortingPlanOperator(PortingLedgerOperator):
     :return: ``{"outcome": "closed", "text"}``; also the XCom ``outcome``.
     """
 
-    operator_extra_links = (TelnyxPortingPlanLink(),)
+    operator_extra_links = links.PLAN
 
     template_fields: Sequence[str] = ("telnyx_conn_id", "plan_id")
 

@@ -13,11 +13,11 @@ from telnyx_porting.errors import SettingsError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import channels_of
 from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, keep_lines, preflight
-from telnyx_porting.flows.findings.health import clear, health
+from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.telnyx import TelnyxHook
+from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
-from telnyx_porting.operators.links import TelnyxPortingHealthLink
 from telnyx_porting.operators.retries import POOL
 from telnyx_porting.settings.values import HIGH, LOW
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from telnyx_porting.ledger.engine import Ledger
-
-SUBJECT = "preflight"
 
 
 def check(account: str, ledger: Ledger | None = None) -> list[Line]:
@@ -85,7 +83,7 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
     :return: the lines, as text.
     """
 
-    operator_extra_links = (TelnyxPortingHealthLink(),)
+    operator_extra_links = links.HEALTH
 
     def settings(self) -> settings.Settings:
         """Return the account's settings: what is invalid among them is one of the lines."""
@@ -96,13 +94,8 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
         keep_lines(account, lines)
         self.log.info("preflight of %s:\n%s", account.id, "\n".join(map(str, lines)))
         wrong = [line for line in lines if not line.ok]
-        self._tell(account, SUBSCRIPTION, [line.todo for line in wrong if line.what == SUBSCRIPTION], HIGH)
+        missing = [line.todo for line in wrong if line.what == SUBSCRIPTION]
         others = [f"{line.what}: {line.todo}" for line in wrong if line.what != SUBSCRIPTION]
-        self._tell(account, SUBJECT, others, LOW)
+        tell(account, SUBSCRIPTION, "; ".join(missing)[:600], HIGH)
+        tell(account, "preflight", "; ".join(others)[:600], LOW)
         return [str(line) for line in lines]
-
-    def _tell(self, account: Account, subject: str, todo: list[str], severity: str) -> None:
-        if todo:
-            health(account, subject, "; ".join(todo)[:600], severity)
-        else:
-            clear(account, subject)

@@ -13,7 +13,7 @@ from telnyx_porting.compat import task_state
 from telnyx_porting.errors import FOR_GOOD, SettingsError, TelnyxError
 from telnyx_porting.hooks.inputs import as_text, as_texts, as_time
 from telnyx_porting.hooks.telnyx import TelnyxHook
-from telnyx_porting.operators.links import TelnyxPortingOrderLink, TelnyxPortingOrderPageLink
+from telnyx_porting.operators import links
 from telnyx_porting.triggers.polling import PollingTrigger, checked_event
 from telnyx_porting.triggers.porting import TelnyxPortingEventTrigger, TelnyxPortingOrderStatusTrigger
 
@@ -35,7 +35,7 @@ class TelnyxSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on a worker
     """
 
-    operator_extra_links = (TelnyxPortingOrderPageLink(), TelnyxPortingOrderLink())
+    operator_extra_links = links.ORDER
 
     def __init__(
         self,

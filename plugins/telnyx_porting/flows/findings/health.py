@@ -82,6 +82,14 @@ def clear(account: Account, subject: str) -> None:
         connection.execute(update(findings).where(*is_open).values(absent_since=account.clock()))
 
 
+def tell(account: Account, subject: str, trouble: str | None, severity: str = HIGH) -> None:
+    """Say what is wrong, as :func:`health`, or with nothing to say that it is over."""
+    if trouble:
+        health(account, subject, trouble, severity)
+    else:
+        clear(account, subject)
+
+
 def watch_clock(account: Account, offset: timedelta | None) -> None:
     """Keep how far Telnyx's clock is from ours, and say when ours or the receiver's is wrong.
 
