@@ -112,11 +112,11 @@ def test_an_outage_explains_what_was_lost_in_it_and_nothing_else(world: World) -
     with world.ledger.write() as connection:  # the heart beat between
         touch_feed(world.ledger, connection, ACCOUNT, "receiver", outages=_first(world.ledger))
     inside = [world.event(ago(hours=3, minutes=-5)) for _ in range(4)]
-    assert decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())).held_back is None
+    assert decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())) is None
     assert {event_row(world.ledger, event).delivery for event in inside} == {"missed"}
     for beside in (ago(hours=3, minutes=3), ago(hours=3, minutes=-13)):
         world.event(beside)
-    assert "2 of 2" in (decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())).held_back or "")
+    assert "2 of 2" in (decide(Account(world.ledger, ACCOUNT, SETTINGS, lambda: world.ours())) or "")
 
 
 def _first(ledger: Ledger) -> str:
@@ -133,7 +133,7 @@ def test_an_outage_is_where_it_was_although_the_clock_was_set_since(ledger: Ledg
     world.skews = (0, 0, 0)
     world.beat(NOW, NOW)
     event = world.event(ago(minutes=35))
-    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)).held_back is None
+    assert decide(Account(ledger, ACCOUNT, SETTINGS, lambda: NOW)) is None
     assert event_row(ledger, event).delivery == "missed"
 
 

@@ -19,23 +19,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    case,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal, or_, select, update
 
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
-from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR, Record, find_record, keep_record
+from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_open
@@ -46,7 +35,6 @@ from telnyx_porting.models import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
 STORM_WINDOW = timedelta(days=7)
@@ -54,20 +42,10 @@ CHUNK = 500  # events per write transaction
 
 
 @dataclass(frozen=True)
-class DeliveryResult:
-    """How many events became missed, and why nothing was decided if so."""
-
-    newly_missed: int
-    held_back: str | None
-
-
-@dataclass(frozen=True)
 class _Look:
     """What the rule is applied with."""
 
-    connection: Connection
-    account: str
-    settings: Settings
+    account: Account
     record: Record | None
     watch_from: datetime | None
     clocks: Clocks
@@ -84,8 +62,11 @@ class _Look:
         """When its arrival is due; null while there is nothing to arrive."""
         return case(
             (events.c.payload_status != PayloadStatus.COMPLETED, None),
-            (events.c.last_sent_at.is_not(None), events.c.last_sent_at + microseconds(self.settings.confirm_within)),
-            else_=self.generated + microseconds(self.settings.grace),
+            (
+                events.c.last_sent_at.is_not(None),
+                events.c.last_sent_at + microseconds(self.account.settings.confirm_within),
+            ),
+            else_=self.generated + microseconds(self.account.settings.grace),
         )
 
     @property
@@ -96,11 +77,13 @@ class _Look:
         return max(self.watch_from, self.record.covers_from)
 
 
-def decide(account: Account) -> DeliveryResult:
+def decide(account: Account) -> str | None:
     """Apply the rule to every open event of the account.
 
     When more than half of what came due lately would become missed without a trace, and no outage explains it, the
-    evidence probably does not cover port-ins: nothing becomes missed, and `held_back` says so.
+    evidence probably does not cover port-ins: nothing becomes missed.
+
+    :return: why nothing may become missed now, or None.
     """
     now = account.clock()
     with account.ledger.write() as connection:
@@ -108,19 +91,12 @@ def decide(account: Account) -> DeliveryResult:
         record = find_record(connection, account.id, account.settings, now)
         keep_record(account.ledger, connection, account.id, record, now)
     with account.ledger.read() as connection:
-        look = _Look(
-            connection,
-            account.id,
-            account.settings,
-            record,
-            watched_since(connection, account.id),
-            read_clocks(connection, account.id),
-            budget(connection, account.id, account.settings),
-        )
+        most, clocks = budget(connection, account.id, account.settings), read_clocks(connection, account.id)
+        look = _Look(account, record, watched_since(connection, account.id), clocks, most)
         state = _rule(look)
-        newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
-        if held_back := _held_back(look, state):
-            state, newly = case((newly, Delivery.PENDING), else_=state), literal(False)
+        if held_back := _held_back(connection, look, state):
+            newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
+            state = case((newly, Delivery.PENDING), else_=state)
         decided: dict[str, Any] = {"delivery": state, "due_at": look.due}
         # it was sent again, and that is not judged yet, or in vain
         still_lost = state.in_((Delivery.PENDING, Delivery.GIVEN_UP))
@@ -130,63 +106,33 @@ def decide(account: Account) -> DeliveryResult:
         still_open = and_(events.c.account == account.id, is_open(events))
         differs = or_(*(events.c[name].is_distinct_from(value) for name, value in decided.items()))
         moved = connection.execute(select(events.c.id).where(still_open, differs)).scalars().all()
-    newly_missed = 0
     for some in chunks(sorted(moved), CHUNK):  # the rule again, for what came in since
         with account.ledger.write() as connection:
             these = and_(still_open, account.ledger.among(events.c.id, some))
-            newly_missed += connection.execute(select(func.count()).where(these, newly)).scalar_one()
             connection.execute(update(events).where(these).values(**decided))
         account.ledger.breathe()
     if held_back:
         log.warning("account %s: %s", account.id, held_back)
-    return DeliveryResult(newly_missed, held_back)
-
-
-def good(record: Record) -> list[ColumnElement[bool]]:
-    """Return SQL: a success at the consumer of record."""
-    return [deliveries.c.source == record.source, deliveries.c.ok, *at_record(record)]
-
-
-def settled_by(record: Record, settings: Settings, clocks: Clocks) -> datetime:
-    """Return, on the provider's clock, until when all of one sending's webhooks have come in, or are lost."""
-    return clocks.to_provider(record.covered_until) - settings.confirm_within / 2
-
-
-def counts(account: str, record: Record, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
-    """Return SQL: as many webhooks as promised prove something, for a notification comes once, as was seen lately.
-
-    It comes several times, under ids of their own, where two subscriptions lead to one URL.
-    """
-    if record.doubled:
-        return literal(False)
-    lately = record.covered_until - KNOWN_FOR
-    return exists().where(*proofs.came_alone(account, lately, settled_by(record, settings, clocks)), *good(record))
-
-
-def at_record(record: Record) -> list[ColumnElement[bool]]:
-    """Return SQL: the delivery went to the consumer of record."""
-    return [below(deliveries.c.destination, record.prefix)] if record.prefix else []
+    return held_back
 
 
 def _rule(look: _Look) -> ColumnElement[str]:
     record, begin = look.record, look.begin
-    unclear: list[ColumnElement[bool]] = []
+    never: ColumnElement[bool] = literal(False)
+    arrived = unclear = early = covered = never
     if record is not None:
-        near = 2 * look.settings.grace
-        unclear += [
-            proofs.unclear(good(record), near),
-            proofs.indistinct(good(record), counts(look.account, record, look.settings, look.clocks)),
-            and_(_routed_elsewhere(record), ~_missed_before(look)),
-        ]
-    if begin is not None:
-        unclear.append(and_(look.generated < instant(begin), ~_missed_before(look)))
-    covered = look.due <= instant(record.covered_until) if record and begin else literal(False)
+        arrived = proofs.arrived(record)
+        elsewhere = and_(_routed_elsewhere(record), ~_missed_before(look))
+        unclear = or_(proofs.unclear(record, 2 * look.account.settings.grace), proofs.indistinct(record), elsewhere)
+        if begin is not None:
+            early = and_(look.generated < instant(begin), ~_missed_before(look))
+            covered = look.due <= instant(record.covered_until)
     return case(
-        (_arrived(look), Delivery.ARRIVED),
+        (arrived, Delivery.ARRIVED),
         (~_has_webhook(), Delivery.NOT_EXPECTED),
         (events.c.payload_status != PayloadStatus.COMPLETED, Delivery.PENDING),
-        (unread(record, look.settings, look.clocks), Delivery.PENDING),
-        (or_(literal(False), *unclear), Delivery.UNDETERMINED),
+        (proofs.unread(record), Delivery.PENDING),
+        (or_(unclear, early), Delivery.UNDETERMINED),
         (~covered, Delivery.PENDING),
         (events.c.sends >= look.budget, Delivery.GIVEN_UP),
         else_=Delivery.MISSED,
@@ -205,26 +151,11 @@ def _has_webhook() -> ColumnElement[bool]:
     return and_(events.c.type.in_(sorted(WEBHOOK_TYPES)), events.c.has_webhook)
 
 
-def _arrived(look: _Look) -> ColumnElement[bool]:
-    if (record := look.record) is None:
-        return literal(False)
-    until = settled_by(record, look.settings, look.clocks)
-    return proofs.arrived(good(record), until, counts(look.account, record, look.settings, look.clocks))
-
-
 def _arrived_at(record: Record) -> Any:
     first = func.min(deliveries.c.signed_at, type_=Instant())
     stored = func.min(deliveries.c.stored_at, type_=Instant())
-    mine = proofs.of_event(good(record))
-    return select(func.coalesce(first, stored)).where(*mine).correlate(events).scalar_subquery()
-
-
-def unread(record: Record | None, settings: Settings, clocks: Clocks) -> ColumnElement[bool]:
-    """Return SQL: a good delivery that may be this event's came in, and nobody has decided whose it is."""
-    if record is None:
-        return literal(False)
-    until = settled_by(record, settings, clocks)
-    return or_(proofs.unread(good(record)), proofs.settling(good(record), until))
+    query = select(func.coalesce(first, stored)).where(*proofs.of_event(record))
+    return query.correlate(events).scalar_subquery()
 
 
 def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
@@ -246,7 +177,7 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
         deliveries.c.account == events.c.account,
         deliveries.c.order_id == events.c.order_id,
         deliveries.c.source == record.source,
-        *at_record(record),
+        *record.here,
     )
     never_told = and_(own_url.correlate(events), ~told.correlate(events))
     tried = and_(
@@ -264,7 +195,7 @@ def _cause() -> ColumnElement[str]:
     return case((exists().where(failed).correlate(events), Cause.FAILED), else_=Cause.NO_TRACE)
 
 
-def _held_back(look: _Look, state: ColumnElement[str]) -> str | None:
+def _held_back(connection: Connection, look: _Look, state: ColumnElement[str]) -> str | None:
     """Return why nothing may become missed now, or None."""
     record = look.record
     if record is None or look.begin is None:
@@ -274,7 +205,7 @@ def _held_back(look: _Look, state: ColumnElement[str]) -> str | None:
     begin = max(look.begin, record.covered_until - STORM_WINDOW)
     due = look.due
     came_due = and_(
-        events.c.account == look.account,
+        events.c.account == look.account.id,
         _has_webhook(),
         events.c.created_at >= instant(begin - timedelta(days=1)),
         due >= instant(begin),
@@ -282,13 +213,13 @@ def _held_back(look: _Look, state: ColumnElement[str]) -> str | None:
         *(~look.generated.between(instant(start), instant(end)) for start, end in record.outages),
     )
     silent = and_(came_due, is_open(events), state == Delivery.MISSED, _cause() == Cause.NO_TRACE, events.c.sends == 0)
-    without_trace = look.connection.execute(select(func.count()).where(silent)).scalar_one()
+    without_trace = connection.execute(select(func.count()).where(silent)).scalar_one()
     if not without_trace:
         return None
-    total = look.connection.execute(select(func.count()).where(came_due)).scalar_one()
-    if without_trace * 2 > total:
-        return (
-            f"{without_trace} of {total} notifications left no trace at {record.name} and no outage is known:"
-            " the evidence does not seem to cover port-ins"
-        )
-    return None
+    total = connection.execute(select(func.count()).where(came_due)).scalar_one()
+    if without_trace * 2 <= total:
+        return None
+    return (
+        f"{without_trace} of {total} notifications left no trace at {record.name} and no outage is known:"
+        " the evidence does not seem to cover port-ins"
+    )

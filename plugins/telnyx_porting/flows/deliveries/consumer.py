@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from telnyx_porting.escaping import address
 from telnyx_porting.flows.account import get_account, touch_account, watched_since
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed, read_outages
-from telnyx_porting.flows.subscriptions import is_below
+from telnyx_porting.flows.subscriptions import below, is_below
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Delivery, Feed
 from telnyx_porting.ledger.tables import deliveries, events
@@ -36,19 +36,31 @@ OVERDUE = timedelta(hours=1)
 class Record:
     """What decides, for one account."""
 
+    account: str
     source: str
     prefix: str  # the destination, or what it is below; empty = any
     covers_from: datetime
     covered_until: datetime
-    outages: tuple[tuple[datetime, datetime], ...] = field(default=())  # known ones of the feed, newest last
-    refused: str | None = None  # why its newest signatures were refused, in words
-    urls: tuple[str, ...] = ()  # its destinations, as the provider's records show them
-    doubled: bool = False  # lately it got one notification as several webhooks, with ids of their own
+    settled_by: datetime  # until then all of one sending's webhooks have come in, or are lost; the provider's clock
+    outages: tuple[tuple[datetime, datetime], ...]  # known ones of the feed, newest last
+    refused: str | None  # why its newest signatures were refused, in words
+    urls: tuple[str, ...]  # its destinations, as the provider's records show them
+    doubled: bool  # lately it got one notification as several webhooks, with ids of their own
 
     @property
     def name(self) -> str:
         """As shown to people: a URL without its query, which may hold a secret."""
         return f"{self.source}:{address(self.prefix)}" if self.prefix else self.source
+
+    @property
+    def here(self) -> list[ColumnElement[bool]]:
+        """SQL: a delivery to this destination, by whichever source."""
+        return [below(deliveries.c.destination, self.prefix)] if self.prefix else []
+
+    @property
+    def good(self) -> list[ColumnElement[bool]]:
+        """SQL: a success here."""
+        return [deliveries.c.source == self.source, deliveries.c.ok, *self.here]
 
 
 def find_record(connection: Connection, account: str, settings: Settings, now: datetime) -> Record | None:
@@ -60,13 +72,15 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
     """
     source, prefix = _chosen(settings)
     for name in [source] if source else [Feed.RECEIVER, Feed.DELIVERIES]:
-        found = _record(connection, account, name, prefix, now)
+        found = _record(connection, account, settings, name, prefix, now)
         if found is not None:
             return (None if source else _finishing(connection, account, found, settings, now)) or found
     return None
 
 
-def _record(connection: Connection, account: str, name: str, prefix: str, now: datetime) -> Record | None:
+def _record(
+    connection: Connection, account: str, settings: Settings, name: str, prefix: str, now: datetime
+) -> Record | None:
     feed = get_feed(connection, account, name)
     if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
         return None
@@ -76,13 +90,19 @@ def _record(connection: Connection, account: str, name: str, prefix: str, now: d
     if until is None:
         return None
     clocks = read_clocks(connection, account)
-    down = _outages(feed, clocks, now) if name == Feed.RECEIVER else ()
-    begin = feed["covers_from"]
-    if name == Feed.RECEIVER:  # a signed time
-        begin = clocks.from_provider(begin)
-    urls = _urls(connection, account, name, prefix, now)
-    doubled = feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR
-    return Record(name, prefix, begin, until, down, why_refused(feed), urls, doubled)
+    signed = name == Feed.RECEIVER
+    return Record(
+        account,
+        name,
+        prefix,
+        covers_from=clocks.from_provider(feed["covers_from"]) if signed else feed["covers_from"],
+        covered_until=until,
+        settled_by=clocks.to_provider(until) - settings.confirm_within / 2,
+        outages=_outages(feed, clocks, now) if signed else (),
+        refused=why_refused(feed),
+        urls=_urls(connection, account, name, prefix, now),
+        doubled=feed["doubled_at"] is not None and feed["doubled_at"] >= now - KNOWN_FOR,
+    )
 
 
 def _finishing(connection: Connection, account: str, new: Record, settings: Settings, now: datetime) -> Record | None:
@@ -94,7 +114,7 @@ def _finishing(connection: Connection, account: str, new: Record, settings: Sett
     if kept is None or kept["source"] == new.source:
         return None
     judged = new.covers_from + max(settings.grace, settings.confirm_within)
-    old = _record(connection, account, kept["source"], kept["prefix"], now)
+    old = _record(connection, account, settings, kept["source"], kept["prefix"], now)
     return old if old is not None and old.covered_until < judged and now < judged + OVERDUE else None
 
 

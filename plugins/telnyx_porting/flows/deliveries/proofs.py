@@ -1,7 +1,4 @@
-"""SQL on one event's deliveries, as predicates of `porting_events`: what proves that it arrived, and what is unclear.
-
-`good` are the conditions that make a row of `porting_deliveries` a success at the consumer of record.
-"""
+"""SQL on an event's deliveries, as predicates of `porting_events`: what proves that it arrived, and what is unclear."""
 
 from __future__ import annotations
 
@@ -10,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, case, distinct, exists, func, literal, or_, select
 
+from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
 from telnyx_porting.flows.deliveries.rivals import EARLY, TIMED
 from telnyx_porting.ledger.states import Match
 from telnyx_porting.ledger.tables import deliveries, events, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
-    Conditions = Sequence[ColumnElement[bool]]
+    from telnyx_porting.flows.deliveries.consumer import Record
 
 FUZZ = timedelta(seconds=1)  # HTTP dates and signatures have whole seconds
 _MADE: ColumnElement[Any] = func.coalesce(deliveries.c.signed_at, deliveries.c.stored_at, type_=Instant())
 
 
-def of_event(good: Conditions) -> list[ColumnElement[bool]]:
+def of_event(record: Record) -> list[ColumnElement[bool]]:
     """Return SQL: a success that is known to be this event's."""
-    return [deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, *good]
+    return [deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, *record.good]
 
 
 def may_be() -> ColumnElement[bool]:
@@ -52,19 +49,25 @@ def _minute(key: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.substr(key, 1, func.length(key) - 2)
 
 
-def unread(good: Conditions) -> ColumnElement[bool]:
-    """Return SQL: a success that may be this event's came in, and whose it is has not been decided."""
+def unread(record: Record | None) -> ColumnElement[bool]:
+    """Return SQL: a success that may be this event's came in, and whose it is, or whether it is all, is not decided.
+
+    Where several webhooks are promised, and one came lately, more may be on their way.
+    """
+    if record is None:
+        return literal(False)
     new = and_(
         deliveries.c.account == events.c.account,
         deliveries.c.matched.is_(None),
         deliveries.c.stored_at > EPOCH,  # in the words of the index of what is new
         or_(deliveries.c.webhook_id == events.c.id, may_be()),
-        *good,
+        *record.good,
     )
-    return exists().where(new).correlate(events)
+    late = exists().where(*of_event(record), instant(record.settled_by) < _MADE).correlate(events)
+    return or_(exists().where(new).correlate(events), case((events.c.copies == 1, False), else_=late))
 
 
-def unclear(good: Conditions, near: timedelta) -> ColumnElement[bool]:
+def unclear(record: Record, near: timedelta) -> ColumnElement[bool]:
     """Return SQL: a success may be this event's or another's; a failed one proves nothing either way."""
     told = func.coalesce(deliveries.c.occurred_at, _MADE, type_=Instant())
     nearby = or_(
@@ -72,17 +75,17 @@ def unclear(good: Conditions, near: timedelta) -> ColumnElement[bool]:
         told.between(events.c.created_at - microseconds(near), events.c.updated_at + microseconds(near)),
     )
     ambiguous = or_(deliveries.c.matched == Match.FAR, and_(deliveries.c.matched == Match.AMBIGUOUS, nearby))
-    return exists().where(may_be(), ambiguous, *good).correlate(events)
+    return exists().where(may_be(), ambiguous, *record.good).correlate(events)
 
 
-def unclear_since(good: Conditions, since: ColumnElement[datetime]) -> ColumnElement[bool]:
+def unclear_since(record: Record, since: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Return SQL: a success that may be this event's or another's was signed since, or nobody knows when.
 
     :param since: a time on the provider's clock, of `porting_republishes`.
     """
     then = or_(deliveries.c.signed_at.is_(None), deliveries.c.signed_at >= since)
     ambiguous = deliveries.c.matched.in_((Match.FAR, Match.AMBIGUOUS))
-    return exists().where(may_be(), ambiguous, then, *good).correlate(events, republishes)
+    return exists().where(may_be(), ambiguous, then, *record.good).correlate(events, republishes)
 
 
 def came_alone(account: str, lately: datetime, settled_by: datetime) -> list[ColumnElement[bool]]:
@@ -99,36 +102,38 @@ def sent_again() -> ColumnElement[bool]:
     return exists().where(again, republishes.c.reply_date.is_not(None)).correlate(deliveries)
 
 
-def arrived(good: Conditions, settled_by: datetime, counts: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return SQL: as many distinct webhooks as promised came of one sending, and never more.
+def counts(record: Record) -> ColumnElement[bool]:
+    """Return SQL: as many webhooks as promised prove something, for a notification comes once, as was seen lately.
 
-    :param counts: counting proves something: a notification comes once, not several times under ids of their own.
-    :param settled_by: what was signed later is not counted yet: more may be on their way.
+    It comes several times, under ids of their own, where two subscriptions lead to one URL.
     """
+    if record.doubled:
+        return literal(False)
+    return exists().where(
+        *came_alone(record.account, record.covered_until - KNOWN_FOR, record.settled_by), *record.good
+    )
+
+
+def arrived(record: Record) -> ColumnElement[bool]:
+    """Return SQL: as many distinct webhooks as promised came of one sending, and never more."""
     promised = events.c.copies
-    just = and_(_count() == promised, func.max(_MADE) <= instant(settled_by))
-    enough = and_(counts, _sending(good, just), ~_too_many(good))
-    one = exists().where(*of_event(good)).correlate(events)
+    just = and_(_count() == promised, func.max(_MADE) <= instant(record.settled_by))
+    enough = and_(counts(record), _sending(record, just), ~_too_many(record))
+    one = exists().where(*of_event(record)).correlate(events)
     return case((promised == 1, one), else_=enough)
 
 
-def settling(good: Conditions, settled_by: datetime) -> ColumnElement[bool]:
-    """Return SQL: of several webhooks promised, one came so lately that more may be on their way."""
-    late = exists().where(*of_event(good), instant(settled_by) < _MADE).correlate(events)
-    return case((events.c.copies == 1, False), else_=late)
-
-
-def indistinct(good: Conditions, counts: ColumnElement[bool]) -> ColumnElement[bool]:
+def indistinct(record: Record) -> ColumnElement[bool]:
     """Return SQL: several webhooks may be promised, and how many of them came cannot be told.
 
     All carry the event's own id; or a single one came, which is all that is lost, or all that was ever sent; or more
     came than were promised; or as many did, and counting proves nothing.
     """
-    same_id = exists().where(*of_event(good), deliveries.c.webhook_id == events.c.id).correlate(events)
-    any_came = exists().where(*of_event(good)).correlate(events)
-    single = and_(any_came, ~_sending(good, _count() > 1))
-    uncounted = and_(_sending(good, _count() >= events.c.copies), ~counts)
-    unknown = or_(same_id, single, _too_many(good), uncounted)
+    same_id = exists().where(*of_event(record), deliveries.c.webhook_id == events.c.id).correlate(events)
+    any_came = exists().where(*of_event(record)).correlate(events)
+    single = and_(any_came, ~_sending(record, _count() > 1))
+    uncounted = and_(_sending(record, _count() >= events.c.copies), ~counts(record))
+    unknown = or_(same_id, single, _too_many(record), uncounted)
     return case((events.c.copies == 1, False), else_=unknown)
 
 
@@ -136,11 +141,11 @@ def _count() -> ColumnElement[int]:
     return func.count(distinct(deliveries.c.webhook_id))
 
 
-def _too_many(good: Conditions) -> ColumnElement[bool]:
-    return _sending(good, _count() > events.c.copies)
+def _too_many(record: Record) -> ColumnElement[bool]:
+    return _sending(record, _count() > events.c.copies)
 
 
-def _sending(good: Conditions, having: ColumnElement[bool]) -> ColumnElement[bool]:
+def _sending(record: Record, having: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return SQL: this is true of what came between two sends of the event, one of which is its first."""
     send, later = republishes.alias("send"), republishes.alias("later")
 
@@ -150,5 +155,5 @@ def _sending(good: Conditions, having: ColumnElement[bool]) -> ColumnElement[boo
 
     newer = exists().where(preceded_by(later), later.c.reply_date > send.c.reply_date).correlate(deliveries, send)
     of_its_send = deliveries.outerjoin(send, and_(preceded_by(send), ~newer))
-    query = select(literal(1)).select_from(of_its_send).where(*of_event(good)).group_by(send.c.reply_date)
+    query = select(literal(1)).select_from(of_its_send).where(*of_event(record)).group_by(send.c.reply_date)
     return query.having(having).correlate(events).exists()

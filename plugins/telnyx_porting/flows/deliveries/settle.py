@@ -18,11 +18,11 @@ from sqlalchemy import Connection, RowMapping, and_, case, func, literal, or_, s
 
 from telnyx_porting.failpoints import failpoint
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.arrival import counts, decide, good, unread
+from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
 from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.deliveries.proofs import FUZZ, unclear_since
+from telnyx_porting.flows.deliveries.proofs import FUZZ, counts, unclear_since, unread
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.predicates import is_unresolved
@@ -52,7 +52,6 @@ class VerdictsResult:
     account: str
     verdicts: dict[str, int] = field(default_factory=dict)
     unresolved: int = 0
-    newly_missed: int = 0
     held_back: str | None = None
     undecided: str | None = None  # why nothing can be judged at all
 
@@ -74,7 +73,7 @@ def settle(account: Account) -> VerdictsResult:
     with account.ledger.write() as connection:
         _charge_dead_claims(connection, account.id, account.settings, now)
     failpoint("verdicts.before")
-    decision = decide(account)
+    held_back = decide(account)
     failpoint("verdicts.decided")
     reached: Counter[str] = Counter()
     unresolved = 0
@@ -92,7 +91,7 @@ def settle(account: Account) -> VerdictsResult:
                     reached[str(verdict.state)] += 1
             failpoint("verdicts.written")
         account.ledger.breathe()
-    return VerdictsResult(account.id, dict(reached), unresolved, decision.newly_missed, decision.held_back, why)
+    return VerdictsResult(account.id, dict(reached), unresolved, held_back, why)
 
 
 def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datetime | None) -> None:
@@ -156,11 +155,8 @@ def _waiting(
     connection: Connection, account: Account, record: Record | None, among: Sequence[str] | None = None
 ) -> list[RowMapping]:
     """Unresolved republishes, and those told `not_arrived` whose event has arrived since; of some events, or of all."""
-    clocks = read_clocks(connection, account.id)
     some = literal(True) if among is None else account.ledger.among(republishes.c.event_id, among)
     sent = func.coalesce(republishes.c.reply_date, republishes.c.sent_at, type_=Instant()) - microseconds(FUZZ)
-    unclear = unclear_since(good(record), sent) if record else literal(False)
-    counted = counts(account.id, record, account.settings, clocks) if record else literal(False)
     query = (
         select(
             republishes,
@@ -169,9 +165,9 @@ def _waiting(
             events.c.arrived_at,
             events.c.first_seen_at,
             events.c.completed_seen_at,
-            unread(record, account.settings, clocks).label("unread"),
-            unclear.label("unclear"),
-            counted.label("counts"),
+            unread(record).label("unread"),
+            (unclear_since(record, sent) if record else literal(False)).label("unclear"),
+            (counts(record) if record else literal(False)).label("counts"),
         )
         .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
         .where(republishes.c.account == account.id, some)
@@ -223,7 +219,7 @@ def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> li
     ).where(
         deliveries.c.account == row["account"],
         deliveries.c.event_id == row["event_id"],
-        *good(record),
+        *record.good,
     )
     known = set(row["baseline"] or ())
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]

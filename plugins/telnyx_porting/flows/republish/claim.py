@@ -9,9 +9,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, or_,
 from sqlalchemy.exc import IntegrityError
 
 from telnyx_porting.failpoints import failpoint
-from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.arrival import unread
 from telnyx_porting.flows.deliveries.consumer import find_record
+from telnyx_porting.flows.deliveries.proofs import unread
 from telnyx_porting.flows.deliveries.settle import charge
 from telnyx_porting.flows.republish.gates import allowance, of_plan, paced
 from telnyx_porting.flows.republish.selection import superseded
@@ -150,8 +149,7 @@ def _not_needed(connection: Connection, account: str, plan_id: str, event_id: st
 
 def _unread_evidence(connection: Connection, account: str, event_id: str, settings: Settings, now: datetime) -> bool:
     """Whether a good delivery to the consumer of record that may be this event's came in since the last look."""
-    record = find_record(connection, account, settings, now)
-    may_be_its = unread(record, settings, read_clocks(connection, account))
+    may_be_its = unread(find_record(connection, account, settings, now))
     query = select(events.c.id).where(events.c.account == account, events.c.id == event_id, may_be_its)
     return connection.execute(query).first() is not None
 

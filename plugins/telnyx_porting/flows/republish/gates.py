@@ -16,7 +16,6 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 
 from telnyx_porting.flows.account import get_account
 from telnyx_porting.flows.clock import clock_trouble, last_beat, read_clocks, receiver_differs
-from telnyx_porting.flows.deliveries.arrival import at_record, good
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.proofs import FUZZ
 from telnyx_porting.flows.deliveries.settle import NOBODY_CAN_TELL
@@ -84,7 +83,7 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
             return Stop(receiver_differs(feed, clocks, now) or "the receiver's clock is ahead", passing=True)
     newest = (
         select(deliveries.c.ok)
-        .where(deliveries.c.account == account, deliveries.c.source == record.source, *at_record(record))
+        .where(deliveries.c.account == account, deliveries.c.source == record.source, *record.here)
         .where(deliveries.c.stored_at >= clocks.to_source(record.source, now - 2 * LATELY))
         .where(deliveries.c.signed_at >= clocks.to_provider(now - LATELY))
         .order_by(deliveries.c.signed_at.desc())
@@ -201,7 +200,7 @@ def refund(connection: Connection, account: str, plan_id: str, wave: int, settin
     if first is None:
         return 0
     since = first - FUZZ
-    alive = exists().where(deliveries.c.account == account, deliveries.c.signed_at >= since, *good(record))
+    alive = exists().where(deliveries.c.account == account, deliveries.c.signed_at >= since, *record.good)
     if connection.execute(select(alive)).scalar():
         return 0
     return connection.execute(

@@ -11,7 +11,6 @@ from sqlalchemy import case, func, select
 from telnyx_porting.escaping import LONG, one_line
 from telnyx_porting.flows.account import watched_since
 from telnyx_porting.flows.clock import clock_trouble, kept_offset, last_beat, read_clocks
-from telnyx_porting.flows.deliveries.arrival import at_record
 from telnyx_porting.flows.deliveries.consumer import find_record, kept_record
 from telnyx_porting.flows.events.odd import odd_of
 from telnyx_porting.flows.feeds import get_feed
@@ -113,7 +112,7 @@ def _consumer(look: Look) -> Iterator[Seen]:
         deliveries.c.signed_at >= read_clocks(look.connection, look.account).to_provider(look.now - FAILING_FOR),
     )
     if record is not None and record.source == Feed.DELIVERIES:
-        query = query.where(*at_record(record))
+        query = query.where(*record.here)
     row = look.connection.execute(query).one()
     if row.failed is not None and row.all == row.failed and row.all >= ENOUGH:
         text = "every notification of the last half hour failed at its destination: the consumer seems to be down"
