@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from telnyx_porting.client import TelnyxClient, paging
+from telnyx_porting.client import TelnyxClient, windows
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events import store
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ACCOUNT = "telnyx_default"
 # Small pieces: a history of some hundred events has edges between transactions, and between proved parts.
 store.CHUNK = 40
-paging.ROWS_PER_WINDOW = 60
+windows.ROWS_PER_WINDOW = 60
 
 
 class Edges:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telnyx_porting.client import Clock, TelnyxClient
-from telnyx_porting.client import paging as paging_module
+from telnyx_porting.client import windows as windows_module
 from telnyx_porting.errors import (
     AuthenticationError,
     IncompleteListing,
@@ -83,7 +83,7 @@ def test_the_list_is_whole(
     page_size: int,
     rows_per_window: int,
 ) -> None:
-    monkeypatch.setattr(paging_module, "ROWS_PER_WINDOW", rows_per_window)
+    monkeypatch.setattr(windows_module, "ROWS_PER_WINDOW", rows_per_window)
     made = insert(sandbox, *crowd())
     sandbox.switches(**positions)
     sandbox.rate_limit(1000)

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
-from telnyx_porting.client import paging as paging_module
+from telnyx_porting.client import windows as windows_module
 from telnyx_porting.errors import ConnectError, NotFoundError, SettingsError
 from tests.support import samples
 from tests.support.mirror import START, event
@@ -94,7 +94,7 @@ def portals() -> set[threading.Thread]:
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging_module, "ROWS_PER_WINDOW", 8)
+    monkeypatch.setattr(windows_module, "ROWS_PER_WINDOW", 8)
 
 
 @pytest.fixture

@@ -120,11 +120,9 @@ async def test_orders_are_listed_without_their_numbers() -> None:
     desk = Desk(porting_orders=[samples.order()])
     async with desk.client() as client:
         assert [order.id for order in await rows(client.iter_porting_orders())] == [ORDER]
-        assert len(await rows(client.iter_porting_orders("-created_at", 1, limit=1))) == 1
+        assert len(await rows(client.iter_porting_orders(1, limit=1))) == 1
         with pytest.raises(SettingsError, match="limit"):
             await rows(client.iter_porting_orders(limit=0))
-        with pytest.raises(SettingsError, match="sort = 'size' is not valid: one of created_at"):
-            await rows(client.iter_porting_orders("size"))
     assert desk.asked[0][1]["sort[value]"] == "created_at"
     assert {query["include_phone_numbers"] for _, query in desk.asked} == {"false"}
     assert len(desk.asked) == 2
@@ -137,34 +135,30 @@ async def test_filters_of_deliveries_are_spelled_as_published() -> None:
             client.iter_webhook_deliveries(
                 ["porting_order.split", "porting_order.deleted"],
                 "failed",
-                ORDER,
                 finished_at_gte=MOMENT,
                 finished_at_lte=MOMENT,
             )
         )
-        await rows(client.iter_webhook_deliveries(started_at_gte=MOMENT, finished_at_lte=MOMENT))
+        await rows(client.iter_webhook_deliveries())
     assert desk.asked[0][1] == {
         "filter[event_type]": "porting_order.deleted,porting_order.split",
         "filter[status][eq]": "failed",
-        "filter[webhook][contains]": ORDER,
         "filter[finished_at][gte]": "2026-09-16T13:05:43Z",
         "filter[finished_at][lte]": "2026-09-16T13:05:46Z",
         "page[number]": "1",
         "page[size]": "250",
     }
-    assert desk.asked[1][1]["filter[finished_at][lte]"] == "2026-09-16T13:05:46.120551Z"
-    assert desk.asked[1][1]["filter[started_at][gte]"] == "2026-09-16T13:05:43Z"
+    assert {"filter[started_at][lte]"} == {name for name in desk.asked[1][1] if name.startswith("filter")}
 
 
-async def test_deliveries_outside_a_second_range_are_dropped() -> None:
+async def test_deliveries_outside_the_range_are_dropped() -> None:
     """The wire is asked for a little more; what is given is what was asked for."""
-    started = datetime(2026, 9, 16, 13, 5, 45, tzinfo=UTC)
     finished = datetime(2026, 9, 16, 13, 5, 51, 310_000, tzinfo=UTC)
     desk = Desk(webhook_deliveries=[samples.delivery()])
     async with desk.client() as client:
-        just = await rows(client.iter_webhook_deliveries(started_at_gte=started, finished_at_lte=finished))
+        just = await rows(client.iter_webhook_deliveries(finished_at_lte=finished))
         early = finished - timedelta(microseconds=1)
-        not_quite = await rows(client.iter_webhook_deliveries(started_at_gte=started, finished_at_lte=early))
+        not_quite = await rows(client.iter_webhook_deliveries(finished_at_lte=early))
     assert (len(just), len(not_quite)) == (1, 0)
 
 

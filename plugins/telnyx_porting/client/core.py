@@ -6,6 +6,7 @@ import hashlib
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from telnyx_porting.client.answers import read_one, read_page
@@ -13,12 +14,12 @@ from telnyx_porting.client.checks import check_page_size, checked_uuid
 from telnyx_porting.client.drift import Drift
 from telnyx_porting.client.paging import Pager
 from telnyx_porting.client.transport import Transport
+from telnyx_porting.client.windows import Listing
 from telnyx_porting.errors import EnvelopeError
 from telnyx_porting.models import PortingEvent, PortingOrder, WebhookDelivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-    from types import TracebackType
 
     from telnyx_porting.client.answers import Answer
     from telnyx_porting.client.transport import Options
@@ -73,9 +74,7 @@ class Core:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -128,8 +127,7 @@ class Core:
         page_size: int,
         filters: dict[str, str],
         *,
-        id_of: Callable[[T], str],
-        time_of: Callable[[T], datetime | None] | None = None,
+        id_of: Callable[[T], str] = attrgetter("id"),
         bounded_by: str = "",
         look_at: Callable[[list[T]], None] | None = None,
     ) -> Pager[T]:
@@ -146,15 +144,9 @@ class Core:
             params |= {"page[number]": str(number), "page[size]": str(size)}
             return await self._transport.get(path, params, read)
 
-        return Pager(
-            ask,
-            id_of=id_of,
-            time_of=time_of,
-            page_size=page_size,
-            in_flight=self._transport.max_concurrency,
-            clock=self._clock,
-            path=path,
-        )
+        time_of = attrgetter(bounded_by) if bounded_by else None
+        listing = Listing(ask, id_of, time_of, page_size, self._clock, path)
+        return Pager(listing, self._transport.max_concurrency)
 
     @staticmethod
     def _say_unread(path: str, found: Iterable[str], unread: list[str] | None) -> None:

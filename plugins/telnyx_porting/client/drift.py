@@ -83,29 +83,21 @@ class Drift:
                 self._say("field", name)
         for event in [event for event in events if type(event) is UnknownPortingEvent]:
             self._say("event type", event.event_type)
-        changes = [event.raw for event in events if type(event) is StatusChangedEvent]
+        changes = [event for event in events if isinstance(event, StatusChangedEvent)]
         try:
-            statuses = {raw["payload"]["status"]["value"] for raw in changes}
-            codes = {detail["code"] for raw in changes for detail in raw["payload"]["status"]["details"]}
+            known = [event.raw["payload"]["status"] for event in changes]
+            statuses = {status["value"] for status in known}
+            codes = {detail["code"] for status in known for detail in status["details"]}
             if statuses <= STATUSES and codes <= CODES:
                 return
         except (KeyError, TypeError):
             pass
-        for raw in changes:
-            self._look_at_status(raw.get("payload"))
-
-    def _look_at_status(self, payload: object) -> None:
-        status = payload.get("status") if isinstance(payload, dict) else None
-        if not isinstance(status, dict):
-            return
-        value = status.get("value")
-        if isinstance(value, str) and value not in STATUSES:
-            self._say("status", value)
-        details = status.get("details")
-        for detail in details if isinstance(details, list) else ():
-            code = detail.get("code") if isinstance(detail, dict) else None
-            if isinstance(code, str) and code not in CODES:
-                self._say("exception code", code)
+        for event in changes:
+            if event.status is not None and event.status not in STATUSES:
+                self._say("status", event.status)
+            for code, _ in event.status_details:
+                if code not in CODES:
+                    self._say("exception code", code)
 
     def _say(self, kind: str, name: str) -> None:
         if (kind, name) in self._said or len(self._said) >= MOST:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.answers import read_page
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from telnyx_porting.client.answers import Answer
 
 EVENTS_PATH = "/porting/events"
-
-_ID = attrgetter("id")
-_CREATED_AT = attrgetter("created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,6 @@ class EventVerbs(Core):
             parse_event,
             page_size,
             filters,
-            id_of=_ID,
-            time_of=_CREATED_AT,
             bounded_by="created_at",
             look_at=self._drift.look_at,
         )

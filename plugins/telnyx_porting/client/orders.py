@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.answers import read_page
-from telnyx_porting.client.checks import MAX_PAGE_SIZE, check_number, checked_choice
+from telnyx_porting.client.checks import MAX_PAGE_SIZE, check_number
 from telnyx_porting.client.core import Core, one_by_one
 from telnyx_porting.models import PortingOrder, parse_order
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from telnyx_porting.client.answers import Answer
 
 ORDERS_PATH = "/porting_orders"
-_FOC = "activation_settings.foc_datetime_requested"
-SORTS = ("created_at", "-created_at", _FOC, f"-{_FOC}")
 
 
 class OrderVerbs(Core):
@@ -33,24 +31,19 @@ class OrderVerbs(Core):
         return await self._get_one(ORDERS_PATH, "porting_order_id", porting_order_id, parse_order, params)
 
     async def order_batches(
-        self,
-        sort: str = "created_at",
-        page_size: int = MAX_PAGE_SIZE,
-        limit: int | None = None,
-        unread: list[str] | None = None,
+        self, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, unread: list[str] | None = None
     ) -> AsyncGenerator[list[PortingOrder], None]:
         """
-        Yield all orders, or the first few, without their numbers.
+        Yield all orders, or the oldest few, without their numbers.
 
-        :param sort: as Telnyx's ``sort[value]``: ``created_at``, ``-created_at`` and the same of the requested FOC date
         :param page_size: 1 to 250
         :param limit: stop after this many (at most a page), without proof that the list is complete
         :param unread: takes what is wrong with each row that cannot be read; without it they are an error
         :raises IncompleteListing: instead of leaving one out
         :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
-        filters = {"sort[value]": checked_choice("sort", sort, SORTS), "include_phone_numbers": "false"}
-        listing = self._listing(ORDERS_PATH, parse_order, page_size, filters, id_of=lambda order: order.id)
+        filters = {"sort[value]": "created_at", "include_phone_numbers": "false"}
+        listing = self._listing(ORDERS_PATH, parse_order, page_size, filters)
         if limit is not None:
             check_number("limit", limit, 1, page_size, f"from 1 to page_size = {page_size}")
             page = await listing.first_page(page_size)

@@ -17,19 +17,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from telnyx_porting.client.proof import Proof
-from telnyx_porting.client.windows import SECOND, Listing, Span, Window
+from telnyx_porting.client.windows import SECOND, Span, Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
     from datetime import datetime
 
-    from telnyx_porting.client.clock import Clock
-    from telnyx_porting.client.windows import Ask, Page
+    from telnyx_porting.client.windows import Listing, Page
 
 T = TypeVar("T")
 
-ROWS_PER_WINDOW = 3_000
-"""Rows a window of a deep list aims at."""
 READ_AHEAD = 3
 """Windows read at the same time, and one more for every 8 connections: as one waits for its last page, others read."""
 
@@ -38,21 +35,11 @@ class Pager(Generic[T]):
     """
     Read one list, window by window.
 
-    :param in_flight: requests in flight at most; the other parameters are those of :class:`Listing`
+    :param in_flight: requests in flight at most
     """
 
-    def __init__(
-        self,
-        ask: Ask[T],
-        *,
-        id_of: Callable[[T], str],
-        time_of: Callable[[T], datetime | None] | None,
-        page_size: int,
-        in_flight: int,
-        clock: Clock,
-        path: str,
-    ) -> None:
-        self._listing = Listing(ask, id_of, time_of, page_size, clock, path, ROWS_PER_WINDOW)
+    def __init__(self, listing: Listing[T], in_flight: int) -> None:
+        self._listing = listing
         self._read_ahead = READ_AHEAD + in_flight // 8
         self._timeless: dict[str, datetime | None] = {}
 

@@ -18,6 +18,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from telnyx_porting.client import windows
 from telnyx_porting.client.windows import SECOND, Window
 from telnyx_porting.errors import IncompleteListing, InvalidRequestError, NotFoundError
 
@@ -242,7 +243,7 @@ class Proof(Generic[T]):
         span = self.span
         if not self.bounds_work or span.until is None:
             return []
-        parts = max(2, -(-total // self.listing.rows_per_window))
+        parts = max(2, -(-total // windows.ROWS_PER_WINDOW))
         guess = total // parts if even else 0
         return span.split(parts, begin or span.start, end or span.until, guess)
 

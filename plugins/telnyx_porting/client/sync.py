@@ -18,7 +18,6 @@ from telnyx_porting.client.core import PUBLIC_API
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from datetime import timedelta
-    from types import TracebackType
 
     from telnyx_porting.client.transport import Options
     from telnyx_porting.models import RateLimit
@@ -99,9 +98,7 @@ class SyncVerbs:
         self._start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def _start(self) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECOND = timedelta(seconds=1)
+ROWS_PER_WINDOW = 3_000
+"""Rows a window of a deep list aims at."""
 BEFORE_EVERYTHING = datetime(2010, 1, 1, tzinfo=UTC)
 """Where splitting starts in a stretch without a start; its first part stays open."""
 
@@ -57,7 +59,6 @@ class Listing(Generic[T]):
     :param page_size: rows asked for per page
     :param clock: for pauses between readings
     :param path: for errors
-    :param rows_per_window: rows a window of a deep list aims at
     """
 
     ask: Ask[T]
@@ -66,13 +67,12 @@ class Listing(Generic[T]):
     page_size: int
     clock: Clock
     path: str
-    rows_per_window: int
     largest_total: int = 0
 
     @property
     def split_above(self) -> int:
         """Rows above which a window is split."""
-        return self.rows_per_window * 5 // 4
+        return ROWS_PER_WINDOW * 5 // 4
 
 
 @dataclass(frozen=True, slots=True)
