@@ -32,7 +32,7 @@ Every error the package raises. This docstring is the tree; catch at the level y
        `- ContractError         a 2xx answer that breaks what Telnyx publishes
           |- NotJsonError       the body is not JSON
           |- EnvelopeError      JSON, but not the envelope
-          `- IncompleteListing  a list that could not be read completely (.since .until .expected .got)
+          `- IncompleteListing  a list that could not be read completely (.until)
 
 ``not_processed`` is true only when the request certainly had no effect: it never left, or it was refused with
 a 4xx that means a refusal. Look at the class first (a 404 is a refusal for good, a 429 is not), then at
@@ -138,6 +138,8 @@ class TelnyxError(TelnyxPortingError):
     :param code: Telnyx's own code; branch on the status or class, codes are reused between products
     :param title: Telnyx's title of the error
     :param request_id: Telnyx's request id, when sent
+    :param parameter: the parameter or JSON pointer that Telnyx names, if any
+    :param retry_after: seconds to wait before asking again, where that is known
     :param not_processed: whether the request certainly had no effect; the default is the class's
     """
 
@@ -153,6 +155,8 @@ class TelnyxError(TelnyxPortingError):
         code: str | None = None,
         title: str | None = None,
         request_id: str | None = None,
+        parameter: str | None = None,
+        retry_after: float | None = None,
         not_processed: bool | None = None,
     ) -> None:
         super().__init__(reason)
@@ -163,6 +167,8 @@ class TelnyxError(TelnyxPortingError):
         self.code = code
         self.title = title
         self.request_id = request_id
+        self.parameter = parameter
+        self.retry_after = retry_after
         if not_processed is not None:
             self.not_processed = not_processed
 
@@ -173,17 +179,9 @@ class TelnyxError(TelnyxPortingError):
             parts.append(f"Telnyx says: {said}")
         if self.request_id:
             parts.append(f"request {self.request_id}")
+        if self.parameter:
+            parts.append(f"parameter {self.parameter}")
         return "; ".join(parts)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # The default would rebuild from `args` alone and lose the keyword-only rest between processes.
-        return _rebuild, (type(self), dict(self.__dict__), self.args)
-
-
-def _rebuild(kind: type[TelnyxError], state: dict[str, object], args: tuple[object, ...]) -> TelnyxError:
-    error = kind.__new__(kind, *args)
-    error.__dict__.update(state)
-    return error
 
 
 class TransportError(TelnyxError):
@@ -233,20 +231,9 @@ class NotFoundError(StatusError):
 
 
 class InvalidRequestError(StatusError):
-    """
-    400 or 422: Telnyx refuses the request as it is.
-
-    :param parameter: the parameter or JSON pointer Telnyx names, if any
-    """
+    """400 or 422: Telnyx refuses the request as it is; ``parameter`` may say why."""
 
     not_processed = True
-
-    def __init__(self, reason: str, *, parameter: str | None = None, **about: object) -> None:
-        super().__init__(reason, **about)  # type: ignore[arg-type]
-        self.parameter = parameter
-
-    def __str__(self) -> str:
-        return super().__str__() + (f"; parameter {self.parameter}" if self.parameter else "")
 
 
 REFUSED_SECRETS = (AuthenticationError, PermissionDeniedError, ProxyRefusedError)  # tried again, they lock
@@ -256,17 +243,9 @@ FOR_GOOD = (*REFUSED_SECRETS, *MISTAKES, InvalidRequestError, NotFoundError, Set
 
 
 class RateLimitedError(StatusError):
-    """
-    429: too many requests.
-
-    :param retry_after: seconds to wait before asking again
-    """
+    """429: too many requests."""
 
     not_processed = True
-
-    def __init__(self, reason: str, *, retry_after: float | None = None, **about: object) -> None:
-        super().__init__(reason, **about)  # type: ignore[arg-type]
-        self.retry_after = retry_after
 
 
 class ServerError(StatusError):
@@ -289,30 +268,9 @@ class IncompleteListing(ContractError):
     """
     A list could not be read completely, so none of the window in question is returned.
 
-    :param since: start of the window, None when open
     :param until: end of the window, None when open
-    :param expected: how many rows the provider counts, None when it does not say
-    :param got: how many distinct rows could be read
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        since: datetime | None,
-        until: datetime | None,
-        expected: int | None,
-        got: int,
-        **about: object,
-    ) -> None:
-        start = since.isoformat() if since else "the beginning"
-        end = until.isoformat() if until else "now"
-        counted = "an unknown number" if expected is None else str(expected)
-        super().__init__(
-            f"incomplete listing of {start} to {end}: the provider counts {counted}, {got} distinct read: {reason}",
-            **about,  # type: ignore[arg-type]
-        )
-        self.since = since
+    def __init__(self, reason: str, *, until: datetime | None = None, **about: object) -> None:
+        super().__init__(reason, **about)  # type: ignore[arg-type]
         self.until = until
-        self.expected = expected
-        self.got = got

@@ -27,6 +27,7 @@ from telnyx_porting.errors import (
     TransportError,
 )
 from telnyx_porting.models import load_json
+from telnyx_porting.models.reading import dict_of, items_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,27 +81,30 @@ def status_error(
         "code": code,
         "title": title,
         "request_id": _short(headers.get("x-request-id")),
+        "parameter": parameter,
     }
-    if status == 407:
-        return ProxyRefusedError(_BY_PROXY[status], **about)
-    if status in (400, 422):
-        return InvalidRequestError(f"{status}: the request is refused", parameter=parameter, **about)
+    kind, words = _MEANINGS.get(status, (StatusError, "refused"))
     if status == 429:
-        wait = retry_after_seconds(headers, now)
-        return RateLimitedError("429: too many requests", retry_after=wait, **about)
-    if status >= 500:
-        return ServerError(f"{status}: Telnyx failed", **about)
-    kind = {401: AuthenticationError, 403: PermissionDeniedError, 404: NotFoundError}.get(status)
-    if kind is not None:
-        words = {401: "the API key is not accepted", 403: "the API key may not do this", 404: "not found"}
-        return kind(f"{status}: {words[status]}", **about)
-    if 300 <= status < 400:
-        return StatusError(f"{status}: a redirect, which is not followed", **about)
-    # A 408 or 409 may come after the fact; other refusals do not.
-    not_processed = 400 <= status < 500 and status not in (408, 409)
-    return StatusError(f"{status}: refused", not_processed=not_processed, **about)
+        about["retry_after"] = retry_after_seconds(headers, now)
+    elif status >= 500:
+        kind, words = ServerError, "Telnyx failed"
+    elif 300 <= status < 400:
+        words = "a redirect, which is not followed"
+    elif kind is StatusError:
+        # A 408 or 409 may come after the fact; other refusals do not.
+        about["not_processed"] = 400 <= status < 500 and status not in (408, 409)
+    return kind(f"{status}: {words}", **about)
 
 
+_MEANINGS: dict[int, tuple[type[TelnyxError], str]] = {
+    400: (InvalidRequestError, "the request is refused"),
+    401: (AuthenticationError, "the API key is not accepted"),
+    403: (PermissionDeniedError, "the API key may not do this"),
+    404: (NotFoundError, "not found"),
+    407: (ProxyRefusedError, "the proxy refused the user; look at HTTPS_PROXY"),
+    422: (InvalidRequestError, "the request is refused"),
+    429: (RateLimitedError, "too many requests"),
+}
 _BY_PROXY = {status: f"{status}: the proxy refused the user; look at HTTPS_PROXY" for status in (401, 407)}
 _BY_PROXY[403] = "403: the proxy refused to connect; ask who runs it"
 
@@ -136,12 +140,8 @@ def _said(body: bytes) -> tuple[str | None, str | None, str | None]:
         document = load_json(body)
     except ValueError:
         return None, None, None
-    errors = document.get("errors") if isinstance(document, dict) else None
-    first = errors[0] if isinstance(errors, list) and errors else None
-    if not isinstance(first, dict):
-        return None, None, None
-    source = first.get("source")
-    source = source if isinstance(source, dict) else {}
+    first = dict_of(next(iter(items_of(dict_of(document).get("errors"))), None))
+    source = dict_of(first.get("source"))
     where = source.get("parameter") or source.get("pointer")
     return _short(first.get("code")), _short(first.get("title")), _short(where)
 
@@ -175,8 +175,7 @@ def read_one(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> T:
     :raises NotJsonError: when it is not JSON
     :raises EnvelopeError: when it is something else
     """
-    document = decode_json(answer)
-    data = document.get("data") if isinstance(document, dict) else None
+    data = dict_of(decode_json(answer)).get("data")
     if not isinstance(data, dict):
         raise EnvelopeError("the answer holds no object data", **answer.about)
     try:
@@ -194,8 +193,8 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
     :raises NotJsonError: when it is not JSON
     :raises EnvelopeError: when it is something else
     """
-    document = decode_json(answer)
-    data = document.get("data") if isinstance(document, dict) else None
+    document = dict_of(decode_json(answer))
+    data = document.get("data")
     if not isinstance(data, list):
         raise EnvelopeError("the answer holds no list data", **answer.about)
     unread: list[str] = []
@@ -203,8 +202,7 @@ def read_page(answer: Answer, parse: Callable[[dict[str, Any]], T]) -> Page[T]:
         rows = [parse(raw) for raw in data]
     except Exception:
         rows, unread = _row_by_row(data, parse)
-    meta = document.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
+    meta = dict_of(document.get("meta"))
     return Page(
         rows,
         total=_count(meta.get("total_results")),

@@ -311,11 +311,9 @@ class Proof(Generic[T]):
         return Window(span.since, span.until, own, self.requests, self.as_of, odd, twice)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
-        return IncompleteListing(
-            why,
-            since=self.span.since,
-            until=self.span.until,
-            expected=expected,
-            got=self._read(),
-            path=self.listing.path,
-        )
+        start = self.span.since.isoformat() if self.span.since else "the beginning"
+        end = self.span.until.isoformat() if self.span.until else "now"
+        counted = "an unknown number" if expected is None else expected
+        counts = f"the provider counts {counted}, {self._read()} distinct read"
+        reason = f"incomplete listing of {start} to {end}: {counts}: {why}"
+        return IncompleteListing(reason, until=self.span.until, path=self.listing.path)

@@ -154,7 +154,6 @@ class WebhookDelivery:
     Telnyx's record of delivering one webhook; ``delivered`` proves a 2xx and no more.
 
     :param status: ``delivered``, or ``failed`` when all attempts failed
-    :param destination_urls: the distinct URLs tried, the most recent first
     :param attempts: the most recent first
     :param odd: what of it could not be read, in words
     """
@@ -162,7 +161,6 @@ class WebhookDelivery:
     id: str
     status: str | None
     webhook: Webhook
-    destination_urls: tuple[str, ...]
     started_at: datetime | None
     finished_at: datetime | None
     attempts: tuple[DeliveryAttempt, ...]
@@ -182,7 +180,6 @@ def parse_delivery(raw: dict[str, Any]) -> WebhookDelivery:
         id=delivery_id,
         status=text_of(raw.get("status")),
         webhook=parse_webhook_object(dict_of(raw.get("webhook"))),
-        destination_urls=tuple(dict.fromkeys(attempt.url for attempt in attempts if attempt.url)),
         started_at=parse_time(raw.get("started_at")),
         finished_at=parse_time(raw.get("finished_at")),
         attempts=attempts,

@@ -75,8 +75,7 @@ def checked_event(event: dict[str, Any] | None) -> dict[str, Any]:
         return event
     kind = getattr(errors, str(event.get("error_type")), None)
     if "about" in event and isinstance(kind, type) and issubclass(kind, TelnyxError):
-        if kind is not errors.IncompleteListing:
-            raise kind(event["reason"], **event["about"])
+        raise kind(event["reason"], **event["about"])
     raise TelnyxPortingError(f"{event.get('error_type')}: {event.get('message')}")
 
 

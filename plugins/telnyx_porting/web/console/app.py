@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from telnyx_porting.errors import LedgerError, TelnyxPortingError
-from telnyx_porting.web.console import actions, files, pages, republishing
+from telnyx_porting.web.console import actions, files, pages
 from telnyx_porting.web.console.place import Ledgers, airflow_root
 from telnyx_porting.web.console.render import bare_page
 
@@ -37,7 +37,7 @@ def create_app() -> FastAPI:
     """Make the application that Airflow mounts. It looks at nothing before the first request."""
     app = FastAPI(title="Port-in", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.ledgers = Ledgers()
-    for router in (files.router, pages.router, republishing.router, actions.router):
+    for router in (files.router, pages.router, actions.router):
         app.include_router(router)
     app.middleware("http")(_with_headers)
     for kind in (StarletteHTTPException, RequestValidationError, TelnyxPortingError):
