@@ -157,7 +157,6 @@ def _api_key() -> str:
 
 
 def _triage(ledger: Ledger, options: argparse.Namespace) -> str:
-    """Do what a person wants done with a finding; return what was done."""
     account = Account(ledger, options.account, settings.load(options.account))
     key = pick(account, options.finding)
     zone = account.settings.business_zone

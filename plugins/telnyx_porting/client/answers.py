@@ -54,7 +54,6 @@ class Answer:
 
     @property
     def request_id(self) -> str | None:
-        """Telnyx's id of the request."""
         return self.headers.get("x-request-id")
 
     @property
@@ -122,7 +121,6 @@ def proxy_error(error: Exception, **about: Any) -> ConnectError:
 
 
 def worth_another_get(error: TelnyxError) -> bool:
-    """Tell whether a GET that failed so may succeed."""
     if isinstance(error, StatusError):
         return isinstance(error, (ServerError, RateLimitedError)) or error.status in (408, 425)
     # A body cut short on its way reads as not JSON.

@@ -44,13 +44,11 @@ def checked_key(api_key: str) -> str:
 
 
 def check_number(field: str, value: float, least: float, most: float, expected: str) -> None:
-    """Refuse what is no number in the range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise SettingsError(field, value, expected)
 
 
 def check_page_size(value: int) -> None:
-    """Refuse what Telnyx does not publish as a page size."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PAGE_SIZE:
         raise SettingsError("page_size", value, f"a whole number from 1 to {MAX_PAGE_SIZE}")
 
@@ -63,7 +61,6 @@ def checked_uuid(field: str, value: str) -> str:
 
 
 def checked_time(field: str, value: datetime | None) -> datetime | None:
-    """Return a time in UTC."""
     if value is None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
@@ -72,7 +69,6 @@ def checked_time(field: str, value: datetime | None) -> datetime | None:
 
 
 def checked_range(field: str, low: datetime | None, high: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """Return both ends in UTC."""
     low, high = checked_time(f"{field}_gte", low), checked_time(f"{field}_lte", high)
     if low is not None and high is not None and low > high:
         raise SettingsError(f"{field}_gte", low.isoformat(), f"not later than {field}_lte = {high.isoformat()}")
@@ -80,7 +76,6 @@ def checked_range(field: str, low: datetime | None, high: datetime | None) -> tu
 
 
 def checked_choice(field: str, value: str, choices: tuple[str, ...]) -> str:
-    """Return one of the choices."""
     if value not in choices:
         raise SettingsError(field, value, "one of " + ", ".join(choices))
     return value

@@ -178,7 +178,6 @@ class Way:
 
 
 async def _read(response: httpx.Response, about: dict[str, Any]) -> bytes:
-    """Read a body of bounded size."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():

@@ -35,7 +35,6 @@ class NotificationVerbs(Core):
         return [_subscription(setting, channels) for setting in settings]
 
     async def _all(self, path: str, filters: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        """Read a small list whole."""
         listing = self._listing(path, _with_id, MAX_PAGE_SIZE, filters or {}, id_of=lambda row: row["id"])
         async with aclosing(listing.windows(None, None)) as windows:
             return [row async for window in windows for row in window.rows]

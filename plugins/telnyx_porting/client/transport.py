@@ -196,7 +196,6 @@ class Transport:
     # -- one try -------------------------------------------------------------------------------------------------------
 
     async def _turn(self, method: str, path: str, tries: _Tries) -> int:
-        """Wait for the pacer's word, and return its number."""
         tries.start()
         while True:
             if self._closed:
@@ -218,7 +217,6 @@ class Transport:
         ticket: int,
         send_by: datetime | None = None,
     ) -> Answer:
-        """Send once what was granted."""
         if self._closed:
             raise RuntimeError(CLOSED)
         url = f"{self.base_url}{path}?{urlencode(params)}" if params else f"{self.base_url}{path}"
@@ -266,7 +264,6 @@ class _Tries:
             self._ends = self._clock.monotonic() + RETRY_FOR
 
     def time_for(self, wait: float) -> bool:
-        """Tell whether a wait fits in."""
         return self._ends is None or self._clock.monotonic() + wait <= self._ends
 
     async def again_or_raise(self, error: TelnyxError, *, retried: bool) -> None:

@@ -116,12 +116,10 @@ class Span:
 
     @property
     def ask_since(self) -> datetime | None:
-        """The start to ask for."""
         return None if self.since is None else self.since.replace(microsecond=0) - SECOND
 
     @property
     def ask_until(self) -> datetime | None:
-        """The end to ask for."""
         return None if self.until is None else self.until.replace(microsecond=0) + 2 * SECOND
 
     @property

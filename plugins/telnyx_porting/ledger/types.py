@@ -46,11 +46,9 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | int | None, dialect: Dialect) -> int | None:
-        """Turn an aware datetime into microseconds."""
         return microseconds(value) if isinstance(value, datetime) else value
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """Turn microseconds into an aware datetime."""
         if value is None:
             return None
         return EPOCH + timedelta(microseconds=value if 0 <= value <= _LATEST else _LATEST if value > 0 else 0)
@@ -91,7 +89,6 @@ class Lossless(TypeDecorator[str]):
         return _MARK + json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """Undo the escape."""
         if value is None or not value.startswith(_MARK):
             return value
         try:
@@ -125,7 +122,6 @@ class Word(Lossless):
         return "".join(c if c.isprintable() else "?" for c in value[: LONGEST_WORD // 8]) + f"...{digest}"
 
     def bind_all(self, values: list[str | None]) -> list[str | None]:
-        """Do so with a column: nearly always there is nothing to do."""
         if max((len(value) for value in values if value), default=0) <= LONGEST_WORD // 4:
             return super().bind_all(values)
         return [self.process_bind_param(value, None) for value in values]

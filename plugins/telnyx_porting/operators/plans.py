@@ -106,7 +106,6 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     def _of_what_is_asked(
         self, context: Context, account: Account, make: Callable[[Account, Destinations, Asked | None], Made]
     ) -> Made:
-        """Select what is asked for, and make something of it."""
         order_id, event_type = self.porting_order_id or None, self.event_type or None
         since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
         ids = [] if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)

@@ -57,7 +57,6 @@ class Calendar:
         return self.at_on_working_day(self.opens, self._moment(self.day(after), time(23, 59, 59)))
 
     def working_time(self, since: datetime, until: datetime) -> timedelta:
-        """Return how much working time lies between two moments."""
         parts = (min(end, until) - max(start, since) for start, end in self._hours(since, until))
         return sum((part for part in parts if part > timedelta(0)), timedelta(0))
 
@@ -91,7 +90,6 @@ class Calendar:
 
     @property
     def day_length(self) -> timedelta:
-        """How long a working day is."""
         end = timedelta(hours=24) if self.closes == time(0) else _since_midnight(self.closes)
         return end - _since_midnight(self.opens)
 
@@ -133,7 +131,6 @@ def _holidays(name: str, year: int) -> Mapping[date, str]:
 
 
 def calendar_of(settings: Settings) -> Calendar:
-    """Return the calendar of an account's settings."""
     opens, _, closes = settings.business_hours.partition("-")
     return Calendar(
         zone=settings.business_zone,

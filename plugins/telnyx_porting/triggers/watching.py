@@ -109,7 +109,6 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         return as_time("cursor", stored) if isinstance(stored, str) else None
 
     async def save_cursor(self, cursor: datetime) -> None:
-        """Write the cursor to the asset's state."""
         if (store := asset_state(self)) is not None:
             await store[Asset.ref(name=self.asset_name)].aset(CURSOR, cursor.isoformat())
 
@@ -125,7 +124,6 @@ class _Watch:
         self._unsafe: list[tuple[float, datetime]] = []
 
     async def poll(self, client: AsyncTelnyxClient) -> list[dict[str, Any]]:
-        """Look once; return what to tell."""
         if self._cursor is None:
             self._cursor = await self._trigger.load_cursor() or await self._begin(client)
         await self._keep_what_is_safe()

@@ -62,7 +62,6 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look for ever, and ask Telnyx the time beside it."""
         wrong: dict[str, Identity] = {}
         asking = asyncio.create_task(self._ask_the_time(wrong))
         try:

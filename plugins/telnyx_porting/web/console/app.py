@@ -71,7 +71,6 @@ async def _in_words(request: Request, error: Exception) -> Response:
 
 
 def _words(request: Request, error: Exception) -> tuple[int, str, str, str]:
-    """Say what is wrong, and what to do about it."""
     if isinstance(error, StarletteHTTPException):
         status, text = error.status_code, str(error.detail)
         return status, _TITLES.get(status, "This did not work"), text, _NEXT_STEPS.get(status, "")

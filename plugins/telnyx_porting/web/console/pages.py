@@ -64,7 +64,6 @@ def findings(
     order_id: Text = "",
     number: Number = 1,
 ) -> HTMLResponse:
-    """The open findings of a filter."""
     return _findings(visit, Where(section, who, kind, severity, order_id), number)
 
 
@@ -84,7 +83,6 @@ def orders(
     sort: Annotated[str, Query(pattern=f"^-?({'|'.join(SORTS)})$")] = "-updated",
     number: Number = 1,
 ) -> HTMLResponse:
-    """The orders of a filter."""
     where = OrderWhere(search, status, owner, foc)
     found = find_orders(visit.account, where, sort=sort, page=number)
     statuses = status_counts(visit.account)
@@ -147,7 +145,6 @@ def missed(
 
 @router.get("/plans")
 def plans(visit: Here, number: Number = 1) -> HTMLResponse:
-    """All plans, the newest first."""
     return page(visit, "plans.html", here="Plans", found=find_plans(visit.account, page=number))
 
 

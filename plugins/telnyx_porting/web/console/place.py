@@ -38,7 +38,6 @@ class Ledgers:
         return ledger.ready()
 
     def close(self) -> None:
-        """Close its connections."""
         if self._open is not None:
             self._open[1].close()
             self._open = None

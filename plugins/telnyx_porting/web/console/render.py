@@ -106,7 +106,6 @@ def kind(event_type: str) -> str:
 
 @_filter
 def plural(count: int, one: str, many: str = "") -> str:
-    """Write a count with its word."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
@@ -119,7 +118,6 @@ _jinja.globals["new_run"] = _new_run
 
 
 def page(visit: Visit, template: str, **shown: Any) -> HTMLResponse:
-    """Render a page about one account."""
     return _html(
         200,
         template,

@@ -101,7 +101,6 @@ class GuardedProtocol(HttpToolsProtocol):
     guard: Guard
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
         self.is_verified = False  # set by the app once a valid webhook came in on this connection
@@ -111,7 +110,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guard.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make place."""
         self.guard.forget(self)
         super().connection_lost(exc)
 
@@ -126,7 +124,6 @@ class GuardedProtocol(HttpToolsProtocol):
         return not self.in_head and self.cycle.response_started
 
     def data_received(self, data: bytes) -> None:
-        """Parse, within limits."""
         if self.transport.is_closing():
             return
         if self.deadline is None and not self.is_waiting:
@@ -139,7 +136,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self.guard.end(self, "large", _TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Headers are on their way."""
         super().on_message_begin()
         self.scope["state"]["connection"] = self
         self.guard.hold(self, 0)
@@ -147,13 +143,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.deadline = self.loop.time() + HEAD_WITHIN
 
     def on_headers_complete(self) -> None:
-        """Expect the body."""
         super().on_headers_complete()
         self.in_head = False
         self.deadline = self.loop.time() + BODY_WITHIN
 
     def on_message_complete(self) -> None:
-        """Stop the clock."""
         super().on_message_complete()
         self.in_head = True
         self.guard.hold(self, 0)

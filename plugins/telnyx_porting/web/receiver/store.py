@@ -66,7 +66,6 @@ class Recorder:
 
     @property
     def alive(self) -> bool:
-        """Whether the writer works."""
         return self._thread is not None and self._thread.is_alive()
 
     async def close(self) -> None:

@@ -17,7 +17,6 @@ _name = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the tables and their indexes."""
     _table(
         "porting_events",
         Column("id", Text, primary_key=True),
