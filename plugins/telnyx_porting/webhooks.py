@@ -18,7 +18,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
-from telnyx_porting.models import Webhook, load_json, parse_webhook_object
+from telnyx_porting.models.reading import load_json
+from telnyx_porting.models.records import Webhook, parse_webhook_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -38,7 +38,7 @@ from telnyx_porting.flows.events.store import CHUNK, store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import parse_event
+from telnyx_porting.models.events import parse_event
 from telnyx_porting.settings import Settings
 from tests.support.ledgers import shared_server
 from tests.support.measured import say

@@ -37,7 +37,7 @@ from telnyx_porting.flows.desk.maintenance import maintain
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import parse_event
+from telnyx_porting.models.events import parse_event
 from telnyx_porting.settings import Settings
 from tests.support.receivers import ACCOUNT, PATH, Signer, encode, raw_request, receiver, webhook
 

@@ -9,7 +9,7 @@ import pytest
 import telnyx
 
 from telnyx_porting.client import TelnyxClient
-from telnyx_porting.models import EVENT_TYPES
+from telnyx_porting.models.keys import EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from telnyx_porting.errors import (
     ServerError,
     TelnyxError,
 )
-from telnyx_porting.models import UnknownPortingEvent
+from telnyx_porting.models.events import UnknownPortingEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from include.sandbox.testing import RunningSandbox
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.models import PortingEvent
+    from telnyx_porting.models.events import PortingEvent
 
 PHASES = 40
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 
-from telnyx_porting.models import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
+from telnyx_porting.models.keys import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
 from tests.support.drawn import histories
 from tests.support.histories import Happening, History, Send, World
 

@@ -17,7 +17,7 @@ from telnyx_porting.flows.deliveries.pull import _Seen, read_deliveries
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.advance import Done
 from telnyx_porting.ledger.tables import republishes
-from telnyx_porting.models import parse_delivery
+from telnyx_porting.models.records import parse_delivery
 from telnyx_porting.settings import Settings
 from tests.scenarios.loop import MINUTE, Loop, loop
 from tests.support.rows import ACCOUNT, NOW, OLD, add_delivery, add_event, stored

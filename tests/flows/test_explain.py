@@ -33,7 +33,7 @@ from telnyx_porting.flows.orders.wakeups import to_look_at, waking
 from telnyx_porting.flows.republish.plan import make_plan
 from telnyx_porting.flows.subscriptions import Destinations
 from telnyx_porting.ledger.tables import alerts, deliveries, events, findings, metadata, orders, republishes
-from telnyx_porting.models import STATUS_CHANGED
+from telnyx_porting.models.keys import STATUS_CHANGED
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, NOW, add_event, add_feed, add_watch
 

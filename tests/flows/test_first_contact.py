@@ -17,7 +17,7 @@ from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.identity import accept, verify
 from telnyx_porting.flows.orders.sync import keep_readings, read_orders, sync_orders
 from telnyx_porting.ledger.tables import accounts, windows
-from telnyx_porting.models import parse_order
+from telnyx_porting.models.records import parse_order
 from tests.scenarios.loop import ACCOUNT
 from tests.support.door import Door, open_door
 from tests.support.street import HOUR, KNOBS, OTHER, OWN, ROTATED, everything, pinned

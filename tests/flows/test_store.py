@@ -15,7 +15,7 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.events import store as flow
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import parse_event
+from telnyx_porting.models.events import parse_event
 
 if TYPE_CHECKING:
     from telnyx_porting.ledger.engine import Ledger

@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 
 from telnyx_porting.ledger.tables import alerts, findings, orders, plans, republishes, windows
 from telnyx_porting.ledger.types import microseconds
-from telnyx_porting.models import NEW_COMMENT, STATUS_CHANGED
+from telnyx_porting.models.keys import NEW_COMMENT, STATUS_CHANGED
 from tests.support.rows import ACCOUNT, NOW, add_feed, add_watch
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from telnyx_porting.models import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
+from telnyx_porting.models.keys import MESSAGING_CHANGED, SPLIT, STATUS_CHANGED
 from tests.support.histories import Happening, History, Send
 
 minutes = st.floats(0, 240).map(lambda value: round(value, 2))

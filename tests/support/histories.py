@@ -14,7 +14,8 @@ from telnyx_porting.flows.deliveries.settle import charge, settle
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.ledger.tables import deliveries, events, republishes
-from telnyx_porting.models import MESSAGING_CHANGED, NEW_COMMENT, SPLIT, parse_event
+from telnyx_porting.models.events import parse_event
+from telnyx_porting.models.keys import MESSAGING_CHANGED, NEW_COMMENT, SPLIT
 from telnyx_porting.settings import Settings
 from tests.support.records import URL, Records
 from tests.support.rows import NOW, OLD

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.flows.deliveries.pull import _Seen
 from telnyx_porting.flows.feeds import touch_feed
-from telnyx_porting.models import parse_delivery
+from telnyx_porting.models.records import parse_delivery
 from tests.support.rows import OLD
 
 if TYPE_CHECKING:

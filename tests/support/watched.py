@@ -14,7 +14,8 @@ from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.findings.reconcile import FindingsResult, reconcile
 from telnyx_porting.flows.orders.sync import keep_readings, project_events
-from telnyx_porting.models import parse_event, parse_order
+from telnyx_porting.models.events import parse_event
+from telnyx_porting.models.records import parse_order
 from telnyx_porting.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.client import events as events_module
 from telnyx_porting.errors import InvalidRequestError
-from telnyx_porting.models import PortingEvent, StatusChangedEvent
+from telnyx_porting.models.events import PortingEvent, StatusChangedEvent
 from tests.support.mirror import NOW, Mirror, StillClock, event, read, spread
 
 pytestmark = pytest.mark.usefixtures("small_windows")

@@ -12,7 +12,7 @@ import pytest
 from telnyx_porting import client as client_package
 from telnyx_porting.client import AsyncTelnyxClient
 from telnyx_porting.errors import EnvelopeError, SettingsError
-from telnyx_porting.models import Subscription
+from telnyx_porting.models.records import Subscription
 from tests.support import samples
 from tests.support.mirror import NOW, StillClock
 from tests.support.samples import EVENT, ORDER, USER

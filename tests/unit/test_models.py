@@ -10,32 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_porting import models
-from telnyx_porting.models import (
+from telnyx_porting.models.events import (
     DeletedEvent,
     MessagingChangedEvent,
-    NaturalKey,
     NewCommentEvent,
     PortingEvent,
     SplitEvent,
     StatusChangedEvent,
     UnknownPortingEvent,
-    parse_delivery,
     parse_event,
-    parse_order,
-    parse_time,
-    parse_webhook_object,
-    same_instant,
 )
+from telnyx_porting.models.keys import NaturalKey
+from telnyx_porting.models.reading import parse_time, same_instant
+from telnyx_porting.models.records import parse_delivery, parse_order, parse_webhook_object
 from tests.support import samples
 from tests.support.samples import EVENT, ORDER, OTHER_ORDER, PAYLOADS, URL
 
 SECOND = datetime(2026, 9, 16, 13, 5, 44, tzinfo=UTC)
-
-
-def test_the_list_of_names_is_complete_and_sorted() -> None:
-    assert models.__all__ == sorted(models.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
-    assert all(hasattr(models, name) for name in models.__all__)
 
 
 # -- times --------------------------------------------------------------------------------------------------------

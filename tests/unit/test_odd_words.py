@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_porting.ledger.types import EPOCH, LATEST, LONGEST_WORD, Instant, Word
-from telnyx_porting.models import parse_order, parse_time
+from telnyx_porting.models.reading import parse_time
+from telnyx_porting.models.records import parse_order
 
 TIMES = st.datetimes(timezones=st.sampled_from([UTC, None])).map(lambda at: at.isoformat())
 

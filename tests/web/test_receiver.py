@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from telnyx_porting.models import parse_time
+from telnyx_porting.models.reading import parse_time
 from tests.support.receivers import ACCOUNT, PATH, World, encode, raw_request, read_answer, stored, webhook
 
 pytestmark = pytest.mark.xdist_group("receiver")

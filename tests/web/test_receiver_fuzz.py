@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipts
-from telnyx_porting.models import parse_time
+from telnyx_porting.models.reading import parse_time
 from tests.support.receivers import (
     ACCOUNT,
     PATH,

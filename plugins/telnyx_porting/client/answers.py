@@ -26,8 +26,7 @@ from telnyx_porting.errors import (
     TelnyxError,
     TransportError,
 )
-from telnyx_porting.models import load_json
-from telnyx_porting.models.reading import dict_of, items_of
+from telnyx_porting.models.reading import dict_of, items_of, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

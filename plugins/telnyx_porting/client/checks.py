@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.models import is_uuid
+from telnyx_porting.models.oddities import is_uuid
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_PAGE_SIZE = 250

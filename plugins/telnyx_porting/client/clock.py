@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from telnyx_porting.models import meant
+from telnyx_porting.models.reading import meant
 
 GOOD_TO = timedelta(seconds=2)
 """How well another's clock is read: HTTP dates (RFC 9110, 5.6.7) and signed times have whole seconds, and travel."""

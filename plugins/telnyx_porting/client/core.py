@@ -16,7 +16,8 @@ from telnyx_porting.client.paging import Pager
 from telnyx_porting.client.transport import Transport
 from telnyx_porting.client.windows import Listing
 from telnyx_porting.errors import EnvelopeError
-from telnyx_porting.models import PortingEvent, PortingOrder, WebhookDelivery
+from telnyx_porting.models.events import PortingEvent
+from telnyx_porting.models.records import PortingOrder, WebhookDelivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from telnyx_porting.client.answers import Answer
     from telnyx_porting.client.transport import Options
     from telnyx_porting.client.windows import Page
-    from telnyx_porting.models import RateLimit
+    from telnyx_porting.models.records import RateLimit
 
 P = ParamSpec("P")
 T = TypeVar("T")

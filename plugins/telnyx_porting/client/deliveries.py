@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_choice, checked_range
 from telnyx_porting.client.core import Core, one_by_one
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.models import WebhookDelivery, parse_delivery
+from telnyx_porting.models.records import WebhookDelivery, parse_delivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from telnyx_porting.models import StatusChangedEvent, UnknownPortingEvent
+from telnyx_porting.models.events import StatusChangedEvent, UnknownPortingEvent
 
 if TYPE_CHECKING:
-    from telnyx_porting.models import PortingEvent
+    from telnyx_porting.models.events import PortingEvent
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from telnyx_porting.client.answers import read_page
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_choice, checked_range, checked_time, checked_uuid
 from telnyx_porting.client.core import Core, bounds, one_by_one
 from telnyx_porting.errors import EnvelopeError
-from telnyx_porting.models import EVENT_TYPES, PortingEvent, parse_event
+from telnyx_porting.models.events import PortingEvent, parse_event
+from telnyx_porting.models.keys import EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.client.checks import MAX_PAGE_SIZE
 from telnyx_porting.client.core import Core
-from telnyx_porting.models import Subscription
+from telnyx_porting.models.records import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

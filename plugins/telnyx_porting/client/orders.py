@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from telnyx_porting.client.answers import read_page
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, check_number
 from telnyx_porting.client.core import Core, one_by_one
-from telnyx_porting.models import PortingOrder, parse_order
+from telnyx_porting.models.records import PortingOrder, parse_order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

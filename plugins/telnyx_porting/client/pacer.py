@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock, http_date
-from telnyx_porting.models import RateLimit
+from telnyx_porting.models.records import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,9 @@ from telnyx_porting.client.deliveries import DELIVERIES_PATH
 from telnyx_porting.client.events import EVENTS_PATH
 from telnyx_porting.client.orders import ORDERS_PATH
 from telnyx_porting.errors import InvalidRequestError, NotFoundError
-from telnyx_porting.models import WEBHOOK_TYPES, parse_delivery, parse_event, parse_order
+from telnyx_porting.models.events import parse_event
+from telnyx_porting.models.keys import WEBHOOK_TYPES
+from telnyx_porting.models.records import parse_delivery, parse_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

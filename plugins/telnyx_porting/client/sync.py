@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from telnyx_porting.client.transport import Options
-    from telnyx_porting.models import RateLimit
+    from telnyx_porting.models.records import RateLimit
 
 P = ParamSpec("P")
 R = TypeVar("R")

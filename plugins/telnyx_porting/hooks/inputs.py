@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.models import is_uuid
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

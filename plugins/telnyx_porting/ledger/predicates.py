@@ -21,7 +21,7 @@ from telnyx_porting.ledger.states import (
     PayloadStatus,
 )
 from telnyx_porting.ledger.types import exactly, fixed
-from telnyx_porting.models import MESSAGING_CHANGED, STATUS_CHANGED
+from telnyx_porting.models.keys import MESSAGING_CHANGED, STATUS_CHANGED
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause

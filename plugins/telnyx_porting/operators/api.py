@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from telnyx_porting.models import PortingEvent
+    from telnyx_porting.models.events import PortingEvent
 
 
 NEW_OBJECTS = 100_000

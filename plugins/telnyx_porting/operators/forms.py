@@ -9,7 +9,8 @@ from airflow.sdk import Param
 from telnyx_porting.errors import FormError, SettingsError
 from telnyx_porting.flows.desk.consents import CONSENT_WORDS
 from telnyx_porting.hooks.inputs import as_ids, as_time
-from telnyx_porting.models import EVENT_TYPES, UUID
+from telnyx_porting.models.keys import EVENT_TYPES
+from telnyx_porting.models.oddities import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -22,7 +22,7 @@ from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.states import AlertAction, Feed
 from telnyx_porting.ledger.tables import alerts, events, orders, republishes, windows
-from telnyx_porting.models import LOA_UPDATED, SHARING_TOKEN_EXPIRED
+from telnyx_porting.models.keys import LOA_UPDATED, SHARING_TOKEN_EXPIRED
 from telnyx_porting.settings.values import SEVERITIES, rank
 
 if TYPE_CHECKING:

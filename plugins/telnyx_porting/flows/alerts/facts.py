@@ -15,7 +15,7 @@ from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
-from telnyx_porting.models import NEW_COMMENT
+from telnyx_porting.models.keys import NEW_COMMENT
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 if TYPE_CHECKING:

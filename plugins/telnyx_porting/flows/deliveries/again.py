@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.models import WebhookDelivery
+    from telnyx_porting.models.records import WebhookDelivery
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)

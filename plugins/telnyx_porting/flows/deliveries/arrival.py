@@ -31,7 +31,7 @@ from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Cause, Delivery, Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant, instant, microseconds
-from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.models.keys import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account

@@ -26,8 +26,7 @@ from telnyx_porting.ledger.predicates import is_open, is_unmatched
 from telnyx_porting.ledger.states import Feed, Match, Republish
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes
 from telnyx_porting.ledger.types import EPOCH, Instant
-from telnyx_porting.models import NEW_COMMENT, SPLIT, WEBHOOK_TYPES
-from telnyx_porting.models.keys import PREFIX
+from telnyx_porting.models.keys import NEW_COMMENT, PREFIX, SPLIT, WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

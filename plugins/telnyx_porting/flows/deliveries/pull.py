@@ -31,7 +31,7 @@ from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries
-from telnyx_porting.models import WEBHOOK_TYPES, WebhookDelivery
+from telnyx_porting.models.keys import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.models.records import WebhookDelivery
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)

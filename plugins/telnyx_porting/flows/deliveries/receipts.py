@@ -24,7 +24,7 @@ from telnyx_porting.flows.feeds import noted_outages
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds
-from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.models.keys import WEBHOOK_TYPES
 from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.ledger.states import Match, PayloadStatus
-from telnyx_porting.models import DELETED, MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED, same_instant
-from telnyx_porting.models.reading import parse_time
+from telnyx_porting.models.keys import DELETED, MESSAGING_CHANGED, NEW_COMMENT, SPLIT, STATUS_CHANGED
+from telnyx_porting.models.reading import parse_time, same_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -36,7 +36,8 @@ from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.ledger.types import Instant
-from telnyx_porting.models import WEBHOOK_TYPES, meant
+from telnyx_porting.models.keys import WEBHOOK_TYPES
+from telnyx_porting.models.reading import meant
 from telnyx_porting.webhooks import parse_webhook
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import NEW_COMMENT
+from telnyx_porting.models.keys import NEW_COMMENT
 from telnyx_porting.models.reading import dict_of
 
 if TYPE_CHECKING:

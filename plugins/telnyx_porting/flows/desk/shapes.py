@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.models import load_json
+from telnyx_porting.models.reading import load_json
 
 if TYPE_CHECKING:
     from telnyx_porting.client.answers import Answer

@@ -17,7 +17,7 @@ from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.ledger.states import Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant
-from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.models.keys import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -33,7 +33,7 @@ from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.states import AUDITS, Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
-from telnyx_porting.models import is_uuid
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from datetime import datetime

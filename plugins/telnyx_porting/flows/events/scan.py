@@ -28,7 +28,8 @@ from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.states import Feed, MadeBy
 from telnyx_porting.ledger.tables import events, feeds, windows
 from telnyx_porting.ledger.types import instant
-from telnyx_porting.models import WEBHOOK_TYPES, PortingEvent, is_uuid
+from telnyx_porting.models.keys import WEBHOOK_TYPES
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from telnyx_porting.client import ProvedWindow, TelnyxClient
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
+    from telnyx_porting.models.events import PortingEvent
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -20,14 +20,14 @@ from telnyx_porting.ledger.chunks import chunks
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import (
+from telnyx_porting.models.events import (
     MessagingChangedEvent,
     NewCommentEvent,
     PortingEvent,
     SplitEvent,
     StatusChangedEvent,
-    odd_event,
 )
+from telnyx_porting.models.oddities import odd_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,8 +17,8 @@ from telnyx_porting.ledger.bulk import write_rows
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events, orders
-from telnyx_porting.models import DELETED, MESSAGING_CHANGED, STATUS_CHANGED, parse_time
-from telnyx_porting.models.reading import details_of, dict_of
+from telnyx_porting.models.keys import DELETED, MESSAGING_CHANGED, STATUS_CHANGED
+from telnyx_porting.models.reading import details_of, dict_of, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.models import PortingOrder
+    from telnyx_porting.models.records import PortingOrder
 
 log = logging.getLogger(__name__)
 TELLING_TYPES = (STATUS_CHANGED, MESSAGING_CHANGED, DELETED)

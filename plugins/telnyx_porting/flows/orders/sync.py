@@ -26,7 +26,8 @@ from telnyx_porting.ledger.predicates import not_generated, order_is_open, to_pr
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.ledger.types import EPOCH, microseconds
-from telnyx_porting.models import SPLIT, is_uuid
+from telnyx_porting.models.keys import SPLIT
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
-    from telnyx_porting.models import PortingOrder
+    from telnyx_porting.models.records import PortingOrder
 
 log = logging.getLogger(__name__)
 CHUNK = 250  # orders per write transaction; also the largest page

@@ -29,7 +29,7 @@ from telnyx_porting.ledger.predicates import is_to_look_at
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders
 from telnyx_porting.ledger.types import EPOCH
-from telnyx_porting.models import is_uuid
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

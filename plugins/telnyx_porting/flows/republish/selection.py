@@ -19,7 +19,7 @@ from telnyx_porting.ledger.predicates import is_open, is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Consent, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 from telnyx_porting.ledger.types import instant
-from telnyx_porting.models import is_uuid
+from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -18,7 +18,7 @@ from telnyx_porting.flows.desk.order import read_event, read_order
 from telnyx_porting.flows.desk.orders import OVERDUE, SORTS, OrderWhere, find_orders, status_counts
 from telnyx_porting.flows.desk.plans import find_plans, read_plan
 from telnyx_porting.links import portal
-from telnyx_porting.models import EVENT_TYPES
+from telnyx_porting.models.keys import EVENT_TYPES
 from telnyx_porting.web.console.access import see
 from telnyx_porting.web.console.place import Here
 from telnyx_porting.web.console.render import page

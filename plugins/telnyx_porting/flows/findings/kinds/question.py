@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 
 from telnyx_porting.flows.findings.kind import US, Kind, Look, Seen, Step, Told, order_is_open
 from telnyx_porting.ledger.tables import events, orders
-from telnyx_porting.models import NEW_COMMENT
+from telnyx_porting.models.keys import NEW_COMMENT
 from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from telnyx_porting.flows.findings.kind import TELNYX, Kind, Look, Row, Seen, St
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.tables import events
-from telnyx_porting.models import WEBHOOK_TYPES
+from telnyx_porting.models.keys import WEBHOOK_TYPES
 from telnyx_porting.settings.values import HIGH, LOW
 
 if TYPE_CHECKING:
