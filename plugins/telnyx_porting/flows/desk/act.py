@@ -70,7 +70,7 @@ def act(account: Account, by: str, what: Act, these: Where | Sequence[str]) -> D
 def _keys(account: Account, by: str, where: Where) -> list[str]:
     with account.ledger.read() as connection:
         found = read_open(connection, account, account.clock())
-    return [item.row["key"] for item in found if where.holds(item, by)]
+    return [item.key for item in found if where.holds(item, by)]
 
 
 def _do(account: Account, by: str, what: Act, key: str) -> None:

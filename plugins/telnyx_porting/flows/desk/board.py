@@ -141,7 +141,7 @@ def read_board(account: Account, *, actor: str, who: Who = "all") -> Board:
     now = account.clock()
     with account.ledger.read() as connection:
         found = read_open(connection, account, now)
-        mine, unassigned = (sum(is_whose(each, item.row["owner"], actor) for item in found) for each in WHO[:2])
+        mine, unassigned = (sum(is_whose(each, item.owner, actor) for item in found) for each in WHO[:2])
         return Board(
             _sections(connection, account, who, actor, found, now),
             _foc_board(connection, account, who, actor, found, now),
@@ -182,7 +182,7 @@ def _sections(
 ) -> tuple[Section, ...]:
     parts: dict[str, list[Open]] = {name: [] for name in TITLES}
     for item in found:
-        if is_whose(who, item.row["owner"], actor):
+        if is_whose(who, item.owner, actor):
             parts[item.section].append(item)
     lines = iter(write_lines(connection, account, [item for part in parts.values() for item in part[:SHOWN]], now))
     return tuple(
@@ -221,7 +221,7 @@ def _foc_board(
     )
     found_rows = connection.execute(query).mappings().all()
     totals = {row["day"]: (row["total"], int(row["numbers"] or 0)) for row in found_rows}
-    worst = {item.row["order_id"]: item for item in reversed(found) if item.row["order_id"]}
+    worst = {item.order_id: item for item in reversed(found) if item.order_id}
     lines: dict[str, list[FocLine]] = {}
     for row, order in zip(found_rows, write_orders(connection, account, found_rows), strict=True):
         lines.setdefault(row["day"], []).append(_foc_line(order, worst.get(order.id)))
@@ -235,7 +235,7 @@ def _foc_board(
 def _foc_line(order: OrderLine, item: Open | None) -> FocLine:
     if item is None:
         return FocLine(order, *_PORTS)
-    return FocLine(order, item.whose, item.next_step, item.row["key"], item.row["severity"])
+    return FocLine(order, item.whose, item.next_step, item.key, item.severity)
 
 
 def _days(account: Account, now: datetime) -> list[tuple[str, str, bool]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 
 from telnyx_porting.flows.alerts.facts import gather
 from telnyx_porting.flows.alerts.text import line as said
@@ -21,7 +21,7 @@ from telnyx_porting.settings.values import CRITICAL, rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, ScalarSelect
 
     from telnyx_porting.flows.account import Account
 
@@ -39,6 +39,7 @@ TITLES = {
 
 What is critical is never only waited for: a desk asks.
 """
+_AT_ONCE = 200  # rows: thousands held at once make the collector of garbage stop the page
 _RESENDING = frozenset({"approval", "approval_asked", "republish_halted", "not_arrived"})
 
 
@@ -64,27 +65,29 @@ class Where(Filter):
 
     def holds(self, item: Open, actor: str | None) -> bool:
         """Whether a finding passes."""
-        row = item.row
         asked = (
             (self.section, item.section),
-            (self.kind, row["kind"]),
-            (self.severity, row["severity"]),
-            (self.order_id, row["order_id"]),
-            (self.key, row["key"]),
+            (self.kind, item.kind),
+            (self.severity, item.severity),
+            (self.order_id, item.order_id),
+            (self.key, item.key),
         )
-        return is_whose(self.who, row["owner"], actor) and all(want in ("", has) for want, has in asked)
+        return is_whose(self.who, item.owner, actor) and all(want in ("", has) for want, has in asked)
 
 
-@dataclass(frozen=True)
-class Open:
-    """One open finding, as far as it is needed to sort it, and what follows from it."""
+class Open(NamedTuple):
+    """One open finding, as far as it is needed to find and sort it, and what follows from it."""
 
-    row: Mapping[str, Any]
+    key: str
+    kind: str
+    severity: str
+    order_id: str | None
+    owner: str | None
+    since: datetime
     whose: str
     next_step: str
     due: datetime | None
     section: str
-    urgency: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -152,36 +155,44 @@ def read_open(connection: Connection, account: Account, now: datetime, *only: Co
 
     :param only: of all that is about one order, or of the watch itself: what inhibits a finding is among the same
     """
-    names = ("key", "kind", "subject", "order_id", "severity", "detail", "since", "owner", "muted_until")
-    query = select(*(findings.c[name] for name in names))
-    query = query.where(findings.c.account == account.id, findings.c.resolved_at.is_(None), *only)
-    rows = [dict(zip(names, row, strict=True)) for row in connection.execute(query).all()]  # there may be thousands
-    _add(connection, account, rows, ("foc_actual", "foc_requested"))
-    _add(connection, account, [row for row in rows if row["kind"] == "foc"], ("codes",))  # else nothing depends on them
-    severities = {row["key"]: row["severity"] for row in rows}
+    mine = (findings.c.account == account.id, findings.c.resolved_at.is_(None), *only)
+    severities: dict[str, str] = {}
+    for known in connection.execute(select(findings.c.key, findings.c.severity).where(*mine)).partitions(_AT_ONCE):
+        severities.update((row.key, row.severity) for row in known)
     settings, calendar = account.settings, calendar_of(account.settings)
-    told = (Told(row, row["detail"] or {}, row, False, settings, now, calendar, {}) for row in rows)
-    return sorted((_judge(each, severities) for each in told), key=lambda item: item.urgency)
+    names, found = _OPEN.selected_columns.keys(), []
+    for part in connection.execute(_OPEN.where(*mine)).partitions(_AT_ONCE):
+        for values in part:
+            row = dict(zip(names, values, strict=True))
+            told = Told(row, row["detail"] or {}, row, False, settings, now, calendar, {})
+            found.append(_judge(told, severities))
+    return sorted(found, key=lambda item: (item.due or item.since, rank(item.severity), item.key))
 
 
-def _add(connection: Connection, account: Account, rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
-    """Add to findings some columns of their orders, each looked up by its key: a join may read all orders."""
-    ids = sorted({row["order_id"] for row in rows if row["order_id"]})
-    columns = (orders.c.id, *(orders.c[name] for name in names))
-    found = account.ledger.held(connection, orders, account.id, ids, columns) if ids else ()
-    known: dict[str, dict[str, Any]] = {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
-    nothing = dict.fromkeys(names)
-    for row in rows:
-        row |= known.get(row["order_id"], nothing)
+def _of_order(column: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """Select a column of a finding's order by a look at its key for each: a join may read all orders."""
+    return (
+        select(column)
+        .where(orders.c.account == findings.c.account, orders.c.id == findings.c.order_id)
+        .scalar_subquery()
+    )
+
+
+_OPEN = select(
+    *(findings.c[name] for name in ("key", "kind", "subject", "order_id", "severity", "detail", "since", "owner")),
+    findings.c.muted_until,
+    func.coalesce(_of_order(orders.c.foc_actual), _of_order(orders.c.foc_requested)).label("foc"),
+    case((findings.c.kind == "foc", _of_order(orders.c.codes))).label("codes"),  # else nothing depends on them
+)
 
 
 def _judge(told: Told, severities: Mapping[str, str]) -> Open:
     row = told.finding
     kind = kind_of(row["kind"], row["subject"])
     whose, step = kind.next_step(told)
-    due = _due(told)
-    urgency = (due or row["since"], rank(row["severity"]), row["key"])
-    return Open(row, whose, step, due, _section(told, whose, kind.inhibited(row, severities)), urgency)
+    section = _section(told, whose, kind.inhibited(row, severities))
+    named = (row["key"], row["kind"], row["severity"], row["order_id"], row["owner"], row["since"])
+    return Open(*named, whose, step, _due(told), section)
 
 
 def _section(told: Told, whose: str, inhibited: bool) -> str:
@@ -205,7 +216,7 @@ def _due(told: Told) -> datetime | None:
     if row["kind"] == "stuck":
         return since + told.settings.stuck_high_after
     if row["kind"] == "exception" and not told.detail.get("messaging"):
-        date: datetime | None = row["foc_actual"] or row["foc_requested"]
+        date: datetime | None = row["foc"]
         return date
     written = told.detail.get("foc") if row["kind"] == "foc" else None
     return datetime.fromisoformat(written) if written else None
@@ -214,8 +225,8 @@ def _due(told: Told) -> datetime | None:
 def write_lines(connection: Connection, account: Account, shown: Sequence[Open], now: datetime) -> tuple[Line, ...]:
     """Put findings into words."""
     named = account.settings.model_copy(update={"alert_details": "references"})  # who looks here is logged in
-    facts = gather(connection, account.id, named, now, [item.row["key"] for item in shown])
-    rows = [facts.findings[item.row["key"]] for item in shown]
+    facts = gather(connection, account.id, named, now, [item.key for item in shown])
+    rows = [facts.findings[item.key] for item in shown]
     return tuple(_line(item, row, said(row, facts), facts.order_of(row)) for item, row in zip(shown, rows, strict=True))
 
 
