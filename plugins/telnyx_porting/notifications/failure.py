@@ -13,9 +13,8 @@ from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.console import settings_of
-from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.notifications.deliver import deliver
-from telnyx_porting.settings.values import HIGH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,27 +33,16 @@ class PortingAlertNotifier(BaseNotifier):
     ``on_failure_callback=PortingAlertNotifier()`` and ``on_success_callback=PortingAlertNotifier(over=True)``, on a
     task or in ``default_args``. Only ids of DAG, task and run are told; no template field carries event data.
 
+    The channels are those of the task's own account or, where that is none of the watched, of the first one.
+
     :param over: the task works again: clear its finding.
-    :param severity: critical, high or low.
-    :param telnyx_conn_id: the account whose channels tell it; default: the first configured one.
     """
 
     template_fields: Sequence[str] = ()
 
-    def __init__(
-        self,
-        *,
-        over: bool = False,
-        severity: str = HIGH,
-        telnyx_conn_id: str | None = None,
-        ledger_conn_id: str = DEFAULT_CONN_ID,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, over: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.over = over
-        self.severity = severity
-        self.telnyx_conn_id = telnyx_conn_id
-        self.ledger_conn_id = ledger_conn_id
 
     def notify(self, context: Context) -> None:
         """Tell, or take back; whatever goes wrong is logged: a callback must not make a failure worse."""
@@ -69,18 +57,18 @@ class PortingAlertNotifier(BaseNotifier):
             return
         task, own = context["ti"], getattr(context.get("task"), "telnyx_conn_id", None)
         accounts = settings.load().accounts
-        account = self.telnyx_conn_id or (own if own in accounts else accounts[0])
-        with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
+        account = own if own in accounts else accounts[0]
+        with TelnyxLedgerHook().get_ledger() as ledger:
             self._write(Account(ledger, account, settings_of(account)), own, task)
 
     def _write(self, account: Account, own: str | None, task: Any) -> None:
         # With one that is invalid every task fails, and this says why once for all of them.
-        tell(account, "settings", next(map(str, account.settings.problems), None), self.severity)
+        tell(account, "settings", next(map(str, account.settings.problems), None))
         subject = f"dag:{task.dag_id}.{task.task_id}"
         if account.id != own and task.map_index not in (None, -1):  # one of several that tell the same account
             subject += f"[{task.map_index}]"
         text = None if self.over else f"task {task.task_id} of DAG {task.dag_id} failed (run {task.run_id})"
-        tell(account, subject, text, self.severity)
+        tell(account, subject, text)
         if text:
             send_due(account, deliver)
 

@@ -26,19 +26,14 @@ if TYPE_CHECKING:
 class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
     """Bring the ledger's orders up to date, from the events it holds and from GET /porting_orders.
 
-    :param full: read every order, not only those that are due and those that webhooks told of.
     :return: counts, as JSON.
     """
 
     operator_extra_links = links.FINDINGS
 
-    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.full = full
-
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         with self.client(account) as client:
-            result = sync_orders(account, client, full=self.full)
+            result = sync_orders(account, client)
             keep_exception_types(account, client)
         return asdict(result)
 
@@ -96,7 +91,6 @@ class TelnyxAlertPortingOrdersOperator(
 
     When the orders cannot be read, what is known all the same is told before the task fails.
 
-    :param full: read every order, not only those that are due and those that webhooks told of.
     :return: counts of all three, as JSON.
     """
 

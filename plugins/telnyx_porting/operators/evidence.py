@@ -20,7 +20,7 @@ from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow.sdk import Context
 
@@ -51,43 +51,25 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
 class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     """Read evidence from a table of yours, over any Airflow SQL connection. Skips when none is set.
 
-    For teams that have a receiver already. The feed is called ``table:<connection>``; make it the consumer of record
-    with the setting ``consumer_of_record``.
+    For teams that have a receiver already. The connection is the setting ``evidence_connection``, the feed is called
+    ``table:<connection>``; make it the consumer of record with the setting ``consumer_of_record``. The columns of
+    ``evidence_query`` are named, or by ``evidence_columns`` mapped to, ``id``, ``received_at`` and ``body`` (the
+    webhook: text, bytes or JSON), or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally
+    ``signed_at`` (the header ``telnyx-timestamp``), ``destination`` and ``ok``. In it ``{since}`` is replaced by the
+    time from which on rows are wanted, such as ``2026-10-01 12:00:00+00:00``, for example
+    ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``; for columns of other types see
+    docs/operations.md.
 
-    :param evidence_conn_id: an Airflow connection with SQL; default: the setting ``evidence_connection``. (templated)
-    :param query: its columns are named, or mapped to, ``id``, ``received_at`` and ``body`` (the webhook: text, bytes or
-        JSON), or ``webhook_id``, ``event_type`` and ``order_id`` instead of ``body``; optionally ``signed_at`` (the
-        header ``telnyx-timestamp``), ``destination`` and ``ok``. ``{since}`` is replaced by the time from which on rows
-        are wanted, such as ``2026-10-01 12:00:00+00:00``, for example
-        ``SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'``; for columns of other types see
-        docs/operations.md. Default: the setting ``evidence_query``.
-    :param columns: our name -> yours, where they differ; default: the setting ``evidence_columns``.
     :return: counts and coverage, as JSON.
     """
 
     operator_extra_links = links.MISSED
 
-    template_fields: Sequence[str] = ("telnyx_conn_id", "evidence_conn_id")
-
-    def __init__(
-        self,
-        *,
-        evidence_conn_id: str | None = None,
-        query: str | None = None,
-        columns: Mapping[str, str] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.evidence_conn_id = evidence_conn_id
-        self.query = query
-        self.columns = columns
-
     def work(self, context: Context, account: Account) -> dict[str, Any]:
         settings = account.settings
-        conn_id = self.evidence_conn_id or settings.evidence_connection
-        if not conn_id:
+        if not (conn_id := settings.evidence_connection):
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
-        rows = table_rows(conn_id, self.query or settings.evidence_query, self.columns or settings.evidence_columns)
+        rows = table_rows(conn_id, settings.evidence_query, settings.evidence_columns)
         result = read_table(account, f"table:{conn_id}", rows)
         tell(account, "evidence_table", result.trouble)
         return asdict(result)

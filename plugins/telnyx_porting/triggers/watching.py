@@ -72,6 +72,9 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         self.event_type = event_type
         self.poll_interval = poll_interval
         self.overlap = overlap
+        self._cursor: datetime | None = None
+        self._told: dict[str, datetime] = {}
+        self._unsafe: list[tuple[float, datetime]] = []  # cursors whose events may not be in Airflow's database yet
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -86,13 +89,12 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        watch = _Watch(self)
         failures = 0
         while True:
             try:
                 async with TelnyxHook(self.telnyx_conn_id).aclient() as client:
                     while True:
-                        for event in await watch.poll(client):
+                        for event in await self._poll(client):
                             yield TriggerEvent(for_airflow(event))
                         failures = 0
                         await asyncio.sleep(self.poll_interval)
@@ -112,26 +114,13 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         if (store := asset_state(self)) is not None:
             await store[Asset.ref(name=self.asset_name)].aset(CURSOR, cursor.isoformat())
 
-
-class _Watch:
-    """The memory of one run: where it is, what it has told, and which cursors are not yet safe to keep."""
-
-    def __init__(self, trigger: TelnyxPortingEventsTrigger) -> None:
-        self._trigger = trigger
-        self._overlap = timedelta(seconds=trigger.overlap)
-        self._cursor: datetime | None = None
-        self._told: dict[str, datetime] = {}
-        self._unsafe: list[tuple[float, datetime]] = []
-
-    async def poll(self, client: AsyncTelnyxClient) -> list[dict[str, Any]]:
+    async def _poll(self, client: AsyncTelnyxClient) -> list[dict[str, Any]]:
         if self._cursor is None:
-            self._cursor = await self._trigger.load_cursor() or await self._begin(client)
+            self._cursor = await self.load_cursor() or await self._begin(client)
         await self._keep_what_is_safe()
-        since, until = self._cursor - self._overlap, datetime.now(UTC)
+        since, until = self._cursor - timedelta(seconds=self.overlap), datetime.now(UTC)
         fresh: list[str] = []
-        windows = client.iter_proved_windows(
-            created_at_gte=since, created_at_lte=until, event_type=self._trigger.event_type
-        )
+        windows = client.iter_proved_windows(since, until, self.event_type)
         async with aclosing(windows) as proved:
             async for window in proved:
                 fresh.extend(event.id for event in window.events if event.id not in self._told)
@@ -148,7 +137,7 @@ class _Watch:
         now = datetime.now(UTC)
         await client.count_porting_events(created_at_gte=now)  # the answer brings the provider's clock
         cursor = self._not_after_provider(client, now)
-        await self._trigger.save_cursor(cursor)
+        await self.save_cursor(cursor)
         return cursor
 
     async def _keep_what_is_safe(self) -> None:
@@ -156,7 +145,7 @@ class _Watch:
         limit = time.monotonic() - PERSISTED_AFTER
         safe = [cursor for told_at, cursor in self._unsafe if told_at <= limit]
         if safe:
-            await self._trigger.save_cursor(safe[-1])
+            await self.save_cursor(safe[-1])
             del self._unsafe[: len(safe)]
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,4 @@ def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
 
 
 def _counts(found: set[Receipt]) -> dict[str, Any]:
-    accounts: dict[str, int] = {}
-    for account, _ in sorted(found):
-        accounts[account] = accounts.get(account, 0) + 1
-    return {"count": len(found), "accounts": accounts}
+    return {"count": len(found), "accounts": dict(Counter(account for account, _ in sorted(found)))}
