@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 from urllib.parse import urlsplit
 
@@ -86,13 +85,3 @@ def for_markdown(text: object) -> str:
     plain = " ".join(_UNPRINTABLE.sub(_shown, str(text)).split())
     # what becomes a link by itself does so after escapes are read: an invisible joint breaks it
     return _LINKED.sub("\\g<0>\u2060", _MARKUP.sub(r"\\\g<0>", plain))
-
-
-def for_html(text: str) -> str:
-    """Escape for an HTML mail: inside an element, or inside quotes."""
-    return html.escape(text)
-
-
-def for_header(text: str, limit: int = 150) -> str:
-    """Return text for a mail header: one line, so no further header can begin."""
-    return one_line(text, limit)

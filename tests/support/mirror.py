@@ -156,7 +156,7 @@ def read(
 
 
 def ids(windows: list[ProvedWindow]) -> list[str]:
-    return [row.id for window in windows for row in window.events]
+    return [row.id for window in windows for row in window.rows]
 
 
 def spread(count: int, step: timedelta = timedelta(hours=1)) -> list[tuple[datetime, dict[str, Any]]]:

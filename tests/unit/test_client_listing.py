@@ -25,7 +25,7 @@ def test_an_open_window_is_closed_at_the_call() -> None:
     [window] = read(Mirror([*spread(3), future]))
     assert window.until == NOW
     assert window.since is None
-    assert window.count == 3
+    assert len(window.rows) == 3
 
 
 def test_a_refused_first_page_is_an_error() -> None:

@@ -99,7 +99,7 @@ def test_a_listing_is_what_the_window_held_or_an_error(
     # What was there at the start is there; what came meanwhile may be.
     assert before <= set(got) <= in_window()
     assert set(got) - before <= late
-    times = [row.created_at for window in windows for row in window.events]
+    times = [row.created_at for window in windows for row in window.rows]
     assert times == sorted(times)
     assert windows[0].since == since
     assert windows[-1].until == until
@@ -160,8 +160,7 @@ def test_a_deep_list_is_split_and_each_event_given_once(order: str) -> None:
     windows = read(Mirror(spread(200), order=order), page_size=4)
     assert len(windows) > 10
     assert ids(windows) == [row["id"] for _, row in spread(200)]
-    assert max(window.count for window in windows) <= 12
-    assert all(window.count == len(window.events) for window in windows)
+    assert max(len(window.rows) for window in windows) <= 12
 
 
 def test_more_events_in_a_second_than_fit_a_window_are_read_by_pages() -> None:
@@ -206,7 +205,7 @@ def test_events_at_the_very_bounds_are_in_and_their_neighbours_out() -> None:
     for bounds in ("inclusive", "exclusive", "seconds"):
         mirror = Mirror([(at, event(n, at)) for n, at in enumerate(moments)], bounds=bounds)
         [window] = read(mirror, moments[1], moments[3])
-        assert [row.created_at for row in window.events] == moments[1:4]
+        assert [row.created_at for row in window.rows] == moments[1:4]
 
 
 def test_an_event_without_any_time_is_given_once() -> None:
@@ -253,5 +252,5 @@ def test_a_row_twice_on_its_page_is_no_shift(page_size: int, counted: bool) -> N
     mirror = Mirror(rows, repeats=frozenset({twice}), repeats_count=counted)
     windows = read(mirror, page_size=page_size)
     assert sorted(ids(windows)) == [row["id"] for _, row in rows]
-    assert sum(window.count for window in windows) == 30
+    assert sum(len(window.rows) for window in windows) == 30
     assert {name for window in windows for name in (*window.unread, *window.repeated)} == {f"{twice} twice on a page"}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from telnyx_porting.client.api import AsyncTelnyxClient
 from telnyx_porting.client.clock import Clock
 from telnyx_porting.client.events import ProvedWindow, RepublishReceipt
-from telnyx_porting.client.sync import SyncVerbs, TelnyxClient
+from telnyx_porting.client.faces import AsyncTelnyxClient, SyncVerbs, TelnyxClient
 
 __all__ = [
     "AsyncTelnyxClient",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from telnyx_porting.client.answers import read_page
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_choice, checked_range, checked_time, checked_uuid
 from telnyx_porting.client.core import Core, bounds, one_by_one
+from telnyx_porting.client.windows import Window
 from telnyx_porting.errors import EnvelopeError
 from telnyx_porting.models.events import PortingEvent, parse_event
 from telnyx_porting.models.keys import EVENT_TYPES
@@ -22,29 +23,7 @@ if TYPE_CHECKING:
 EVENTS_PATH = "/porting/events"
 
 
-@dataclass(frozen=True, slots=True)
-class ProvedWindow:
-    """
-    A stretch of time all of whose events were read, as far as they can be.
-
-    :param since: start, None when the caller gave none
-    :param until: end; an event at this very time is in here only if this is the last window of the listing
-    :param events: oldest first; events without any ``created_at`` last
-    :param count: how many the provider counts in the window: as many as were read, or there is no window
-    :param unread: what is wrong with each row that cannot be read, such as one without id; it is in no other field
-    :param repeated: which events are on one page twice; the provider may count them twice, ``count`` does not
-    :param requests: requests it took
-    :param as_of: the provider's ``Date`` as the proving reading began; what was recorded later may be missing
-    """
-
-    since: datetime | None
-    until: datetime
-    events: list[PortingEvent]
-    count: int
-    requests: int
-    as_of: datetime | None
-    unread: tuple[str, ...] = ()
-    repeated: tuple[str, ...] = ()
+ProvedWindow: TypeAlias = Window[PortingEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +75,9 @@ class EventVerbs(Core):
         )
         async with aclosing(listing.windows(since, until)) as windows:
             async for window in windows:
-                rows, proof = window.rows, (window.requests, window.as_of, window.unread, window.repeated)
-                yield ProvedWindow(window.since, window.until or until, rows, len(rows), *proof)
+                yield window
                 # What the caller has is not kept here while the next window is read.
-                del window, rows
+                del window
 
     async def event_batches(
         self,
@@ -120,7 +98,7 @@ class EventVerbs(Core):
         async with aclosing(windows):
             async for window in windows:
                 odd += window.unread
-                yield window.events
+                yield window.rows
                 del window
         self._say_unread(EVENTS_PATH, odd, None)
 

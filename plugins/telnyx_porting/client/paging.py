@@ -41,7 +41,7 @@ class Pager(Generic[T]):
     def __init__(self, listing: Listing[T], in_flight: int) -> None:
         self._listing = listing
         self._read_ahead = READ_AHEAD + in_flight // 8
-        self._timeless: dict[str, datetime | None] = {}
+        self._timeless: dict[str, datetime] = {}
 
     async def first_page(self, size: int) -> Page[T]:
         """Ask for the first rows alone, whatever their time; they prove nothing."""
@@ -91,6 +91,6 @@ class Pager(Generic[T]):
             return
         if window.since is not None:
             horizon = window.since - 4 * SECOND
-            self._timeless = {k: end for k, end in self._timeless.items() if end is None or end >= horizon}
+            self._timeless = {k: end for k, end in self._timeless.items() if end >= horizon}
         rows[first:] = [row for row in rows[first:] if id_of(row) not in self._timeless]
         self._timeless.update((id_of(row), window.until) for row in rows[first:])

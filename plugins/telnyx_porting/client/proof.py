@@ -308,7 +308,7 @@ class Proof(Generic[T]):
         span, odd = self.span, tuple(self.unread.elements())
         twice = tuple(f"{row} twice on a page" for row in sorted(self.repeated))
         own = span.own(self.seen, self.listing.time_of)
-        return Window(span.since, span.until, own, self.requests, self.as_of, odd, twice)
+        return Window(span.since, span.until or windows.AFTER_EVERYTHING, own, self.requests, self.as_of, odd, twice)
 
     def _incomplete(self, expected: int | None, why: str) -> IncompleteListing:
         start = self.span.since.isoformat() if self.span.since else "the beginning"

@@ -19,6 +19,7 @@ ROWS_PER_WINDOW = 3_000
 """Rows a window of a deep list aims at."""
 BEFORE_EVERYTHING = datetime(2010, 1, 1, tzinfo=UTC)
 """Where splitting starts in a stretch without a start; its first part stays open."""
+AFTER_EVERYTHING = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,21 @@ class Listing(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Window(Generic[T]):
     """
-    A part of a list that is complete, but for rows that cannot be read.
+    A part of a list that is complete: all of its rows were read, as far as they can be.
 
-    :param since: start, None when open
-    :param until: end, None when open; it belongs to the next window unless this is the last
-    :param rows: oldest first; rows without a time last
+    :param since: start, None when the caller gave none
+    :param until: end, at the end of time when the list has no bounds; a row at this very time is in here only if this
+        is the last window of the list
+    :param rows: oldest first; those without a time last
     :param requests: requests it took
-    :param as_of: the provider's ``Date`` as the proving reading began, None when not sent
-    :param unread: what is wrong with each row that cannot be read
-    :param repeated: which rows are on one page twice
+    :param as_of: the provider's ``Date`` as the proving reading began, None when not sent; what was recorded later may
+        be missing
+    :param unread: what is wrong with each row that cannot be read, such as one without id; it is in no other field
+    :param repeated: which rows are on one page twice; the provider may count them twice
     """
 
     since: datetime | None
-    until: datetime | None
+    until: datetime
     rows: list[T]
     requests: int
     as_of: datetime | None

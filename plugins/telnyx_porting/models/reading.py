@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -56,15 +57,8 @@ def _written(text: object) -> datetime | None:
 
 def _written_precision(text: str) -> int:
     """Count the digits of the fraction of a second as written (0 to 6)."""
-    clock = text[19:]
-    if not clock.startswith((".", ",")):
-        return 0
-    digits = 0
-    for character in clock[1:7]:
-        if not character.isdigit():
-            break
-        digits += 1
-    return digits
+    fraction = re.match(r"[.,](\d{0,6})", text[19:])
+    return len(fraction[1]) if fraction else 0
 
 
 def same_instant(a: str | None, b: str | None) -> bool:

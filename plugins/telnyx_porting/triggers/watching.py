@@ -123,7 +123,7 @@ class TelnyxPortingEventsTrigger(BaseEventTrigger):
         windows = client.iter_proved_windows(since, until, self.event_type)
         async with aclosing(windows) as proved:
             async for window in proved:
-                fresh.extend(event.id for event in window.events if event.id not in self._told)
+                fresh.extend(event.id for event in window.rows if event.id not in self._told)
         self._told = {each: told for each, told in self._told.items() if told >= since}
         self._told.update(dict.fromkeys(fresh, until))
         self._cursor = max(self._cursor, self._not_after_provider(client, until))

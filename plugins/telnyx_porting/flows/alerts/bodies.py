@@ -13,9 +13,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.escaping import for_header, for_html, for_slack, identity
+from telnyx_porting.escaping import for_slack, identity, one_line
 from telnyx_porting.flows.alerts.blocks import blocks
 from telnyx_porting.flows.alerts.parts import parts_of
 from telnyx_porting.ledger.states import AlertAction
@@ -176,23 +177,23 @@ def mail(message: Message) -> Letter:
     first = message.text.strip().partition("\n")[0].partition(". ")[0] or message.action
     digest = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
     return Letter(
-        for_header(f"[port-in] {first}".rstrip(".")),
+        one_line(f"[port-in] {first}".rstrip("."), 150),
         message.text + (f"\n\n{_address(message)}" if message.url else ""),
-        _html(message) if message.url else f"<pre>{for_html(message.text)}</pre>",
+        _html(message) if message.url else f"<pre>{escape(message.text)}</pre>",
         f"<{digest}@telnyx-porting>",
     )
 
 
 def _html(message: Message) -> str:
     parts = parts_of(message)
-    made = [f"<h3>{for_html(parts.headline)}</h3>"]
+    made = [f"<h3>{escape(parts.headline)}</h3>"]
     for line, finding in parts.lines:
-        made.append(f"<p>{for_html(line)}{' ' + _anchor('Open', finding['url']) if finding else ''}</p>")
+        made.append(f"<p>{escape(line)}{' ' + _anchor('Open', finding['url']) if finding else ''}</p>")
     if parts.facts:
-        rows = "".join(f"<tr><th>{name}</th><td>{for_html(value)}</td></tr>" for name, value in parts.facts)
+        rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in parts.facts)
         made.append(f"<table>{rows}</table>")
     if parts.step:
-        made.append(f"<p><b>{for_html(parts.step)}</b></p>")
+        made.append(f"<p><b>{escape(parts.step)}</b></p>")
     buttons = [_anchor("Open in Port-in", _address(message))]
     if len(message.findings) == 1 and (order_id := message.findings[0]["order_id"]):
         buttons.append(_anchor("Order in Telnyx's portal", portal(order_id)))
@@ -200,4 +201,4 @@ def _html(message: Message) -> str:
 
 
 def _anchor(text: str, url: str) -> str:
-    return f'<a href="{for_html(url)}">{for_html(text)}</a>'
+    return f'<a href="{escape(url)}">{escape(text)}</a>'

@@ -242,7 +242,7 @@ class Audit:
         """Read a stretch, store what is missing, and see what the provider no longer has."""
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(self.account, part.events, self.now, behind=part.until)
+                self.stored += store(self.account, part.rows, self.now, behind=part.until)
                 self._look_for_gone(part, part.until >= until)
                 if part.unread:
                     self.reasons.append(why_open(part.unread))
@@ -253,7 +253,7 @@ class Audit:
                 self.compare(behind, until)
 
     def _look_for_gone(self, part: ProvedWindow, last: bool) -> None:
-        there = {event.id for event in part.events}
+        there = {event.id for event in part.rows}
         begin = part.since or part.until
         within = [events.c.created_at >= begin, events.c.created_at <= part.until]
         if not last:

@@ -132,7 +132,7 @@ class _Run:
                 done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
                 shrink(end, connection)
                 return
-            done.update(until=end, held=done["held"] + len(part.events), requests=done["requests"] + part.requests)
+            done.update(until=end, held=done["held"] + len(part.rows), requests=done["requests"] + part.requests)
             done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
             change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
             self.account.ledger.upsert(connection, windows, [done], change=change)
@@ -140,8 +140,8 @@ class _Run:
 
         try:
             for part in self.client.iter_proved_windows(since, until):
-                self.stored += store(self.account, part.events, self.now, finish=partial(seal, part))
-                self.read += len(part.events)
+                self.stored += store(self.account, part.rows, self.now, finish=partial(seal, part))
+                self.read += len(part.rows)
                 keep_odd(self.account, Feed.EVENTS, [*part.unread, *part.repeated, *self.stored.odd], self.now)
                 self._say(part.until)
         except TelnyxPortingError as error:

@@ -160,8 +160,8 @@ class _Scan:
 
     def take(self, part: ProvedWindow) -> None:
         """Store one proved part in short transactions; the last one seals it."""
-        self.stored += store(self.account, part.events, self.now, self.behind, finish=lambda c: self._seal(c, part))
-        self.held += len(part.events)
+        self.stored += store(self.account, part.rows, self.now, self.behind, finish=lambda c: self._seal(c, part))
+        self.held += len(part.rows)
         self.unread += part.unread
         self.repeated += part.repeated
         self.as_of = self.as_of or part.as_of
@@ -242,7 +242,7 @@ def _reread(account: Account, client: AccountClient, now: datetime, since: datet
         by_window = _pages(connection, account.id, first, last, most=len(rows))
     found: Sequence[PortingEvent]
     if by_window < len(rows):
-        found = [e for part in client.iter_proved_windows(first, last) for e in part.events]
+        found = [e for part in client.iter_proved_windows(first, last) for e in part.rows]
     else:
         found = [event for row in rows if is_uuid(row.id) and (event := _get(client, row.id)) is not None]
     total = store(account, found, now)

@@ -45,8 +45,8 @@ def leave_open(
             "since": part.since or part.until,
             "until": part.until,
             "made_by": made_by,
-            "held": len(part.events),
-            "counted": len(part.events) + len(part.unread),
+            "held": len(part.rows),
+            "counted": len(part.rows) + len(part.unread),
             "started_at": now,
             "open_reason": why_open((what,)),
         }
@@ -75,7 +75,7 @@ def read_again(account: Account, client: AccountClient, now: datetime) -> Stored
         return Stored()
     total, unread = Stored(), False
     for part in client.iter_proved_windows(row.since, row.until):
-        total += store(account, part.events, now)
+        total += store(account, part.rows, now)
         unread = unread or bool(part.unread)
     same = (windows.c.account == account.id, is_stretch(), windows.c.since == row.since, windows.c.until == row.until)
     with account.ledger.write() as connection:

@@ -1,8 +1,9 @@
 """
-The same verbs without ``await``, over an anyio portal: one event loop in a thread of its own.
+One client, two faces: the verbs, written once, asynchronously, and the same without ``await``.
 
-The portal lives for one ``with`` block (or for one call, when there is none around it). Lists cross it once per window,
-so a row costs nothing extra; leaving a listing early ends what it had begun.
+Those go over an anyio portal: one event loop in a thread of its own, for one ``with`` block (or one call, where none is
+around it). Lists cross it once per window, so a row costs nothing extra; leaving a listing early ends what it
+had begun.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from telnyx_porting.client.api import AsyncTelnyxClient
 from telnyx_porting.client.core import PUBLIC_API
+from telnyx_porting.client.deliveries import DeliveryVerbs
+from telnyx_porting.client.events import EventVerbs
+from telnyx_porting.client.notifications import NotificationVerbs
+from telnyx_porting.client.orders import OrderVerbs
+from telnyx_porting.client.probe import ProbeVerbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -24,7 +29,19 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound="SyncVerbs")
+
+
+class AsyncTelnyxClient(EventVerbs, OrderVerbs, DeliveryVerbs, NotificationVerbs, ProbeVerbs):
+    """
+    Telnyx's porting API, asynchronously. Use it with ``async with``, in one event loop.
+
+    Sources: Telnyx's OpenAPI for paths, parameters and fields; its guides for what they mean.
+
+    :param api_key: Telnyx API key (v2)
+    :param base_url: up to and including ``/v2``; https, except for loopback or with ``allow_insecure_http``
+    :param options: :class:`telnyx_porting.client.transport.Options`
+    :raises SettingsError: when one of them is impossible
+    """
 
 
 def _call(
@@ -92,7 +109,7 @@ class SyncVerbs:
     _last: AsyncTelnyxClient | None = None
     _calls = 0
 
-    def __enter__(self: S) -> S:
+    def __enter__(self) -> Self:
         if self._client is not None:
             raise RuntimeError("this client is open already: one `with` block at a time")
         self._start()
