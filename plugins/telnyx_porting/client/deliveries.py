@@ -43,7 +43,13 @@ class DeliveryVerbs(Core):
         """
         since, until = checked_range("finished_at", finished_at_gte, finished_at_lte)
         bounded_by = "finished_at" if since or until else "started_at"  # what is under way has no end
-        filters = _filters(event_types, status)
+        if isinstance(event_types, str):
+            raise SettingsError("event_types", event_types, "a list of event types")
+        filters: dict[str, str] = {}
+        if types := sorted(set(event_types)):
+            filters["filter[event_type]"] = ",".join(types)
+        if status is not None:
+            filters["filter[status][eq]"] = checked_choice("status", status, ("delivered", "failed"))
         listing = self._listing(DELIVERIES_PATH, parse_delivery, page_size, filters, bounded_by=bounded_by)
         odd: list[str] = []
         async with aclosing(listing.windows(since, until or max(self._now(), since or self._now()))) as windows:
@@ -61,14 +67,3 @@ class DeliveryVerbs(Core):
         :raises NotFoundError: when the account has no such record
         """
         return await self._get_one(DELIVERIES_PATH, "delivery_id", delivery_id, parse_delivery)
-
-
-def _filters(event_types: Iterable[str], status: str | None) -> dict[str, str]:
-    filters: dict[str, str] = {}
-    if isinstance(event_types, str):
-        raise SettingsError("event_types", event_types, "a list of event types")
-    if types := sorted(set(event_types)):
-        filters["filter[event_type]"] = ",".join(types)
-    if status is not None:
-        filters["filter[status][eq]"] = checked_choice("status", status, ("delivered", "failed"))
-    return filters

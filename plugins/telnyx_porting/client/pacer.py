@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.clock import SYSTEM_CLOCK, Clock, http_date
@@ -112,13 +112,10 @@ class Grant:
 
 
 class Pacer:
-    """
-    Grants requests of one account, one at a time.
-
-    :param clock: time source
-    """
+    """Grants requests of one account, one at a time. Its ``rate_limit`` is what the last answer said, None before."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.rate_limit: RateLimit | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._fixed: dict[float, _Train] = {}
@@ -134,23 +131,6 @@ class Pacer:
         self._at_start = 0.0
         self._reset_at: float | None = None
         self._period = 0.0
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """What the last answer said; None when no answer said anything."""
-        with self._lock:
-            if self._limit is None and self._remaining is None:
-                return None
-            reset_at = None
-            if self._reset_at is not None:
-                left = self._reset_at - self._clock.monotonic()
-                reset_at = datetime.fromtimestamp(self._clock.time(), UTC) + timedelta(seconds=left)
-            limit, remaining = self._limit, self._remaining
-            return RateLimit(
-                limit=None if limit is None else int(limit),
-                remaining=None if remaining is None else int(remaining),
-                reset_at=reset_at,
-            )
 
     def ask(self, per_second: float | None, keep_free: float) -> Grant:
         """
@@ -222,6 +202,8 @@ class Pacer:
             if ticket < self._heard or remaining is None:
                 return
             now = self._clock.monotonic()
+            until = None if reset is None else datetime.fromtimestamp(self._clock.time() + reset, UTC)
+            self.rate_limit = RateLimit(None if limit is None else int(limit), int(remaining), until)
             self._heard, self._heard_at = ticket, now
             if limit != self._limit:
                 self._period = 0.0

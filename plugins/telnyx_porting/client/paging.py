@@ -32,11 +32,7 @@ READ_AHEAD = 3
 
 
 class Pager(Generic[T]):
-    """
-    Read one list, window by window.
-
-    :param in_flight: requests in flight at most
-    """
+    """Read one list, window by window, with so many requests in flight at most."""
 
     def __init__(self, listing: Listing[T], in_flight: int) -> None:
         self._listing = listing

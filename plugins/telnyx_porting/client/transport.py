@@ -68,14 +68,7 @@ class Options(TypedDict, total=False):
 
 
 class Transport:
-    """
-    Send requests of one account.
-
-    :param api_key: Telnyx API key
-    :param base_url: up to and including ``/v2``
-    :param options: :class:`Options`
-    :raises SettingsError: when one of them is impossible
-    """
+    """Send requests of one account. Parameters as :class:`AsyncTelnyxClient`; :class:`Options`."""
 
     def __init__(
         self,
@@ -152,8 +145,6 @@ class Transport:
         """
         GET, tried again while that makes sense.
 
-        :param path: below the base URL
-        :param params: query
         :param read: makes of the answer what is returned; a body that is not JSON counts as a failed try
         :raises TelnyxError: of the last try
         """
@@ -171,7 +162,6 @@ class Transport:
         """
         POST without a body, tried again only after what certainly had no effect, and never with a slot.
 
-        :param path: below the base URL
         :param slot: a grant reserved before; without one it is waited for here
         :param send_by: the latest time to write the request, on our clock
         :raises TelnyxError: with ``not_processed`` when it certainly had no effect

@@ -54,12 +54,8 @@ class Listing(Generic[T]):
     """
     One list, and the largest count it ever gave: one that counts N somewhere is capped nowhere below N.
 
-    :param ask: asks for one page
-    :param id_of: a row's id
     :param time_of: a row's time, by which the list is bounded; None: the list has no bounds
     :param page_size: rows asked for per page
-    :param clock: for pauses between readings
-    :param path: for errors
     """
 
     ask: Ask[T]

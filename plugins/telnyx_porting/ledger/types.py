@@ -84,7 +84,7 @@ class Lossless(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect | None) -> str | None:
         """Escape text that a database would refuse or change."""
-        if value is None or not _needs_escape(value):
+        if value is None or not ("\x00" in value or value.startswith(_MARK) or not _encodable(value)):
             return value
         return _MARK + json.dumps(value)
 
@@ -129,10 +129,6 @@ class Word(Lossless):
 
 def _fits(written: str) -> bool:
     return len(written.encode(errors="replace")) <= LONGEST_WORD
-
-
-def _needs_escape(value: str) -> bool:
-    return "\x00" in value or value.startswith(_MARK) or not _encodable(value)
 
 
 def _encodable(value: str) -> bool:

@@ -231,9 +231,8 @@ _EVENT_CLASSES: dict[str, type[PortingEvent]] = {
 
 def parse_event(raw: dict[str, Any]) -> PortingEvent:
     """
-    Make the event of one JSON object, of the class of its type.
+    Make the event of one JSON object as received, of the class of its type.
 
-    :param raw: the object as received
     :raises ValueError: when it is no object or has no ``id``: such a row can be neither counted nor stored
     """
     event_id = id_of(raw, "an event")

@@ -65,11 +65,8 @@ def same_instant(a: str | None, b: str | None) -> bool:
     """
     Compare two written times at the coarser of their written precisions.
 
-    Telnyx writes the same instant with microseconds in one place and whole seconds in another.
-
-    :param a: a time as written
-    :param b: another
-    :return: False when either is missing or no time
+    Telnyx writes the same instant with microseconds in one place and whole seconds in another. What is missing or no
+    time equals nothing.
     """
     one, other = _written(a), _written(b)
     if a is None or b is None or one is None or other is None:

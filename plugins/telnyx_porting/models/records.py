@@ -45,9 +45,8 @@ class PortingOrder:
 
 def parse_order(raw: dict[str, Any]) -> PortingOrder:
     """
-    Make the order of one JSON object.
+    Make the order of one JSON object as received.
 
-    :param raw: the object as received
     :raises ValueError: when it is no object or has no ``id``
     """
     order_id = id_of(raw, "an order")
@@ -125,9 +124,8 @@ def parse_webhook_object(data: dict[str, Any], meta: dict[str, Any] | None = Non
 
 
 def _ordinal(value: object) -> int | None:
-    """Read a count of tries; None where it counts nothing, or more than a database's integer."""
     number = number_of(value)
-    return number if number is not None and 1 <= number < 2**31 else None
+    return number if number is not None and number >= 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +167,8 @@ class WebhookDelivery:
 
 def parse_delivery(raw: dict[str, Any]) -> WebhookDelivery:
     """
-    Make the delivery record of one JSON object, in any of the shapes the facts list.
+    Make the delivery record of one JSON object as received, in any of the shapes the facts list.
 
-    :param raw: the object as received
     :raises ValueError: when it is no object or has no ``id``
     """
     delivery_id = id_of(raw, "a delivery record")

@@ -49,12 +49,7 @@ def patient_collector() -> Iterator[None]:
 
 
 def event_facts(event: PortingEvent, *, include_payload: bool = False) -> dict[str, Any]:
-    """
-    Tell what is known of an event as JSON values; the payload is customer data and left out unless asked for.
-
-    :param event: the event
-    :param include_payload: also the payload, as received
-    """
+    """Tell what is known of an event as JSON values; its payload is customer data and left out unless asked for."""
     facts: dict[str, Any] = {
         "id": event.id,
         "event_type": event.event_type,

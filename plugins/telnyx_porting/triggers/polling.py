@@ -26,21 +26,12 @@ _ABOUT = ("method", "path", "status", "code", "title", "request_id", "parameter"
 
 
 def pause_after(failures: int, poll_interval: float) -> float:
-    """
-    Tell how long to wait before the next poll.
-
-    :param failures: polls in a row that failed
-    :param poll_interval: seconds between polls that succeed
-    """
+    """Return the seconds to wait before the next poll, after so many in a row that failed."""
     return max(poll_interval, min(poll_interval * 2.0**failures, MAX_PAUSE)) if failures else poll_interval
 
 
 async def to_the_end(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """
-    Run a function in a thread; when cancelled, wait until it is through: what it uses may be closed after this.
-
-    :param function: short, since a cancelled trigger waits for it
-    """
+    """Run a short function in a thread; when cancelled, wait until it is through: what it uses may be closed then."""
     running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(running)
@@ -49,11 +40,7 @@ async def to_the_end(function: Callable[[*Arguments], T], *arguments: *Arguments
 
 
 def error_event(error: Exception) -> dict[str, Any]:
-    """
-    Pack an error into JSON values, for a trigger's event.
-
-    :param error: any error; of ours, the parts that a retry policy reads come along
-    """
+    """Pack an error into JSON values, for a trigger's event, with what a retry policy reads of ours."""
     packed: dict[str, Any] = {"status": "error", "error_type": type(error).__name__, "message": str(error)}
     if isinstance(error, TelnyxError):
         packed["reason"] = error.reason
@@ -63,10 +50,8 @@ def error_event(error: Exception) -> dict[str, Any]:
 
 def checked_event(event: dict[str, Any] | None) -> dict[str, Any]:
     """
-    Check what came from a trigger through Airflow's database, and raise the error it carries, if any.
+    Return what came from a trigger through Airflow's database, or raise the error it carries.
 
-    :param event: the trigger's event
-    :return: the event, when its status is ``done``
     :raises TelnyxPortingError: the error as packed, of its own class
     """
     if not isinstance(event, dict) or event.get("status") not in ("done", "error"):

@@ -85,7 +85,8 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
                         waits = any(receipt != CLOCK for _, receipt in found)
                         if not found <= known or (waits and time.monotonic() - told_at >= AGAIN):
                             told_at = time.monotonic()
-                            yield TriggerEvent(_counts(found))
+                            accounts = dict(Counter(account for account, _ in sorted(found)))
+                            yield TriggerEvent({"count": len(found), "accounts": accounts})
                         known = found
                         await asyncio.sleep(self.poll_interval)
             except Exception as error:  # a watcher that raises is restarted every 2 s, without end
@@ -123,7 +124,3 @@ def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
         ours = {account for account, shown in wrong.items() if recognised(connection, account, shown)}
         due = {(each, DUE) for each in accounts if due_now(connection, each, settings.load(each), now)}
         return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, ours) | due
-
-
-def _counts(found: set[Receipt]) -> dict[str, Any]:
-    return {"count": len(found), "accounts": dict(Counter(account for account, _ in sorted(found)))}
