@@ -20,11 +20,11 @@ from telnyx_porting.models.events import PortingEvent
 from telnyx_porting.models.records import PortingOrder, WebhookDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from telnyx_porting.client.answers import Answer
     from telnyx_porting.client.transport import Options
-    from telnyx_porting.client.windows import Page
+    from telnyx_porting.client.windows import Page, Window
     from telnyx_porting.models.records import RateLimit
 
 P = ParamSpec("P")
@@ -149,15 +149,17 @@ class Core:
         listing = Listing(ask, id_of, time_of, page_size, self._clock, path)
         return Pager(listing, self._transport.max_concurrency)
 
-    @staticmethod
-    def _say_unread(path: str, found: Iterable[str], unread: list[str] | None) -> None:
-        """Hand over what is wrong with rows that could not be read; or say it in an error, once all others are given.
-
-        :raises EnvelopeError: naming the first of them
-        """
-        rows = list(found)
-        if unread is not None:
-            unread += rows
-        elif rows:
-            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-            raise EnvelopeError(f"all other rows were given, but not {rows[0]}{more}: it cannot be read", path=path)
+    async def _batches(
+        self, path: str, windows: AsyncGenerator[Window[T], None], unread: list[str] | None
+    ) -> AsyncGenerator[list[T], None]:
+        """Yield the rows of windows; others go to ``unread``, or are an error once all are given."""
+        odd = [] if unread is None else unread
+        async with aclosing(windows) as proved:
+            async for window in proved:
+                odd += window.unread
+                yield window.rows
+                # What the caller has is not kept here while the next window is read.
+                del window
+        if unread is None and odd:
+            more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+            raise EnvelopeError(f"all other rows were given, but not {odd[0]}{more}: it cannot be read", path=path)

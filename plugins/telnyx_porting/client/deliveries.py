@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from telnyx_porting.client.checks import MAX_PAGE_SIZE, checked_choice, checked_range
@@ -20,7 +19,7 @@ DELIVERIES_PATH = "/webhook_deliveries"
 class DeliveryVerbs(Core):
     """Read delivery records."""
 
-    async def delivery_batches(
+    def delivery_batches(
         self,
         event_types: Iterable[str] = (),
         status: str | None = None,
@@ -51,12 +50,8 @@ class DeliveryVerbs(Core):
         if status is not None:
             filters["filter[status][eq]"] = checked_choice("status", status, ("delivered", "failed"))
         listing = self._listing(DELIVERIES_PATH, parse_delivery, page_size, filters, bounded_by=bounded_by)
-        odd: list[str] = []
-        async with aclosing(listing.windows(since, until or max(self._now(), since or self._now()))) as windows:
-            async for window in windows:
-                odd += window.unread
-                yield window.rows
-        self._say_unread(DELIVERIES_PATH, odd, unread)
+        windows = listing.windows(since, until or max(self._now(), since or self._now()))
+        return self._batches(DELIVERIES_PATH, windows, unread)
 
     iter_webhook_deliveries = one_by_one(delivery_batches)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -42,7 +41,7 @@ class RepublishReceipt:
 class EventVerbs(Core):
     """Read events, and have their notifications sent again."""
 
-    async def iter_proved_windows(
+    def iter_proved_windows(
         self,
         created_at_gte: datetime | None = None,
         created_at_lte: datetime | None = None,
@@ -73,13 +72,9 @@ class EventVerbs(Core):
             bounded_by="created_at",
             look_at=self._drift.look_at,
         )
-        async with aclosing(listing.windows(since, until)) as windows:
-            async for window in windows:
-                yield window
-                # What the caller has is not kept here while the next window is read.
-                del window
+        return listing.windows(since, until)
 
-    async def event_batches(
+    def event_batches(
         self,
         created_at_gte: datetime | None = None,
         created_at_lte: datetime | None = None,
@@ -94,13 +89,7 @@ class EventVerbs(Core):
         :raises EnvelopeError: after all others, when there are rows that cannot be read
         """
         windows = self.iter_proved_windows(created_at_gte, created_at_lte, event_type, porting_order_id, page_size)
-        odd: list[str] = []
-        async with aclosing(windows):
-            async for window in windows:
-                odd += window.unread
-                yield window.rows
-                del window
-        self._say_unread(EVENTS_PATH, odd, None)
+        return self._batches(EVENTS_PATH, windows, None)
 
     iter_porting_events = one_by_one(event_batches)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.client.checks import MAX_PAGE_SIZE
@@ -36,8 +35,7 @@ class NotificationVerbs(Core):
 
     async def _all(self, path: str, filters: dict[str, str] | None = None) -> list[dict[str, Any]]:
         listing = self._listing(path, _with_id, MAX_PAGE_SIZE, filters or {}, id_of=lambda row: row["id"])
-        async with aclosing(listing.windows(None, None)) as windows:
-            return [row async for window in windows for row in window.rows]
+        return [row async for batch in self._batches(path, listing.windows(None, None), []) for row in batch]
 
 
 def _with_id(raw: dict[str, Any]) -> dict[str, Any]:

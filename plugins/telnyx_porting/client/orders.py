@@ -51,12 +51,10 @@ class OrderVerbs(Core):
                 page = await listing.first_page(MAX_PAGE_SIZE)
             yield page.rows[:limit]
             return
-        odd: list[str] = []
-        async with aclosing(listing.windows(None, None)) as windows:
-            async for window in windows:
-                odd += window.unread
-                yield window.rows
-        self._say_unread(ORDERS_PATH, odd, unread)
+        async with aclosing(self._batches(ORDERS_PATH, listing.windows(None, None), unread)) as batches:
+            async for batch in batches:
+                yield batch
+                del batch
 
     iter_porting_orders = one_by_one(order_batches)
 

@@ -1,9 +1,10 @@
-"""Write many rows with a fraction of the work per row, and so that a refused one keeps no other from being written."""
+"""Write many rows: in short transactions, with a fraction of the work per row, none kept out by a refused one."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from sqlalchemy import TypeDecorator, column, func, select, text
@@ -12,11 +13,20 @@ from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError, St
 from telnyx_porting.ledger.types import Lossless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Table
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+def chunks(source: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut long work into short transactions: yield lists of at most `size` items."""
+    items = iter(source)
+    while batch := list(islice(items, size)):
+        yield batch
 
 
 def write_rows(

@@ -119,11 +119,6 @@ class PortingEvent:
         return parse_time(_own_field(self.raw, "updated_at"))
 
     @property
-    def record_type(self) -> str | None:
-        """``porting_event``."""
-        return text_of(_own_field(self.raw, "record_type"))
-
-    @property
     def supports_webhook(self) -> bool:
         """Whether this event can be told by webhook: its methods decide; without them its type does."""
         methods = self.raw.get("available_notification_methods")

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, and_, or_, select
 from telnyx_porting.flows.alerts.channels import channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import AlertAction, AlertStatus
 from telnyx_porting.ledger.tables import alerts, channels, findings
 from telnyx_porting.settings.values import LOW

@@ -21,7 +21,7 @@ from telnyx_porting.flows.alerts.policy import DIGEST, Policy
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import alert_is_live
 from telnyx_porting.ledger.states import AlertAction, AlertStatus, Feed
 from telnyx_porting.ledger.tables import alerts, findings, orders

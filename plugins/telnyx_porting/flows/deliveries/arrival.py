@@ -26,7 +26,7 @@ from telnyx_porting.flows.clock import Clocks, keep_receiver, read_clocks
 from telnyx_porting.flows.deliveries import proofs
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, keep_record
 from telnyx_porting.flows.subscriptions import below, budget, ends_with
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Cause, Delivery, Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders

@@ -21,7 +21,7 @@ from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
 from telnyx_porting.flows.deliveries.proofs import came_alone, sent_again
 from telnyx_porting.flows.deliveries.rivals import Reach, assign
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unmatched
 from telnyx_porting.ledger.states import Feed, Match, Republish
 from telnyx_porting.ledger.tables import deliveries, events, feeds, republishes

@@ -26,8 +26,7 @@ from telnyx_porting.flows.events.odd import MOST, keep_odd
 from telnyx_porting.flows.events.store import CHUNK
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.ledger.bulk import write_rows
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks, write_rows
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries

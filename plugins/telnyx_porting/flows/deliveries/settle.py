@@ -24,7 +24,7 @@ from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
 from telnyx_porting.flows.deliveries.proofs import FUZZ, counts, unclear_since, unread
 from telnyx_porting.flows.events.odd import keep_odd
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Delivery, Republish
 from telnyx_porting.ledger.tables import deliveries, events, republishes

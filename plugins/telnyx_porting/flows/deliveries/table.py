@@ -33,7 +33,7 @@ from telnyx_porting.flows.deliveries.pull import HOLE, EvidenceResult, reach_bac
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import CHUNK
 from telnyx_porting.flows.feeds import get_feed, touch_feed
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.ledger.types import Instant
 from telnyx_porting.models.keys import WEBHOOK_TYPES

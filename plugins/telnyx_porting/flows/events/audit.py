@@ -30,7 +30,7 @@ from telnyx_porting.flows.events.store import CHUNK, Stored, store
 from telnyx_porting.flows.events.unread import why_open
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import AUDITS, Feed, MadeBy, Method
 from telnyx_porting.ledger.tables import events, windows
 from telnyx_porting.models.oddities import is_uuid

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, case, or_
 
 from telnyx_porting.flows.events.odd import MOST
-from telnyx_porting.ledger.bulk import write_rows
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks, write_rows
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import PayloadStatus
 from telnyx_porting.ledger.tables import events

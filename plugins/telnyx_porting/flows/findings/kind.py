@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from telnyx_porting.ledger import predicates
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.settings.calendar import Calendar, calendar_of

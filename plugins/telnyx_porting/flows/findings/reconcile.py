@@ -22,7 +22,7 @@ from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import HEALTH, Look, Seen
 from telnyx_porting.flows.findings.kinds import KINDS, kind_of
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.engine import excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings

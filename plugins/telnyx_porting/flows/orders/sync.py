@@ -21,7 +21,7 @@ from telnyx_porting.flows.identity import accept, claim_orders
 from telnyx_porting.flows.orders.history import SAME
 from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import not_generated, order_is_open, to_project
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders

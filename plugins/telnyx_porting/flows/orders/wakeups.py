@@ -24,7 +24,7 @@ from telnyx_porting.flows.clock import (
     receiver_differs,
 )
 from telnyx_porting.flows.orders.history import EXCEPTION
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_to_look_at
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds, findings, orders

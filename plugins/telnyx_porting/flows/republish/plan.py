@@ -21,7 +21,7 @@ from telnyx_porting.flows.deliveries.rivals import ALIKE
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.republish.selection import Asked, missed, named, superseded_count
 from telnyx_porting.flows.republish.summary import left_out_words, words
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import CloseReason, Delivery, Feed, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 

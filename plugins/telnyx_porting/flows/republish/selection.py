@@ -14,7 +14,7 @@ from telnyx_porting.flows.events.coverage import gaps, scanned
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.subscriptions import budget
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Consent, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes

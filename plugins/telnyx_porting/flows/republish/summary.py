@@ -10,7 +10,7 @@ from telnyx_porting.escaping import place
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, why_no_record
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.subscriptions import is_below
-from telnyx_porting.ledger.chunks import chunks
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import Consent, Feed
 from telnyx_porting.ledger.tables import deliveries, orders
 
