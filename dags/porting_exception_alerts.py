@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, DeltaTriggerTimetable
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.operators.porting import EVENTS, WEBHOOKS, TelnyxAlertPortingOrdersOperator, watch_task_defaults
 
-configured = settings.load()
+configured = load_settings()
 
 with DAG(
     dag_id="porting_exception_alerts",

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.operators.porting import (
     TelnyxAuditPortingLedgerOperator,
     TelnyxFailRunOperator,
@@ -15,7 +15,7 @@ from telnyx_porting.operators.porting import (
     watch_task_defaults,
 )
 
-configured = settings.load()
+configured = load_settings()
 
 with DAG(
     dag_id="porting_maintenance",

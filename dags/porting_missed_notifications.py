@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, task_group
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.operators.porting import (
     TelnyxFailRunOperator,
     TelnyxPlanPortingRepublishOperator,
@@ -17,7 +17,7 @@ from telnyx_porting.operators.porting import (
     watch_task_defaults,
 )
 
-configured = settings.load()
+configured = load_settings()
 PLAN = "ti.xcom_pull(task_ids='look.plan', map_indexes=ti.map_index)"
 
 with DAG(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.operators.porting import (
     TelnyxApprovePortingPlanOperator,
     TelnyxClosePortingPlanOperator,
@@ -21,7 +21,7 @@ from telnyx_porting.operators.porting import (
     watch_task_defaults,
 )
 
-configured = settings.load()
+configured = load_settings()
 PLAN_ID = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('plan_id', '') }}"
 NO_PLAN = (
     "{{ ti.xcom_pull(task_ids=['plan', 'preview', 'close'], key='outcome') | select | first | default(none) | tojson }}"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, task_group
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.operators.porting import (
     POOL,
     TelnyxReconcilePortingFindingsOperator,
@@ -14,7 +14,7 @@ from telnyx_porting.operators.porting import (
     watch_task_defaults,
 )
 
-configured = settings.load()
+configured = load_settings()
 
 with DAG(
     dag_id="porting_stuck_events",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telnyx_porting import __version__
+from telnyx_porting.settings import described
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -31,11 +35,24 @@ def get_provider_info() -> dict[str, Any]:
             }.items()
         },
         "connection-types": [_CONNECTION_TYPE],
+        "config": {"telnyx_porting": {"description": _CONFIG, "options": dict(_options())}},
         "notifications": ["telnyx_porting.notifications.failure.PortingAlertNotifier"],
     }
 
 
+def _options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the settings as Airflow options, without defaults: an option that nobody wrote leaves the word to us."""
+    overrides = ("account_settings", '{"second_account": {"grace": "5m"}}', "settings of one account, as a JSON object")
+    for name, example, text in (*described(), overrides):
+        kept = {"version_added": None, "type": "string", "example": example.strip() or None, "default": None}
+        yield name, {"description": f"{text[:1].upper()}{text[1:]}.", **kept}
+
+
 _INTEGRATION = "Telnyx porting"
+_CONFIG = (
+    "Settings of the port-in watch. A variable such as TELNYX_PORTING_GRACE comes before the option here; the receiver"
+    " and the command line know the variables only."
+)
 _CONNECTION_TYPE: dict[str, Any] = {
     "connection-type": "telnyx",
     "hook-name": "Telnyx",

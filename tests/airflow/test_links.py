@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from telnyx_porting.hooks.console import settings_of
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.links import MOUNT, PORTAL, console
 from telnyx_porting.operators import porting
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -83,7 +83,7 @@ def test_the_console_is_where_airflow_is_unless_a_setting_says_otherwise(
 ) -> None:
     monkeypatch.setenv("TELNYX_PORTING_CONSOLE_URL", own)
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", airflow)
-    assert settings_of(ACCOUNT).console_url == expected
+    assert load_settings(ACCOUNT).console_url == expected
 
 
 def test_orders_lead_to_both_sites_and_foreign_accounts_to_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,8 +178,8 @@ async def test_a_trigger_that_asks_the_time_rests_after_a_refusal(
     monkeypatch.setattr(webhooks, "ASK_AFTER", 0.01)
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     loads: list[Any] = []
-    real = webhooks.settings.load
-    monkeypatch.setattr(webhooks.settings, "load", lambda *about: loads.append(about) or real(*about))
+    real = webhooks.load_settings
+    monkeypatch.setattr(webhooks, "load_settings", lambda *about: loads.append(about) or real(*about))
 
     async def events() -> AsyncIterator[Any]:
         async for event in TelnyxPortingWebhooksTrigger(poll_interval=60).run():

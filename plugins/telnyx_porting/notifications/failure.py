@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from telnyx_porting import settings
 from telnyx_porting.errors import MISTAKES
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.findings.health import tell
-from telnyx_porting.hooks.console import settings_of
-from telnyx_porting.hooks.ledger import TelnyxLedgerHook
+from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.notifications.deliver import deliver
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ class PortingAlertNotifier(BaseNotifier):
     ``on_failure_callback=PortingAlertNotifier()`` and ``on_success_callback=PortingAlertNotifier(over=True)``, on a
     task or in ``default_args``. Only ids of DAG, task and run are told; no template field carries event data.
 
-    The channels are those of the task's own account or, where that is none of the watched, of the first one.
+    The ledger is the task's own where it has one; the channels are those of its account or, where that is none of the
+    watched, of the first one.
 
     :param over: the task works again: clear its finding.
     """
@@ -55,11 +55,12 @@ class PortingAlertNotifier(BaseNotifier):
     def _notify(self, context: Context) -> None:
         if not self.over and _is_mistake(context):
             return
-        task, own = context["ti"], getattr(context.get("task"), "telnyx_conn_id", None)
-        accounts = settings.load().accounts
+        task, operator = context["ti"], context.get("task")
+        own = getattr(operator, "telnyx_conn_id", None)
+        accounts = load_settings().accounts
         account = own if own in accounts else accounts[0]
-        with TelnyxLedgerHook().get_ledger() as ledger:
-            self._write(Account(ledger, account, settings_of(account)), own, task)
+        with TelnyxLedgerHook(getattr(operator, "ledger_conn_id", DEFAULT_CONN_ID)).get_ledger() as ledger:
+            self._write(Account(ledger, account, load_settings(account)), own, task)
 
     def _write(self, account: Account, own: str | None, task: Any) -> None:
         # With one that is invalid every task fails, and this says why once for all of them.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting import settings
 from telnyx_porting.compat import TaskAwaitingInput
 from telnyx_porting.errors import PlanError
 from telnyx_porting.escaping import for_markdown
@@ -20,6 +19,7 @@ from telnyx_porting.flows.republish.approval import POLICY, approve, needs_perso
 from telnyx_porting.flows.republish.plan import close_plan, require_open
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.ledger.states import CloseReason
 from telnyx_porting.operators import links
@@ -129,4 +129,4 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
         if not self.plan_id:
             raise PlanError("plan_id: empty, expected the id of a plan")
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
-            yield Account(ledger, self.telnyx_conn_id, settings.load(self.telnyx_conn_id))
+            yield Account(ledger, self.telnyx_conn_id, load_settings(self.telnyx_conn_id))

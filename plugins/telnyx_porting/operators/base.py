@@ -11,10 +11,10 @@ from telnyx_porting.errors import WrongAccountError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.findings.health import watch_clock
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.hooks.console import settings_of
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.outputs import for_airflow
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PortingLedgerOperator(BaseOperator):
 
         :raises SettingsError: the first setting that is invalid, in one sentence.
         """
-        return settings_of(self.telnyx_conn_id).require_valid()
+        return load_settings(self.telnyx_conn_id).require_valid()
 
     def execute(self, context: Context, event: Any = None) -> Any:
         """Work with the ledger open; after a deferral this begins anew.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
-from telnyx_porting.hooks.console import settings_of
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.links import console, portal
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class TelnyxPortingConsoleLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         account = _text(operator, "telnyx_conn_id")
-        own = settings_of(account)
+        own = load_settings(account)
         path = filter(None, (self.page, _text(operator, self.named)))
         return console(own.console_url, account, *path) if account in own.accounts else ""
 

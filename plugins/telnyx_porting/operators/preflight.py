@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from telnyx_porting import settings
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.channels import channels_of
 from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, keep_lines, preflight
 from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.settings import Settings
 
 
 def check(account: str, ledger: Ledger | None = None) -> list[Line]:
@@ -32,7 +33,7 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
 
     :param ledger: open already; None: that of the connection.
     """
-    own = settings.load(account)
+    own = load_settings(account)
     try:
         client = TelnyxHook(account).get_client_within(own)
     except AirflowNotFoundException:
@@ -62,7 +63,7 @@ def pool() -> Line:
     return Line(True, f"pool {POOL} has {slots.slots} slots")
 
 
-def _connections(own: settings.Settings) -> list[Line]:
+def _connections(own: Settings) -> list[Line]:
     lines = []
     for name in sorted({channel.connection for channel in channels_of(own)}):
         try:
@@ -85,9 +86,9 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
 
     operator_extra_links = links.HEALTH
 
-    def settings(self) -> settings.Settings:
+    def settings(self) -> Settings:
         """Return the account's settings: what is invalid among them is one of the lines."""
-        return settings.load(self.telnyx_conn_id)
+        return load_settings(self.telnyx_conn_id)
 
     def work(self, context: Context, account: Account) -> list[str]:
         lines = check(account.id, account.ledger)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from telnyx_porting import settings
 from telnyx_porting.compat import NEVER_EXPIRE, task_state
 from telnyx_porting.flows.republish.batch import LIST, Memory, send_batch
 from telnyx_porting.hooks.inputs import as_ids
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TelnyxRepublishPortingEventsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ids = as_ids("event_ids", self.event_ids)
-        pace = settings.load(self.telnyx_conn_id).require_valid().republish_per_second
+        pace = load_settings(self.telnyx_conn_id).require_valid().republish_per_second
         store, later_try = task_state(context), False
         if store is not None:
             # Not expiring: a task cleared after the store's 30 days must not send everything again.

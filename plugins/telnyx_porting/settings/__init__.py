@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from telnyx_porting.settings.settings import PREFIX, Settings, load, table
+from telnyx_porting.settings.settings import OPTIONS, PREFIX, Settings, described, load, table
 
-__all__ = ["PREFIX", "Settings", "load", "table"]
+__all__ = ["OPTIONS", "PREFIX", "Settings", "described", "load", "table"]

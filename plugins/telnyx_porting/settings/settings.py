@@ -38,7 +38,7 @@ from telnyx_porting.settings.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PREFIX = "TELNYX_PORTING_"
 
@@ -182,6 +182,8 @@ _NOT_OURS = (
     "failpoint",
 )  # variables of this prefix that others read
 _KNOBS = tuple(name for name in Settings.model_fields if name != "problems")
+OPTIONS = (*_KNOBS, "account_settings")
+"""All that may be set, by its name in a configuration file; each is also a variable of the environment."""
 
 
 def load(account: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -196,11 +198,18 @@ def load(account: str | None = None, environ: Mapping[str, str] | None = None) -
     return _load(account, relevant)
 
 
+def described() -> Iterator[tuple[str, str, str]]:
+    """Yield every setting: its name, its default as it is written, and what it means."""
+    defaults = Settings()
+    for name in _KNOBS:
+        yield name, _written(getattr(defaults, name)), str(Settings.model_fields[name].description)
+
+
 def table(settings: Settings) -> str:
     """Return every setting as a Markdown table: variable, value, meaning."""
     rows = []
-    for name in _KNOBS:
-        meaning = str(Settings.model_fields[name].description).replace("|", "\\|")
+    for name, _, text in described():
+        meaning = text.replace("|", "\\|")
         rows.append(f"| `{PREFIX}{name.upper()}` | `{_written(getattr(settings, name))}` | {meaning} |")
     return "\n".join(["| variable | value | meaning |", "|---|---|---|", *rows])
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from telnyx_porting import settings
 from telnyx_porting.errors import REFUSED_SECRETS
 from telnyx_porting.flows.alerts.dispatch import due_now
 from telnyx_porting.flows.clock import clock_differs
 from telnyx_porting.flows.identity import reached_by, recognised
 from telnyx_porting.flows.orders.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.triggers.polling import pause_after, to_the_end
 
@@ -98,7 +98,7 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
         """Keep in `wrong` the accounts whose Telnyx has another time than this machine, and who was asked."""
         refused: dict[str, float] = {}
         while True:
-            for account in (await asyncio.to_thread(settings.load)).accounts:
+            for account in (await asyncio.to_thread(load_settings)).accounts:
                 if time.monotonic() < refused.get(account, 0.0):
                     continue
                 try:
@@ -120,7 +120,7 @@ def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
     if not ledger.is_there:
         return set()
     with ledger.read() as connection:
-        accounts, now = settings.load().accounts, datetime.now(UTC)
+        accounts, now = load_settings().accounts, datetime.now(UTC)
         ours = {account for account, shown in wrong.items() if recognised(connection, account, shown)}
-        due = {(each, DUE) for each in accounts if due_now(connection, each, settings.load(each), now)}
+        due = {(each, DUE) for each in accounts if due_now(connection, each, load_settings(each), now)}
         return waking(connection, accounts, now) | clocks_wrong(connection, accounts, now, ours) | due

@@ -10,7 +10,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request
 
-from telnyx_porting import settings
+from telnyx_porting.hooks.settings import load_settings
 
 HEADER = "X-Telnyx-Porting"  # a page elsewhere cannot set it without asking us first, and we never allow it
 
@@ -41,7 +41,7 @@ def from_our_page(request: Request) -> None:
 
 def _origins(request: Request) -> list[str]:
     """Return scheme and host where people open Airflow; where none is configured, those this request was sent to."""
-    configured = (conf.get("api", "base_url", fallback="") or "", settings.load().console_url)
+    configured = (conf.get("api", "base_url", fallback="") or "", load_settings().console_url)
     parts = [urlsplit(url) for url in configured]
     named = [f"{each.scheme}://{each.netloc}" for each in parts if each.netloc]
     return list(dict.fromkeys(named)) or [f"{request.url.scheme}://{request.url.netloc}"]

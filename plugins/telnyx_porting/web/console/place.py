@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote, urlencode
 from fastapi import Depends, HTTPException, Query, Request
 from markupsafe import Markup, escape
 
-from telnyx_porting import settings
 from telnyx_porting.flows.account import Account
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
+from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.web.console.access import Rights, User
 
@@ -85,7 +85,7 @@ def chosen(account: Annotated[str, Query(max_length=250)] = "") -> str:
 
     :raises HTTPException: 404 when it is not one of ours.
     """
-    ours = settings.load().accounts
+    ours = load_settings().accounts
     if account and account not in ours:
         raise HTTPException(404, f"the account {account!r} is not watched here; watched are: {', '.join(ours)}")
     return account or ours[0]
@@ -94,7 +94,7 @@ def chosen(account: Annotated[str, Query(max_length=250)] = "") -> str:
 def visit(request: Request, user: User, rights: Rights, account: Annotated[str, Depends(chosen)]) -> Visit:
     """Open the ledger for one request."""
     ledger = request.app.state.ledgers.now()
-    own = settings.load(account)
+    own = load_settings(account)
     return Visit(request, user, rights, Account(ledger, account, own), own.accounts)
 
 
