@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from telnyx_porting.errors import MISTAKES
-from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.alerts.send import send_due
-from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.settings import load_settings
-from telnyx_porting.notifications.deliver import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+    from telnyx_porting.flows.account import Account
 
 
 log = logging.getLogger(__name__)
@@ -53,6 +51,8 @@ class PortingAlertNotifier(BaseNotifier):
             log.warning("the %s could not be told: %s", what, type(error).__name__)
 
     def _notify(self, context: Context) -> None:
+        from telnyx_porting.flows.account import Account
+
         if not self.over and _is_mistake(context):
             return
         task, operator = context["ti"], context.get("task")
@@ -64,6 +64,10 @@ class PortingAlertNotifier(BaseNotifier):
 
     def _write(self, account: Account, own: str | None, task: Any) -> None:
         # With one that is invalid every task fails, and this says why once for all of them.
+        from telnyx_porting.flows.alerts.send import send_due
+        from telnyx_porting.flows.findings.health import tell
+        from telnyx_porting.notifications.deliver import deliver
+
         tell(account, "settings", next(map(str, account.settings.problems), None))
         subject = f"dag:{task.dag_id}.{task.task_id}"
         if account.id != own and task.map_index not in (None, -1):  # one of several that tell the same account

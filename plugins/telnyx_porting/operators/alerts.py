@@ -6,12 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.compat import stats
-from telnyx_porting.flows.alerts.facts import keep_exception_types
-from telnyx_porting.flows.alerts.outbox import enqueue
-from telnyx_porting.flows.alerts.send import send_due
-from telnyx_porting.flows.findings.reconcile import reconcile
-from telnyx_porting.flows.orders.sync import read_orders, sync_orders
-from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
 
@@ -32,6 +26,9 @@ class TelnyxSyncPortingOrdersOperator(PortingLedgerOperator):
     operator_extra_links = links.FINDINGS
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.alerts.facts import keep_exception_types
+        from telnyx_porting.flows.orders.sync import sync_orders
+
         with self.client(account) as client:
             result = sync_orders(account, client)
             keep_exception_types(account, client)
@@ -47,6 +44,9 @@ class TelnyxReconcilePortingFindingsOperator(PortingLedgerOperator):
     operator_extra_links = links.FINDINGS
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.alerts.outbox import enqueue
+        from telnyx_porting.flows.findings.reconcile import reconcile
+
         result = reconcile(account, enqueue)
         stats.gauge("telnyx_porting.findings_open", result.open, tags={"account": account.id})
         self.log.info(
@@ -74,6 +74,10 @@ class TelnyxSendPortingAlertsOperator(PortingLedgerOperator):
     operator_extra_links = links.FINDINGS
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.alerts.send import send_due
+        from telnyx_porting.flows.orders.sync import read_orders
+        from telnyx_porting.notifications.deliver import deliver
+
         def read_again(ids: Sequence[str]) -> None:
             with self.client(account) as client:
                 read_orders(account, client, ids)

@@ -12,11 +12,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from telnyx_porting.compat import TaskAwaitingInput
 from telnyx_porting.errors import PlanError
 from telnyx_porting.escaping import for_markdown
-from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.findings.health import clear, health
-from telnyx_porting.flows.findings.wording import moment
-from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
-from telnyx_porting.flows.republish.plan import close_plan, require_open
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.settings import load_settings
@@ -28,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
+
+    from telnyx_porting.flows.account import Account
 
 
 class TelnyxApprovePortingPlanOperator(ApprovalOperator):
@@ -75,6 +72,11 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             return self._decide(context, account)
 
     def _decide(self, context: Context, account: Account) -> Any:
+        from telnyx_porting.flows.findings.health import health
+        from telnyx_porting.flows.findings.wording import moment
+        from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
+        from telnyx_porting.flows.republish.plan import require_open
+
         now = account.clock()
         if account.settings.require_valid().republish_mode == "off":
             raise AirflowSkipException("republish_mode is off: nothing is republished")
@@ -110,6 +112,10 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
             return self._bind(context, account, event, plan_id, plan_hash)
 
     def _bind(self, context: Context, account: Account, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
+        from telnyx_porting.flows.findings.health import clear
+        from telnyx_porting.flows.republish.approval import approve
+        from telnyx_porting.flows.republish.plan import close_plan
+
         clear(account, "approval_asked")
         user = event.get("responded_by_user") or {}
         who = str(user.get("name") or user.get("id") or "") if isinstance(user, dict) else str(user)
@@ -126,6 +132,8 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
 
     @contextmanager
     def _account(self) -> Iterator[Account]:
+        from telnyx_porting.flows.account import Account
+
         if not self.plan_id:
             raise PlanError("plan_id: empty, expected the id of a plan")
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from telnyx_porting.errors import WrongAccountError
-from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.findings.health import watch_clock
-from telnyx_porting.flows.identity import accept
 from telnyx_porting.hooks.inputs import check_ids
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.outputs import for_airflow
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.settings import Settings
 
@@ -60,6 +58,8 @@ class PortingLedgerOperator(BaseOperator):
 
         :raises SettingsError: an id is no text, or a setting is invalid.
         """
+        from telnyx_porting.flows.account import Account
+
         check_ids(self)
         with TelnyxLedgerHook(self.ledger_conn_id).get_ledger() as ledger:
             return for_airflow(self.work(context, Account(ledger, self.telnyx_conn_id, self.settings())))
@@ -79,6 +79,9 @@ class PortingLedgerOperator(BaseOperator):
 
         :raises WrongAccountError: the connection leads to somebody else.
         """
+        from telnyx_porting.flows.findings.health import watch_clock
+        from telnyx_porting.flows.identity import accept
+
         own, hook = account.settings, TelnyxHook(account.id)
         with hook.get_client_within(own) as client:
             ours = True

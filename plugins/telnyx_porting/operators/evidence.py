@@ -11,10 +11,6 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NotFoundError, PermissionDeniedError, SettingsError
-from telnyx_porting.flows.deliveries.pull import read_deliveries
-from telnyx_porting.flows.deliveries.settle import settle
-from telnyx_porting.flows.deliveries.table import COLUMNS, read_table
-from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -38,6 +34,8 @@ class TelnyxReadPortingDeliveriesOperator(PortingLedgerOperator):
     operator_extra_links = links.MISSED
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.deliveries.pull import read_deliveries
+
         with self.client(account) as client:
             try:
                 result = read_deliveries(account, client)
@@ -66,6 +64,9 @@ class TelnyxReadPortingTableOperator(PortingLedgerOperator):
     operator_extra_links = links.MISSED
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.deliveries.table import read_table
+        from telnyx_porting.flows.findings.health import tell
+
         settings = account.settings
         if not (conn_id := settings.evidence_connection):
             raise AirflowSkipException("no table of yours is set: evidence_connection is empty")
@@ -80,6 +81,8 @@ def table_rows(conn_id: str, query: str, columns: Mapping[str, str]) -> Callable
 
     :raises SettingsError: the query is empty, or a column is none of ours.
     """
+    from telnyx_porting.flows.deliveries.table import COLUMNS
+
     if not query.strip():
         expected = "SQL such as SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'"
         raise SettingsError("evidence_query", query, expected)
@@ -115,6 +118,9 @@ class TelnyxSettlePortingDeliveriesOperator(PortingLedgerOperator):
     operator_extra_links = links.MISSED
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.deliveries.settle import settle
+        from telnyx_porting.flows.findings.health import tell
+
         result = settle(account)
         tell(account, "evidence", result.held_back)
         tell(account, "consumer_of_record", result.undecided)

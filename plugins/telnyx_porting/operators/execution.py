@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
-from telnyx_porting.flows.deliveries.table import read_table
-from telnyx_porting.flows.findings.health import clear, health
-from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
-from telnyx_porting.flows.republish.report import report, still_lost
 from telnyx_porting.ledger.states import Republish
 from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -51,6 +47,9 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         self._killed = False
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.findings.health import clear, health
+        from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
+
         pull = self._pull(account)
         with self.client(account) as client:
             while True:
@@ -75,6 +74,8 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
 
     def _pull(self, account: Account) -> Callable[[datetime], object] | None:
         """Return what reads your table, when it is the consumer of record."""
+        from telnyx_porting.flows.deliveries.table import read_table
+
         settings = account.settings
         source = settings.consumer_of_record
         if not source.startswith("table:"):
@@ -107,6 +108,9 @@ class TelnyxReportPortingPlanOperator(PortingLedgerOperator):
         self.otherwise = otherwise
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.findings.health import clear, health
+        from telnyx_porting.flows.republish.report import report, still_lost
+
         if not self.plan_id:
             told: dict[str, Any] | None = json.loads(self.otherwise)
             if told is None:

@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.compat import stats
 from telnyx_porting.errors import REFUSED_SECRETS, FormError, ProxyRefusedError
-from telnyx_porting.flows.desk.maintenance import maintain
-from telnyx_porting.flows.events.audit import audit
-from telnyx_porting.flows.events.backfill import backfill
-from telnyx_porting.flows.events.nights import audit_again, audit_tonight, why_unproved
-from telnyx_porting.flows.events.scan import scan
-from telnyx_porting.flows.findings.health import clear, health, tell
 from telnyx_porting.operators import links
 from telnyx_porting.operators.assets import EVENTS, SCANNED
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -37,6 +31,9 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
     operator_extra_links = links.HEALTH
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.events.scan import scan
+        from telnyx_porting.flows.findings.health import clear, health
+
         try:
             with self.client(account) as client:
                 result = scan(account, client)
@@ -80,6 +77,8 @@ class TelnyxBackfillPortingEventsOperator(PortingLedgerOperator):
         self.until = until
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.events.backfill import backfill
+
         since, until = form_time("from", self.since), form_time("to", self.until)
         if since is None or until is None:
             raise FormError("from" if since is None else "to", "", "a time such as 2026-10-01T00:00:00Z")
@@ -114,6 +113,10 @@ class TelnyxAuditPortingLedgerOperator(PortingLedgerOperator):
         self.by_ids = by_ids
 
     def work(self, context: Context, account: Account) -> list[dict[str, Any]]:
+        from telnyx_porting.flows.events.audit import audit
+        from telnyx_porting.flows.events.nights import audit_again, audit_tonight, why_unproved
+        from telnyx_porting.flows.findings.health import tell
+
         since, until = form_time("from", self.since), form_time("to", self.until)
         with self.client(account) as client:
             results = [audit(account, client, since, until, str(self.by_ids).lower() == "true")]
@@ -138,6 +141,8 @@ class TelnyxMaintainPortingLedgerOperator(PortingLedgerOperator):
     operator_extra_links = links.HEALTH
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.desk.maintenance import maintain
+
         result = maintain(account)
         stats.gauge("telnyx_porting.ledger_bytes", result.bytes_after, tags={"account": account.id})
         return asdict(result)

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk.exceptions import AirflowSkipException
 
 from telnyx_porting.errors import NothingToSendError, PlanError
-from telnyx_porting.flows.republish.gates import unsafe
-from telnyx_porting.flows.republish.plan import Plan, close_by, make_plan, preview, require_open
-from telnyx_porting.flows.republish.selection import Asked, read_order, select_ids
-from telnyx_porting.flows.subscriptions import Destinations, read_destinations
 from telnyx_porting.hooks.outputs import for_airflow
 from telnyx_porting.operators import links
 from telnyx_porting.operators.base import PortingLedgerOperator
@@ -22,6 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.republish.plan import Plan
+    from telnyx_porting.flows.republish.selection import Asked
+    from telnyx_porting.flows.subscriptions import Destinations
 
 Made = TypeVar("Made")
 
@@ -79,6 +78,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         self.reason = reason
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.republish.plan import make_plan
+
         try:
             plan = self._stored(account)
             if plan is None:
@@ -99,6 +100,8 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
         }
 
     def _stored(self, account: Account) -> Plan | None:
+        from telnyx_porting.flows.republish.plan import require_open
+
         form = {name: getattr(self, name) for name in self.template_fields if name != "telnyx_conn_id"}
         refuse_what_would_be_ignored(form)
         return require_open(account, self.plan_id) if self.plan_id else None
@@ -106,6 +109,9 @@ class TelnyxPlanPortingRepublishOperator(PortingLedgerOperator):
     def _of_what_is_asked(
         self, context: Context, account: Account, make: Callable[[Account, Destinations, Asked | None], Made]
     ) -> Made:
+        from telnyx_porting.flows.republish.selection import Asked, read_order, select_ids
+        from telnyx_porting.flows.subscriptions import read_destinations
+
         order_id, event_type = self.porting_order_id or None, self.event_type or None
         since, until = form_time("created_from", self.created_from), form_time("created_to", self.created_to)
         ids = [] if self.event_ids in (None, "", [], ()) else form_ids("event_ids", self.event_ids)
@@ -148,6 +154,8 @@ class TelnyxPreviewPortingRepublishOperator(TelnyxPlanPortingRepublishOperator):
     """
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.republish.plan import preview
+
         try:
             if (plan := self._stored(account)) is not None:
                 size, words, left_out = plan.size, plan.words, plan.left_out
@@ -177,6 +185,8 @@ class TelnyxClosePortingPlanOperator(PortingLedgerOperator):
         self.plan_id = plan_id
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.republish.plan import close_by
+
         closed = close_by(account, self.plan_id, _who(context))
         return _say(context, "closed", f"plan {self.plan_id} {'is closed' if closed else 'was closed already'}")
 
@@ -193,10 +203,14 @@ def _left_out(nothing: NothingToSendError) -> dict[str, Any]:
 
 
 def _not_now(account: Account) -> str | None:
+    from telnyx_porting.flows.republish.gates import unsafe
+
     with account.ledger.read() as connection:
         stop = unsafe(connection, account.id, account.settings, account.clock())
     return None if stop is None else stop.reason
 
 
 def _who(context: Context) -> str:
+    from telnyx_porting.flows.republish.selection import Asked
+
     return str(getattr(context["dag_run"], "triggering_user_name", None) or Asked.by)

@@ -9,10 +9,6 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from telnyx_porting.errors import SettingsError, TelnyxPortingError
-from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.alerts.channels import channels_of
-from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, Line, keep_lines, preflight
-from telnyx_porting.flows.findings.health import tell
 from telnyx_porting.hooks.ledger import TelnyxLedgerHook
 from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -24,6 +20,8 @@ from telnyx_porting.settings.values import HIGH, LOW
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.desk.preflight import Line
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -33,6 +31,9 @@ def check(account: str, ledger: Ledger | None = None) -> list[Line]:
 
     :param ledger: open already; None: that of the connection.
     """
+    from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.desk.preflight import Line, preflight
+
     own = load_settings(account)
     try:
         client = TelnyxHook(account).get_client_within(own)
@@ -54,6 +55,8 @@ def pool() -> Line:
     """Look whether the pool of all requests to Telnyx exists. Not from a task: it may not read Airflow's database."""
     from airflow.models.pool import Pool
 
+    from telnyx_porting.flows.desk.preflight import Line
+
     try:
         slots = Pool.get_pool(POOL)
     except Exception as error:
@@ -64,6 +67,9 @@ def pool() -> Line:
 
 
 def _connections(own: Settings) -> list[Line]:
+    from telnyx_porting.flows.alerts.channels import channels_of
+    from telnyx_porting.flows.desk.preflight import Line
+
     lines = []
     for name in sorted({channel.connection for channel in channels_of(own)}):
         try:
@@ -91,6 +97,9 @@ class TelnyxPreflightPortingOperator(PortingLedgerOperator):
         return load_settings(self.telnyx_conn_id)
 
     def work(self, context: Context, account: Account) -> list[str]:
+        from telnyx_porting.flows.desk.preflight import SUBSCRIPTION, keep_lines
+        from telnyx_porting.flows.findings.health import tell
+
         lines = check(account.id, account.ledger)
         keep_lines(account, lines)
         self.log.info("preflight of %s:\n%s", account.id, "\n".join(map(str, lines)))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from telnyx_porting.compat import NEVER_EXPIRE, task_state
-from telnyx_porting.flows.republish.batch import LIST, Memory, send_batch
 from telnyx_porting.hooks.inputs import as_ids
 from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -68,6 +67,8 @@ class TelnyxRepublishPortingEventsOperator(BaseOperator):
         self._killed = True
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from telnyx_porting.flows.republish.batch import LIST, Memory, send_batch
+
         ids = as_ids("event_ids", self.event_ids)
         pace = load_settings(self.telnyx_conn_id).require_valid().republish_per_second
         store, later_try = task_state(context), False

@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from telnyx_porting.errors import REFUSED_SECRETS
-from telnyx_porting.flows.alerts.dispatch import due_now
-from telnyx_porting.flows.clock import clock_differs
-from telnyx_porting.flows.identity import reached_by, recognised
-from telnyx_porting.flows.orders.wakeups import CLOCK, clocks_wrong, waking
 from telnyx_porting.hooks.ledger import DEFAULT_CONN_ID, TelnyxLedgerHook
 from telnyx_porting.hooks.settings import load_settings
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -74,6 +70,8 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _look_for_ever(self, wrong: dict[str, Identity]) -> AsyncGenerator[TriggerEvent]:
+        from telnyx_porting.flows.orders.wakeups import CLOCK
+
         known: set[Receipt] = set()
         told_at, failures = 0.0, 0
         while True:
@@ -96,6 +94,9 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
 
     async def _ask_the_time(self, wrong: dict[str, Identity]) -> None:
         """Keep in `wrong` the accounts whose Telnyx has another time than this machine, and who was asked."""
+        from telnyx_porting.flows.clock import clock_differs
+        from telnyx_porting.flows.identity import reached_by
+
         refused: dict[str, float] = {}
         while True:
             for account in (await asyncio.to_thread(load_settings)).accounts:
@@ -117,6 +118,10 @@ class TelnyxPortingWebhooksTrigger(BaseEventTrigger):
 
 
 def _look(ledger: Ledger, wrong: dict[str, Identity]) -> set[Receipt]:
+    from telnyx_porting.flows.alerts.dispatch import due_now
+    from telnyx_porting.flows.identity import recognised
+    from telnyx_porting.flows.orders.wakeups import clocks_wrong, waking
+
     if not ledger.is_there:
         return set()
     with ledger.read() as connection:
