@@ -20,7 +20,7 @@ from telnyx_porting.flows.deliveries.receipts import read_receipt, store_receipt
 from telnyx_porting.flows.findings.health import health
 from telnyx_porting.flows.orders.wakeups import looked_at, to_look_at
 from telnyx_porting.ledger.tables import alerts
-from telnyx_porting.triggers import webhooks
+from telnyx_porting.triggers import watching as watchers
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 from tests.support.receivers import ACCOUNT, encode, webhook
 
@@ -51,13 +51,13 @@ def ledger(path: Path, open_ledger: OpenLedger) -> Ledger:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When it looked."""
-    real, found = webhooks._look, []
+    real, found = watchers._look, []
 
     def look(ledger: Ledger, wrong: Any) -> Any:
         found.append(time.monotonic())
         return real(ledger, wrong)
 
-    monkeypatch.setattr(webhooks, "_look", look)
+    monkeypatch.setattr(watchers, "_look", look)
     return found
 
 
@@ -143,8 +143,8 @@ async def test_another_one_is_told_also_when_no_more_wait_than_before(ledger: Le
 async def test_tells_again_every_ten_seconds_while_any_remains(
     ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert webhooks.AGAIN == 10
-    monkeypatch.setattr(webhooks, "AGAIN", 0.3)
+    assert watchers.AGAIN == 10
+    monkeypatch.setattr(watchers, "AGAIN", 0.3)
     await asyncio.to_thread(hear, ledger)
     async with Watching() as watching:
         await watching.until(lambda: len(watching.told) == 3)
@@ -166,7 +166,7 @@ async def test_nothing_is_told_and_nothing_is_made_without_a_ledger(path: Path, 
 async def test_a_broken_ledger_is_survived(
     path: Path, looks: list[float], monkeypatch: pytest.MonkeyPatch, open_ledger: OpenLedger
 ) -> None:
-    monkeypatch.setattr(webhooks, "LONGEST", 0.01)
+    monkeypatch.setattr(watchers, "LONGEST", 0.01)
     path.write_bytes(b"no database" * 1_000)
     async with Watching() as watching:
         await watching.until(lambda: len(looks) >= 4)
@@ -176,15 +176,15 @@ async def test_a_broken_ledger_is_survived(
 
 
 async def test_an_impossible_connection_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "LONGEST", 0.01)
+    monkeypatch.setattr(watchers, "LONGEST", 0.01)
     asked = []
-    real = webhooks.TelnyxLedgerHook.aget_ledger
+    real = watchers.TelnyxLedgerHook.aget_ledger
 
     def ask(self: Any) -> Any:
         asked.append(self)
         return real(self)
 
-    monkeypatch.setattr(webhooks.TelnyxLedgerHook, "aget_ledger", ask)
+    monkeypatch.setattr(watchers.TelnyxLedgerHook, "aget_ledger", ask)
     monkeypatch.setenv("AIRFLOW_CONN_TELNYX_PORTING_LEDGER", json.dumps({"conn_type": "mysql", "host": "db"}))
     async with Watching() as watching:
         await watching.until(lambda: len(asked) >= 3)
@@ -209,7 +209,7 @@ async def test_a_message_that_is_due_wakes_until_it_is_sent(
     ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TELNYX_PORTING_ALERT_CHANNELS", "desk:json")
-    monkeypatch.setattr(webhooks, "AGAIN", 0.05)
+    monkeypatch.setattr(watchers, "AGAIN", 0.05)
     row = {"account": ACCOUNT, "key": "exception:1", "occurrence": 1, "channel": "desk:json", "group_key": "g"}
     due = {"status": "queued", "action": "firing", "next_at": datetime.now(UTC) - timedelta(seconds=6)}
     async with Watching() as watching:
@@ -230,7 +230,7 @@ async def test_a_message_that_is_due_wakes_until_it_is_sent(
 
 async def test_a_wrong_clock_is_told_once(ledger: Ledger, looks: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody marks it as looked at, so it is not repeated: the finding ends it, and the schedule is the sweep."""
-    monkeypatch.setattr(webhooks, "AGAIN", 0.02)
+    monkeypatch.setattr(watchers, "AGAIN", 0.02)
     async with Watching() as watching:
         store_receipts(ledger, [ACCOUNT], [], {ACCOUNT: 1}, datetime.now(UTC), {ACCOUNT: timedelta(seconds=-400)})
         await watching.until(lambda: bool(watching.told))
@@ -245,8 +245,8 @@ async def test_a_wrong_clock_is_told_once(ledger: Ledger, looks: list[float], mo
 async def test_a_wrong_clock_of_this_machine_is_told_within_a_minute_though_no_receiver_sees_it(
     ledger: Ledger, sandbox: RunningSandbox, conn_id: str, looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert webhooks.ASK_AFTER == 60
-    monkeypatch.setattr(webhooks, "ASK_AFTER", 0.05)
+    assert watchers.ASK_AFTER == 60
+    monkeypatch.setattr(watchers, "ASK_AFTER", 0.05)
 
     def asked() -> int:
         return int(sandbox.requests()["total"])

@@ -19,7 +19,7 @@ from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
 from telnyx_porting.hooks.telnyx import TelnyxHook
 from telnyx_porting.notifications.deliver import deliver
 from telnyx_porting.operators.porting import TelnyxRepublishPortingEventsOperator, TelnyxRetryPolicy
-from telnyx_porting.triggers import webhooks
+from telnyx_porting.triggers import watching as watchers
 from telnyx_porting.triggers.porting import TelnyxPortingWebhooksTrigger
 from tests.support.mirror import StillClock
 from tests.support.samples import EVENT
@@ -175,11 +175,11 @@ def test_a_batch_stops_at_the_first_refusal(
 async def test_a_trigger_that_asks_the_time_rests_after_a_refusal(
     monkeypatch: pytest.MonkeyPatch, connect: Callable[..., str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(webhooks, "ASK_AFTER", 0.01)
+    monkeypatch.setattr(watchers, "ASK_AFTER", 0.01)
     connect("telnyx_porting_ledger", conn_type="sqlite", host=str(tmp_path / "ledger.db"))
     loads: list[Any] = []
-    real = webhooks.load_settings
-    monkeypatch.setattr(webhooks, "load_settings", lambda *about: loads.append(about) or real(*about))
+    real = watchers.load_settings
+    monkeypatch.setattr(watchers, "load_settings", lambda *about: loads.append(about) or real(*about))
 
     async def events() -> AsyncIterator[Any]:
         async for event in TelnyxPortingWebhooksTrigger(poll_interval=60).run():

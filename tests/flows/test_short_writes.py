@@ -126,7 +126,7 @@ SMALL = {
     """,
     "a plan": """
         flows/republish/advance.py:_advance flows/republish/advance.py:_halt
-        flows/republish/advance.py:_what_is_left flows/republish/claim.py:forgive operators/approval.py:_bind
+        flows/republish/advance.py:_what_is_left flows/republish/claim.py:forgive operators/execution.py:_bind
     """,
 }  # what each of these writes at most, however much there is
 

@@ -41,9 +41,8 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.bulk import write_many
 from telnyx_porting.ledger.files import copy_to, open_file
-from telnyx_porting.ledger.server import open_server
 from telnyx_porting.ledger.statistics import write_statistics
-from telnyx_porting.ledger.urls import normalise
+from telnyx_porting.ledger.urls import normalise, open_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,15 +1,20 @@
-"""Where a ledger is: the database URLs it takes."""
+"""Where a ledger is: the database URLs it takes, and the server that one of them leads to."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from telnyx_porting.errors import LedgerError, SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
+
 
 LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"  # the environment's word on where the ledger is
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"}
@@ -76,3 +81,28 @@ def _options() -> set[str]:
             "a ledger on PostgreSQL needs its driver: pip install 'airflow-provider-telnyx-porting[postgres]'"
         ) from error
     return {option.keyword.decode() for option in Conninfo.get_defaults()}
+
+
+# Behind PgBouncer in transaction mode the next transaction may be on another connection, which knows no statement that
+# was prepared on this one. What the environment says of the encoding is meant for terminals.
+_ALWAYS = {"prepare_threshold": None, "client_encoding": "UTF8"}
+
+
+def open_server(url: URL) -> Engine:
+    """Return an engine of a PostgreSQL database; connecting raises LedgerError where its encoding is not UTF8."""
+    engine = create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=8, connect_args=_ALWAYS)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: Any, arguments: Any, keywords: Any) -> Any:
+        # Before SQLAlchemy asks anything: it cannot read what a database without an encoding answers.
+        connection = dialect.connect(*arguments, **keywords)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise LedgerError(
+                f"the ledger's database {url.database or ''!r} has the encoding {encoding}, in which not every text can"
+                " be kept; make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
+        return connection
+
+    return engine

@@ -8,15 +8,22 @@ from telnyx_porting.operators.alerts import (
     TelnyxSendPortingAlertsOperator,
     TelnyxSyncPortingOrdersOperator,
 )
-from telnyx_porting.operators.api import TelnyxGetPortingEventOperator, TelnyxListPortingEventsOperator
-from telnyx_porting.operators.approval import TelnyxApprovePortingPlanOperator
+from telnyx_porting.operators.api import (
+    TelnyxGetPortingEventOperator,
+    TelnyxListPortingEventsOperator,
+    TelnyxRepublishPortingEventsOperator,
+)
 from telnyx_porting.operators.assets import EVENTS, SCANNED, WEBHOOKS
 from telnyx_porting.operators.evidence import (
     TelnyxReadPortingDeliveriesOperator,
     TelnyxReadPortingTableOperator,
     TelnyxSettlePortingDeliveriesOperator,
 )
-from telnyx_porting.operators.execution import TelnyxExecutePortingPlanOperator, TelnyxReportPortingPlanOperator
+from telnyx_porting.operators.execution import (
+    TelnyxApprovePortingPlanOperator,
+    TelnyxExecutePortingPlanOperator,
+    TelnyxReportPortingPlanOperator,
+)
 from telnyx_porting.operators.forms import asked_by_form, refuse_unknown_keys, republish_form
 from telnyx_porting.operators.ledger import (
     TelnyxAuditPortingLedgerOperator,
@@ -30,7 +37,6 @@ from telnyx_porting.operators.plans import (
     TelnyxPreviewPortingRepublishOperator,
 )
 from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
-from telnyx_porting.operators.republish import TelnyxRepublishPortingEventsOperator
 from telnyx_porting.operators.retries import POOL, TelnyxRetryPolicy, telnyx_task_defaults, watch_task_defaults
 from telnyx_porting.operators.runs import TelnyxFailRunOperator
 

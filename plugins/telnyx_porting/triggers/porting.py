@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from telnyx_porting.errors import NotFoundError
 from telnyx_porting.hooks.inputs import as_time
 from telnyx_porting.triggers.polling import PollingTrigger
-from telnyx_porting.triggers.watching import TelnyxPortingEventsTrigger
-from telnyx_porting.triggers.webhooks import TelnyxPortingWebhooksTrigger
+from telnyx_porting.triggers.watching import TelnyxPortingEventsTrigger, TelnyxPortingWebhooksTrigger
 
 if TYPE_CHECKING:
     from telnyx_porting.client import AsyncTelnyxClient

@@ -24,8 +24,7 @@ from telnyx_porting import settings
 from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.urls import LEDGER_URL, ledger_url
-from telnyx_porting.web.receiver.store import Recorder, describe
-from telnyx_porting.web.receiver.watch import Watch
+from telnyx_porting.web.receiver.store import Recorder, Watch, describe
 
 try:
     import uvicorn

@@ -23,8 +23,7 @@ from starlette.routing import Route
 from telnyx_porting.errors import MalformedWebhook, SignatureError, StaleSignature
 from telnyx_porting.flows.deliveries.receipts import read_receipt
 from telnyx_porting.web.receiver.guard import Guard
-from telnyx_porting.web.receiver.store import Recorder
-from telnyx_porting.web.receiver.watch import Watch
+from telnyx_porting.web.receiver.store import Recorder, Watch
 from telnyx_porting.webhooks import verify_signature
 
 if TYPE_CHECKING:

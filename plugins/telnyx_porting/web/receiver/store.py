@@ -1,7 +1,8 @@
-"""The receiver's one writer: a commit to disk costs the same for one webhook as for hundreds, so they share it.
+"""The receiver and the ledger: its one writer, and how old the watch's newest reading is.
 
-What arrives while a commit is under way goes into the next one, which starts at once. Nothing else in the process
-writes to the ledger; the writer is a thread, so that a slow disk or database never stops the event loop.
+A commit to disk costs the same for one webhook as for hundreds, so they share it: what arrives while a commit is under
+way goes into the next one, which starts at once. Nothing else in the process writes to the ledger; the writer is a
+thread, so that a slow disk or database never stops the event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy.exc import ProgrammingError
 
 from telnyx_porting.errors import LedgerError
-from telnyx_porting.flows.deliveries.receipts import store_receipts
+from telnyx_porting.flows.deliveries.receipts import reading_ages, store_receipts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = tuple[Mapping[str, Any], asyncio.Future[bool]]
     Refused: TypeAlias = tuple[str, timedelta | None]
+    from collections.abc import Sequence
+    from datetime import timedelta
+
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 10.0  # seconds
@@ -157,3 +161,35 @@ def _settle_all(batch: list[Waiting], outcome: bool) -> None:
 def _settle(stored: asyncio.Future[bool], outcome: bool) -> None:
     if not stored.done():
         stored.set_result(outcome)
+
+
+log = logging.getLogger(__name__)
+_KEEP = 2.0  # seconds an answer is used again
+
+
+class Watch:
+    """Age of each account's newest sealed window.
+
+    :param accounts: the accounts that must be read.
+    :param limit: the age at which something is wrong.
+    """
+
+    def __init__(self, ledger: Ledger, accounts: Sequence[str], limit: timedelta) -> None:
+        self.limit = limit.total_seconds()
+        self._ledger = ledger
+        self._accounts = accounts
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._ages: dict[str, float | None] | None = None
+
+    async def ages(self) -> dict[str, float | None] | None:
+        """Return seconds per account, None for one never read; None as a whole when the ledger cannot be read."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at > _KEEP:
+                try:
+                    self._ages = await asyncio.to_thread(reading_ages, self._ledger, self._accounts, datetime.now(UTC))
+                except (LedgerError, ProgrammingError) as error:
+                    log.warning("/watch cannot read the ledger: %s", describe(error))
+                    self._ages = None
+                self._asked_at = time.monotonic()
+        return self._ages
