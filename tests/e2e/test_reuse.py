@@ -28,6 +28,11 @@ pytestmark = pytest.mark.e2e
 README = (ROOT / "README.md").read_text()
 SECTION = README.partition("## One operator in your own DAG\n")[2].partition("\n## ")[0]
 DOCS = ROOT / "docs"
+WITHOUT = {
+    "receiver": "python -m telnyx_porting.web.receiver --port 0",
+    "postgres": "TELNYX_PORTING_LEDGER_URL=postgresql://somebody@localhost/porting python -m telnyx_porting status",
+}
+"""Extra -> what asks for it."""
 SEVEN = 7  # commands from an Airflow to the first sealed window
 
 
@@ -113,6 +118,12 @@ def test_from_an_airflow_to_the_first_sealed_window_as_printed(page: str, clean:
         assert re.search(r"account telnyx_default\n  events: complete up to \d{4}-", said), said[-2000:]
         assert not [name for name in sandbox.requests()["counts"] if not name.startswith("GET ")]
     assert set(before) <= set(clean.shell("pip freeze").splitlines()), "what was installed has changed"
+    if page == "install-pip":  # which installs no extras; that Airflow has some of them is luck
+        clean.shell("pip uninstall --quiet --yes httptools")
+        for extra, command in WITHOUT.items():
+            said = clean.shell(f"{command} 2>&1 && exit 1 || true").strip()
+            assert said.endswith(f"pip install 'airflow-provider-telnyx-porting[{extra}]'"), said
+            assert "\n" not in said
 
 
 @contextmanager
