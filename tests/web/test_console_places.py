@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from tests.support.airflow_server import CONSOLE, ORIGIN, Server, airflow_server
-from tests.support.ledgers import new_file
+from tests.support.ledgers import new_database, new_file
+from tests.support.receivers import url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +80,24 @@ def test_a_ledger_that_cannot_be_read_is_said(
     assert browser.get("/api/v2/version").status_code == 200
     monkeypatch.undo()
     assert browser.get(f"{CONSOLE}/").status_code == 200, "put right, it is read without a restart"
+
+
+@pytest.mark.postgres
+def test_what_nobody_foresaw_is_said_in_words(
+    console: Server, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = console.browser("admin")
+    with new_database(postgres_server) as ledger:
+        with ledger.write() as connection:
+            connection.execute(text("DROP TABLE porting_orders CASCADE"))
+        monkeypatch.setenv(URL, url_of(ledger))
+        answer = browser.get(f"{CONSOLE}/orders")
+        monkeypatch.undo()
+        assert browser.get(f"{CONSOLE}/orders").status_code == 200
+    assert answer.status_code == 500
+    assert "Something failed here" in answer.text
+    assert "Traceback" not in answer.text
+    assert "Content-Security-Policy" in answer.headers
 
 
 def test_each_account_has_addresses_of_its_own(console: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,16 @@ _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-_TITLES = {401: "You are not logged in", 403: "Not allowed", 404: "Not found", 422: "This address cannot be read"}
+_MEANINGS = {
+    401: ("You are not logged in", "Log in to Airflow, then come back."),
+    403: ("Not allowed", "Whoever administers this Airflow can give you the permission."),
+    404: ("Not found", "Look for it on the page Orders, or check the address."),
+    422: ("This address cannot be read", "Go back, or start from the first page."),
+    503: (
+        "The ledger cannot be read",
+        "All that is shown is read from it. Put this right, then reload the page.",
+    ),
+}
 
 
 def create_app() -> FastAPI:
@@ -63,30 +72,22 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
 
 
 async def _in_words(request: Request, error: Exception) -> Response:
-    status, title, text, todo = _words(request, error)
+    status, title, text, todo = _words(error)
     if request.method != "GET":
         return JSONResponse({"text": text}, status)
     login = f"{airflow_root(request)}/api/v2/auth/login?next={quote(str(request.url))}" if status == 401 else ""
     return bare_page(request, status, title=title, text=text, todo=todo, login=login)
 
 
-def _words(request: Request, error: Exception) -> tuple[int, str, str, str]:
+def _words(error: Exception) -> tuple[int, str, str, str]:
     if isinstance(error, StarletteHTTPException):
         status, text = error.status_code, str(error.detail)
-        return status, _TITLES.get(status, "This did not work"), text, _NEXT_STEPS.get(status, "")
-    if isinstance(error, RequestValidationError):
+    elif isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
-        return 422, _TITLES[422], f"{wrong['loc'][-1]}: {wrong['msg']}", "Go back, or start from the first page."
-    if isinstance(error, LedgerError):
-        return 503, "The ledger cannot be read", str(error), _NEXT_STEPS[503]
-    if isinstance(error, TelnyxPortingError):
-        return 400, "This did not work", str(error), ""
-    return 500, "Something failed here", type(error).__name__, "The log of Airflow's API server says more."
-
-
-_NEXT_STEPS = {
-    401: "Log in to Airflow, then come back.",
-    403: "Whoever administers this Airflow can give you the permission.",
-    503: "All that is shown here is read from the ledger. Put this right, then reload the page.",
-    404: "Look for it on the page Orders, or check the address.",
-}
+        status, text = 422, f"{wrong['loc'][-1]}: {wrong['msg']}"
+    elif isinstance(error, TelnyxPortingError):
+        status, text = 503 if isinstance(error, LedgerError) else 400, str(error)
+    else:
+        return 500, "Something failed here", type(error).__name__, "The log of Airflow's API server says more."
+    title, todo = _MEANINGS.get(status, ("This did not work", ""))
+    return status, title, text, todo

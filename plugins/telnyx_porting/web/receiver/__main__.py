@@ -64,14 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     try:
-        keys = read_keys("--key", options.key) if options.key else read_keys(KEYS, _split(os.environ.get(KEYS, "")))
+        of_environment = os.environ.get(KEYS, "").replace(",", " ").split()
+        keys = read_keys("--key", options.key) if options.key else read_keys(KEYS, of_environment)
         ledger = stack.enter_context(Ledger(_ledger_url(options.ledger), durable=True)).ready()
         public = stack.enter_context(_listen("--port", options.host, options.port))
         counters = stack.enter_context(_listen("--counters-port", options.counters_host, options.counters_port))
-    except SettingsError as error:
-        log.error("%s", error)
-        return 2
-    except (LedgerError, ProgrammingError) as error:
+    except (SettingsError, LedgerError, ProgrammingError) as error:
         log.error("%s", describe(error))
         return 2
     serve(ledger, keys, public, counters)
@@ -155,10 +153,6 @@ def read_keys(name: str, texts: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
             raise SettingsError(name, text, "ACCOUNT=BASE64, a connection id and a public key of 32 bytes in base64")
         keys[account] = (*keys.get(account, ()), *([key] if encoded else []))
     return keys
-
-
-def _split(text: str) -> list[str]:
-    return text.replace(",", " ").split()
 
 
 def _ledger_url(argument: str | None) -> URL:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.exc import ProgrammingError
 
-from telnyx_porting.errors import LedgerError
+from telnyx_porting.errors import LedgerError, SettingsError
 from telnyx_porting.flows.deliveries.receipts import reading_ages, store_receipts
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ _GATHER = 0.002  # seconds to wait for that many
 
 
 def describe(error: BaseException) -> str:
-    """Say what is wrong with the ledger, and nothing of what could not be stored."""
-    if isinstance(error, LedgerError):
+    """Say what is wrong, and nothing of what could not be stored."""
+    if isinstance(error, (LedgerError, SettingsError)):
         return str(error)
     if isinstance(error, ProgrammingError):  # no such table, or no right to it
         return str(error.orig).partition("\n")[0]
