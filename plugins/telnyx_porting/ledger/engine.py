@@ -40,8 +40,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 
 from telnyx_porting.errors import LedgerError
 from telnyx_porting.ledger.bulk import write_many
-from telnyx_porting.ledger.files import copy_to, open_file
-from telnyx_porting.ledger.statistics import write_statistics
+from telnyx_porting.ledger.files import copy_to, open_file, write_statistics
 from telnyx_porting.ledger.urls import normalise, open_server
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from telnyx_porting.errors import LedgerError, SettingsError
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
-
 LEDGER_URL = "TELNYX_PORTING_LEDGER_URL"  # the environment's word on where the ledger is
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"}
 

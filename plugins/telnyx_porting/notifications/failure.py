@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.account import Account
 
-
 log = logging.getLogger(__name__)
 
 

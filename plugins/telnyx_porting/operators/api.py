@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.models.events import PortingEvent
 
-
 NEW_OBJECTS = 100_000
 """For which the garbage collector waits: somewhat more than the rows that a listing holds are made of."""
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.flows.account import Account
 
-
 WAIT_HERE = timedelta(seconds=15)  # shorter waits cost less than a deferral
 HALTED = "republish_halted"
 

@@ -37,8 +37,13 @@ from telnyx_porting.operators.plans import (
     TelnyxPreviewPortingRepublishOperator,
 )
 from telnyx_porting.operators.preflight import TelnyxPreflightPortingOperator
-from telnyx_porting.operators.retries import POOL, TelnyxRetryPolicy, telnyx_task_defaults, watch_task_defaults
-from telnyx_porting.operators.runs import TelnyxFailRunOperator
+from telnyx_porting.operators.retries import (
+    POOL,
+    TelnyxFailRunOperator,
+    TelnyxRetryPolicy,
+    telnyx_task_defaults,
+    watch_task_defaults,
+)
 
 __all__ = [
     "EVENTS",

@@ -1,9 +1,12 @@
-"""When a task that talks to Telnyx is worth another try, and the defaults of such tasks: yours, and the watch's own."""
+"""What tasks share: when one is worth another try, defaults, yours and the watch's own, and the last task of a run."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from telnyx_porting.compat import RetryDecision, RetryPolicy, retried_by
 from telnyx_porting.errors import FOR_GOOD, RateLimitedError
@@ -70,3 +73,19 @@ def watch_task_defaults(**overrides: Any) -> dict[str, Any]:
         "on_success_callback": PortingAlertNotifier(over=True),
     }
     return telnyx_task_defaults(**(ours | overrides))
+
+
+class TelnyxFailRunOperator(BaseOperator):
+    """Fail the run when a task before this one failed; skipped otherwise, without a worker.
+
+    Airflow looks only at the last tasks of a run. One that runs whatever happened before it (``all_done``) would let
+    a run with a failed task end as a success, unseen by callbacks, filters and deadlines. Put this one after all
+    tasks whose failure counts. What failed is told by its own callbacks; this task tells nobody.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        quiet = {"on_failure_callback": None, "on_success_callback": None, "pool": "default_pool"}
+        super().__init__(**{**kwargs, **quiet, "trigger_rule": "one_failed", "retries": 0})
+
+    def execute(self, context: Context) -> None:
+        raise AirflowFailException("a task of this run failed; its own log says why")

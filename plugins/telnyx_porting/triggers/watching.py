@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.orders.wakeups import Receipt
     from telnyx_porting.ledger.engine import Ledger
 
-
 CURSOR = "telnyx_porting_events:created_at"
 PERSISTED_AFTER = 5.0  # seconds until an event that left here is surely in Airflow's database
 MAX_IDS = 500  # ids in one event, which Airflow logs and stores whole

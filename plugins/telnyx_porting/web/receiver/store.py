@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-
 log = logging.getLogger(__name__)
 HEARTBEAT = 10.0  # seconds
 _AT_ONCE = 500  # rows per transaction: far below what holds up another writer
