@@ -12,6 +12,8 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import httpx
+import psycopg
 import pytest
 
 from include.sandbox.testing import running_sandbox
@@ -117,6 +119,8 @@ def test_from_an_airflow_to_the_first_sealed_window_as_printed(page: str, clean:
         said = clean.shell("\n".join([*commands, look]), **connection(sandbox), **more)
         assert re.search(r"account telnyx_default\n  events: complete up to \d{4}-", said), said[-2000:]
         assert not [name for name in sandbox.requests()["counts"] if not name.startswith("GET ")]
+        if page == "install-managed":
+            evidence_arrives(clean, sandbox, look, connection(sandbox) | more)
     assert set(before) <= set(clean.shell("pip freeze").splitlines()), "what was installed has changed"
     if page == "install-pip":  # which installs no extras; that Airflow has some of them is luck
         clean.shell("pip uninstall --quiet --yes httptools")
@@ -124,6 +128,29 @@ def test_from_an_airflow_to_the_first_sealed_window_as_printed(page: str, clean:
             said = clean.shell(f"{command} 2>&1 && exit 1 || true").strip()
             assert said.endswith(f"pip install 'airflow-provider-telnyx-porting[{extra}]'"), said
             assert "\n" not in said
+
+
+def evidence_arrives(clean: Clean, sandbox: RunningSandbox, look: str, env: dict[str, str]) -> None:
+    """Without a process of one's own: from Telnyx's delivery records, and from a table in which a system keeps them."""
+    sandbox.subscribe(sandbox.sink_url())
+    sandbox.burst(3)
+    sandbox.settle()
+    records = httpx.get(f"{sandbox.base_url}/webhook_deliveries", headers=sandbox.headers, timeout=30).json()["data"]
+    with psycopg.connect(env["LEDGER_URL"], autocommit=True) as database:
+        database.execute("CREATE TABLE webhooks (id text, received_at timestamptz, body jsonb)")
+        for record in records:
+            row = (record["webhook"]["id"], record["finished_at"], json.dumps({"data": record["webhook"]}))
+            database.execute("INSERT INTO webhooks VALUES (%s, %s, %s)", row)
+    said = clean.shell(
+        f"airflow dags test porting_scan && airflow dags test porting_missed_notifications && {look}",
+        **env,
+        AIRFLOW_CONN_MINE=env["LEDGER_URL"],
+        TELNYX_PORTING_EVIDENCE_CONNECTION="mine",
+        TELNYX_PORTING_EVIDENCE_QUERY="SELECT id, received_at, body FROM webhooks WHERE received_at >= '{since}'",
+        TELNYX_PORTING_REPUBLISH_MODE="off",
+    )
+    for feed in ("deliveries", "table:mine"):
+        assert re.search(rf"\n  {feed}: evidence up to \d{{4}}-", said), said[-2000:]
 
 
 @contextmanager

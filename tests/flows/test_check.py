@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,3 +266,24 @@ def test_it_needs_no_airflow_and_leaves_nothing_behind(street: Street, tmp_path:
     assert done.stderr.startswith(f"asking {street.sandbox.base_url} how many events there are\nreading the events of")
     assert list(tmp_path.iterdir()) == []
     assert street.sandbox.republishes() == []
+
+
+def test_at_a_terminal_the_key_is_asked_for_and_never_shown(street: Street) -> None:
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name != "TELNYX_API_KEY"}
+    command = [sys.executable, "-m", "telnyx_porting", "check", "--base-url", street.sandbox.base_url]
+    with subprocess.Popen(
+        command, env=env, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while not shown.endswith(b"Telnyx API key (v2): "):
+            shown += os.read(ours, 1024)
+        os.write(ours, f"{street.sandbox.api_key}\n".encode())
+        with suppress(OSError):  # which is how a terminal ends
+            while more := os.read(ours, 1024):
+                shown += more
+        said = process.communicate(timeout=120)[0]
+    os.close(ours)
+    assert (process.returncode, street.sandbox.api_key in f"{shown!r}{said}") == (0, False), shown
+    assert said.startswith(f"{street.sandbox.base_url}: "), said
