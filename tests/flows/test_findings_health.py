@@ -45,6 +45,17 @@ def test_watch_says_when_nothing_was_read_for_half_an_hour(watched: Watched) -> 
     assert [(row["subject"], row["severity"]) for row in rows] == [("nothing_sealed", "critical")]
 
 
+@pytest.mark.parametrize("name", ["porting_scan.scan", "d" * 700], ids=["short", "too long for a key"])
+def test_what_is_noticed_again_is_the_same_finding_and_only_another_severity_is_news(ledger: Ledger, name: str) -> None:
+    account, seen = Account(ledger, "a", clock=lambda: MONDAY), []
+    for text, severity in (("failed", "high"), ("failed again", "high"), ("failed again", "critical")):
+        health(account, f"dag:{name}", text, severity)
+        with ledger.read() as connection:
+            (row,) = open_findings(connection, "a", "health")
+        seen.append((row["occurrence"], row["revision"], row["detail"]["text"], row["since"]))
+    assert seen == [(1, 1, "failed", MONDAY), (1, 1, "failed again", MONDAY), (1, 2, "failed again", MONDAY)]
+
+
 def test_watch_says_that_signatures_are_refused_and_a_plan_waits(watched: Watched) -> None:
     with watched.ledger.write() as connection:
         touch_feed(watched.ledger, connection, watched.account, "receiver", refused=7, heartbeat=watched.now)

@@ -27,12 +27,9 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """
-    What a flow works on.
+    """What a flow works on.
 
-    :param ledger: where its rows are
     :param id: the Airflow connection id that names the account in every row
-    :param settings: its settings
     :param clock: this machine's time; a flow reads it once and hands the value down
     """
 

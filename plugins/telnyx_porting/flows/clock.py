@@ -78,6 +78,14 @@ def read_clocks(connection: Connection, account: str) -> Clocks:
     return clocks_of(get_feed(connection, account, Feed.EVENTS), get_feed(connection, account, Feed.RECEIVER))
 
 
+def complete_to(connection: Connection, account: str) -> datetime | None:
+    """Return up to when all events of Telnyx's are here, on our clock; None: never read."""
+    feed = get_feed(connection, account, Feed.EVENTS)
+    if feed is None or feed["covered_until"] is None:
+        return None
+    return read_clocks(connection, account).from_provider(feed["covered_until"])
+
+
 def clocks_of(events: Mapping[Any, Any] | None, receiver: Mapping[Any, Any] | None) -> Clocks:
     """Return what two feeds know of the clocks.
 
@@ -124,7 +132,6 @@ def last_beat(receiver: Mapping[Any, Any] | None, clocks: Clocks, now: datetime)
 class CommonClock:
     """The clock that the ledger's times are of, on whichever machine: several may take turns on one plan.
 
-    :param own: this machine's clock.
     :param ahead: how far the common one is ahead of it.
     """
 

@@ -8,16 +8,13 @@ not be forgotten because the receiver went down again.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, Text, case, cast, func, select
 
-from telnyx_porting.ledger.engine import excluded
+from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import feeds
 from telnyx_porting.ledger.types import microseconds
-
-if TYPE_CHECKING:
-    from telnyx_porting.ledger.engine import Ledger
 
 GAP = timedelta(minutes=1)  # a longer gap between two heartbeats is an outage
 KEPT = 100  # outages; bounds the row, which every heartbeat rewrites

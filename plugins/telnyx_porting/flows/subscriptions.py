@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, func
+from sqlalchemy import ColumnElement, Connection, and_, func
 
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed
@@ -13,8 +13,6 @@ from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.states import Feed
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings

@@ -1,4 +1,4 @@
-"""Write many rows: in short transactions, with a fraction of the work per row, none kept out by a refused one."""
+"""Many rows: read by key; written in short transactions, each row for less work, none kept out by a refused one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from telnyx_porting.ledger.types import Lossless
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Select, Table
 
 T = TypeVar("T")
 
@@ -27,6 +27,17 @@ def chunks(source: Iterable[T], size: int) -> Iterator[list[T]]:
     items = iter(source)
     while batch := list(islice(items, size)):
         yield batch
+
+
+def rows_by(
+    connection: Connection, query: Select[Any], name: ColumnElement[Any], names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the rows of a query that have one of some names in a column that it selects, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for batch in chunks(names, 500):
+        rows = connection.execute(query.where(name.in_(batch))).mappings()
+        found |= {row[name]: dict(row) for row in rows}
+    return found
 
 
 def write_rows(

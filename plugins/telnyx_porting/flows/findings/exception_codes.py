@@ -6,14 +6,11 @@ description always comes first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from telnyx_porting.escaping import one_line
-from telnyx_porting.flows.findings.kind import CARRIER, TELNYX, US
-
-if TYPE_CHECKING:
-    from telnyx_porting.flows.findings.kind import Step, Told
+from telnyx_porting.flows.findings.kind import CARRIER, TELNYX, US, Step, Told
 
 Code = Sequence[str | None]
 """A code and what the event says of it."""
@@ -90,15 +87,20 @@ def hint_for(code: str) -> Hint | None:
     return HINTS.get(_OLD_NAMES.get(code, code))
 
 
+def explained(code: Code, types: Mapping[str, str]) -> Hint:
+    """Return what a code means: the carrier's own words first, then ours, then the provider's list; and what to do."""
+    name, said = code[0] or "", code[1]
+    hint = hint_for(name) or Hint("", types.get(name) or "", "")
+    return hint._replace(meaning=said) if said else hint
+
+
 def reasons(codes: Sequence[Code], told: Told) -> str:
-    """Return the carrier's reasons: its own words first, then ours, then the provider's list."""
+    """Return the carrier's reasons, as far as alerts may say them."""
     said = []
     for code, description in codes:
-        name = code or ""
         own = description if told.settings.alert_details != "ids" else None
-        hint = hint_for(name)
-        meaning = own or (hint.meaning if hint else None) or told.exception_types.get(name)
-        said.append(one_line(f"{name}: {meaning}" if meaning and not own else meaning or name, 300))
+        meaning = explained((code, own), told.exception_types).meaning
+        said.append(one_line(f"{code}: {meaning}" if meaning and not own else meaning or code or "", 300))
     return "; ".join(text for text in said if text)
 
 

@@ -16,8 +16,8 @@ from telnyx_porting.flows.clock import (
     receiver_differs,
 )
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.kind import HEALTH
-from telnyx_porting.ledger.engine import excluded
+from telnyx_porting.flows.findings.kind import HEALTH, Seen
+from telnyx_porting.flows.findings.reconcile import open_or_update, rows_of, write_rows
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import CRITICAL, HIGH
@@ -39,32 +39,11 @@ def health(account: Account, subject: str, detail: str | Mapping[str, Any], seve
     """
     now = account.clock()
     told = {"text": detail} if isinstance(detail, str) else dict(detail)
-    key = f"{HEALTH}:{subject}"
-    row: dict[str, Any] = {
-        "account": account.id,
-        "key": key,
-        "kind": HEALTH,
-        "subject": subject,
-        "severity": severity,
-        "detail": told,
-        "since": now,
-        "opened_at": now,
-        "absent_since": None,
-        "resolved_at": None,
-        "occurrence": 1,
-        "revision": 1,
-    }
+    item = Seen(HEALTH, subject, None, severity, now, told)
     with account.ledger.write(f"findings:{account.id}") as connection:
-        query = select(findings).where(findings.c.account == account.id, findings.c.key == key)
-        known = connection.execute(query).mappings().one_or_none()
-        if known is not None and known["resolved_at"] is None:
-            changed = severity != known["severity"]
-            row |= {name: known[name] for name in ("since", "opened_at", "occurrence")}
-            row |= {"revision": known["revision"] + changed}
-        elif known is not None:
-            row |= {"occurrence": known["occurrence"] + 1, "acked_until": None}
-        change = {name: excluded(name) for name in row if name not in ("account", "key")}
-        account.ledger.upsert(connection, findings, [row], change=change)
+        known = next(iter(rows_of(connection, account.id, [item.key]).values()), None)  # a long key is kept shortened
+        if (move := open_or_update(account.id, item, known, now)) is not None:
+            write_rows(account, connection, [move[0]])
 
 
 def clear(account: Account, subject: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,12 +13,14 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from telnyx_porting.ledger import predicates
-from telnyx_porting.ledger.bulk import chunks
+from telnyx_porting.ledger.bulk import rows_by
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.ledger.types import EPOCH
 from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from telnyx_porting.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -78,20 +79,15 @@ class Look:
             return []
 
     def each(
-        self,
-        name: str,
-        rows: Iterable[R],
-        judge: Callable[[R], Iterable[Seen]],
-        order_of: Callable[[R], str | None] = lambda row: row["id"],  # type: ignore[index]
+        self, name: str, rows: Iterable[tuple[str, R]], judge: Callable[[str, R], Iterable[Seen]]
     ) -> Iterator[Seen]:
-        """Yield what is found in each row; one that cannot be judged stops no other."""
-        for row in rows:
+        """Yield what is found at each order, or at an event without one; one that cannot be judged stops no other."""
+        for order_id, row in rows:
             try:
-                found = list(judge(row))
+                found = list(judge(order_id, row))
             except (OperationalError, ProgrammingError):
                 raise
             except Exception as error:  # whatever is odd about it
-                order_id = order_of(row)
                 log.exception("findings of the kind %s of %s at %r", name, self.account, order_id)
                 self.failed[name, order_id] = type(error).__name__
                 continue
@@ -109,8 +105,8 @@ class Look:
         rows = (dict(row) for row in self.connection.execute(query).mappings())
         return {row["id"]: row for row in rows if row["status"] != "draft" and not self.ignores(row)}
 
-    def events_where(self, *conditions: ColumnElement[bool]) -> Sequence[Row]:
-        """Return events, each with what its order is called, as far as that is known."""
+    def events_where(self, *conditions: ColumnElement[bool]) -> list[tuple[str, Row]]:
+        """Return events, by order or else by event, each with what its order is called, as far as that is known."""
         about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
         query = (
             select(
@@ -126,21 +122,15 @@ class Look:
             .outerjoin(orders, about)
             .where(events.c.account == self.account, *conditions)
         )
-        return self.connection.execute(query).mappings().all()
+        rows = self.connection.execute(query).mappings()
+        return [(row["order_id"] or row["event_id"], row) for row in rows]
 
     def acknowledged(self, keys: Iterable[str]) -> dict[str, datetime]:
         """Return when people said of these findings, by key, that they know."""
-        known: dict[str, datetime] = {}
-        for batch in chunks(keys, 500):
-            query = select(findings.c.key, findings.c.acked_at).where(
-                findings.c.account == self.account, findings.c.key.in_(batch), findings.c.acked_at.is_not(None)
-            )
-            known |= {row.key: row.acked_at for row in self.connection.execute(query)}
-        return known
-
-    def is_dormant(self, since: datetime) -> bool:
-        """Whether something has been so for so long that it is only listed."""
-        return self.now - since >= timedelta(days=self.settings.dormant_after_days)
+        query = select(findings.c.key, findings.c.acked_at)
+        query = query.where(findings.c.account == self.account, findings.c.acked_at.is_not(None))
+        rows = rows_by(self.connection, query, findings.c.key, keys)
+        return {key: row["acked_at"] for key, row in rows.items()}
 
     def ignores(self, order: Row) -> bool:
         """Whether people said that they do not want to hear of this order."""
@@ -194,11 +184,6 @@ class Kind:
     quiet: frozenset[str] = frozenset()
     hangs_on: tuple[str, ...] = ()
     order_decides: bool = True
-
-
-def order_or_event(row: Row) -> str:
-    """Name the order, or else the event, at which something failed."""
-    return str(row["order_id"] or row["event_id"])
 
 
 def order_is_open() -> ColumnElement[bool]:

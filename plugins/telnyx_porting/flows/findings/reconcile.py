@@ -13,34 +13,34 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from telnyx_porting.flows.account import get_account, touch_account
-from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.account import Account, get_account, touch_account
+from telnyx_porting.flows.clock import complete_to
 from telnyx_porting.flows.findings.kind import HEALTH, Look, Seen
 from telnyx_porting.flows.findings.kinds import KINDS, kind_of
-from telnyx_porting.ledger.bulk import chunks
+from telnyx_porting.ledger.bulk import chunks, rows_by
 from telnyx_porting.ledger.engine import excluded
-from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import findings
 from telnyx_porting.settings.values import LOW, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
-    from telnyx_porting.flows.account import Account
-    from telnyx_porting.settings import Settings
 
     Queue = Callable[[Account, datetime], int]
+    Mover = Callable[[str, "Row | None"], "Move"]
 
 Row = dict[str, Any]
+Move = tuple[Row, str] | None
+"""A finding's row as it is to be, and what that is; None while nothing about it changes."""
 _BATCH = 500  # findings written in one transaction
 _LOOKS = 5  # who began last is never made to look again
-_WRITTEN = [column.name for column in findings.columns if not column.primary_key]
+_COLUMNS = [column.name for column in findings.columns]
+_TOLD = ("key", "kind", "subject", "order_id", "severity", "detail", "since")
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ def reconcile(account: Account, queue: Queue) -> FindingsResult:
             token = _token(connection, account.id)
             look = Look(connection, account.id, account.settings, now)
             seen = see(look)
-            fresh_at = _fresh_at(connection, account.id, account.settings)
+            complete = complete_to(connection, account.id)
+            fresh_at = complete + account.settings.settle if complete is not None else None  # the events are known
             known = _known(connection, account.id, seen)
-        moves = _Moves(account, look, seen, fresh_at)
-        if _write(account, token, [key for key in seen | known if moves.of(key, known.get(key))], moves, counts):
+        move = partial(_move, look, seen, fresh_at)
+        if _write(account, token, [key for key in seen | known if move(key, known.get(key))], move, counts):
             break
     queued = queue(account, now)
     with account.ledger.read() as connection:
@@ -81,7 +82,9 @@ def reconcile(account: Account, queue: Queue) -> FindingsResult:
     return FindingsResult(account.id, counts["opened"], counts["changed"], counts["resolved"], still_open, queued)
 
 
-def _write(account: Account, token: str | None, keys: list[str], moves: _Moves, counts: Counter[str]) -> bool:
+def _write(
+    account: Account, token: str | None, keys: list[str], move: Callable[..., Move], counts: Counter[str]
+) -> bool:
     """Write what moves, as long as nobody else has begun to since the token was read; return whether all is written."""
     for part in list(chunks(keys, _BATCH)) or [[]]:
         with account.ledger.write(f"findings:{account.id}") as connection:
@@ -89,14 +92,18 @@ def _write(account: Account, token: str | None, keys: list[str], moves: _Moves, 
                 return False
             token = uuid.uuid4().hex
             touch_account(account.ledger, connection, account.id, findings_token=token)
-            # people may have written into them since the look
-            known = _rows(connection, account.id, part)
-            moved = [move for key in part if (move := moves.of(key, known.get(key))) is not None]
-            rows = [row for row, _ in moved]
-            account.ledger.upsert(connection, findings, rows, change={name: excluded(name) for name in _WRITTEN})
+            known = rows_of(connection, account.id, part)  # people may have written into them since the look
+            moved = [each for key in part if (each := move(key, known.get(key))) is not None]
+            write_rows(account, connection, [row for row, _ in moved])
         counts.update(what for _, what in moved)
         account.ledger.breathe()
     return True
+
+
+def write_rows(account: Account, connection: Connection, rows: list[Row]) -> None:
+    """Write findings as they are to be."""
+    change = {column.name: excluded(column.name) for column in findings.columns if not column.primary_key}
+    account.ledger.upsert(connection, findings, rows, change=change)
 
 
 def see(look: Look) -> dict[str, Seen]:
@@ -124,7 +131,7 @@ def _lower_dormant(look: Look, item: Seen) -> Seen:
     last = item.touched or item.since
     if order is not None and order["status_since"] is not None and order["status"] != "ported":
         last = max(last, order["status_since"])
-    if not look.is_dormant(last):
+    if look.now - last < timedelta(days=look.settings.dormant_after_days):
         return item
     return replace(item, severity=LOW, detail={**item.detail, "dormant": True})
 
@@ -134,83 +141,46 @@ def _token(connection: Connection, account: str) -> str | None:
     return row["findings_token"] if row else None
 
 
-@dataclass(frozen=True)
-class _Moves:
-    """What a look makes of each finding."""
-
-    account: Account
-    look: Look
-    seen: Mapping[str, Seen]
-    fresh_at: datetime | None
-
-    def of(self, key: str, row: Row | None) -> tuple[Row, str] | None:
-        """Return the finding's row as it is to be, and what that is; None while nothing about it changes."""
-        now = self.look.now
-        if (item := self.seen.get(key)) is not None:
-            return _open_or_update(self.account.id, item, row, now)
-        if row is None or row["resolved_at"] is not None or _is_held(self.look, row):
-            return None
-        return _resolve(row, self.account.settings, now, self.fresh_at)
+def _move(look: Look, seen: Mapping[str, Seen], fresh_at: datetime | None, key: str, row: Row | None) -> Move:
+    """Return what a look makes of a finding."""
+    if (item := seen.get(key)) is not None:
+        return open_or_update(look.account, item, row, look.now)
+    if row is None or row["resolved_at"] is not None or _is_held(look, row):
+        return None
+    return _resolve(row, look.settings.resolve_hold, look.now, fresh_at)
 
 
 def _known(connection: Connection, account: str, seen: Iterable[str]) -> dict[str, Row]:
     """Return open findings, and resolved ones that are true again."""
-    query = select(findings).where(findings.c.account == account, findings.c.resolved_at.is_(None))
-    known = {row["key"]: dict(row) for row in connection.execute(query).mappings()}
-    return known | _rows(connection, account, (key for key in seen if key not in known))
+    known = {row["key"]: row for row in open_findings(connection, account)}
+    return known | rows_of(connection, account, (key for key in seen if key not in known))
 
 
-def _rows(connection: Connection, account: str, keys: Iterable[str]) -> dict[str, Row]:
+def rows_of(connection: Connection, account: str, keys: Iterable[str]) -> dict[str, Row]:
     """Return findings by key."""
-    found: dict[str, Row] = {}
-    for batch in chunks(keys, _BATCH):
-        query = select(findings).where(findings.c.account == account, findings.c.key.in_(batch))
-        found |= {row["key"]: dict(row) for row in connection.execute(query).mappings()}
-    return found
+    return rows_by(connection, select(findings).where(findings.c.account == account), findings.c.key, keys)
 
 
-def _fresh_at(connection: Connection, account: str, settings: Settings) -> datetime | None:
-    """Return as of when the events are known."""
-    feed = get_feed(connection, account, Feed.EVENTS)
-    if feed is None or feed["covered_until"] is None:
-        return None
-    read_until: datetime = read_clocks(connection, account).from_provider(feed["covered_until"])
-    return read_until + settings.settle
-
-
-def _open_or_update(account: str, item: Seen, row: Row | None, now: datetime) -> tuple[Row, str] | None:
-    base = {
-        "account": account,
-        "key": item.key,
-        "kind": item.kind,
-        "subject": item.subject,
-        "order_id": item.order_id,
-        "severity": item.severity,
-        "detail": item.detail,
-        "since": item.since,
-        "absent_since": None,
-        "resolved_at": None,
-    }
-    anew = row is not None and item.since > row["since"] and item.kind != HEALTH
-    if row is None or row["resolved_at"] is not None or anew:
+def open_or_update(account: str, item: Seen, row: Row | None, now: datetime) -> Move:
+    """Return the row of what is true; what people wrote stays with it, however often it occurs."""
+    before = row if row is not None and row["resolved_at"] is None else None  # what is open
+    if before is not None and item.kind == HEALTH:
+        item = replace(item, since=before["since"])
+    told = {name: getattr(item, name) for name in _TOLD}
+    after = {**(row or dict.fromkeys(_COLUMNS)), "account": account, **told, "absent_since": None, "resolved_at": None}
+    if before is None or item.since > before["since"]:
         occurrence = 1 if row is None else row["occurrence"] + 1
-        fresh = {"opened_at": now, "changed_at": None, "occurrence": occurrence, "revision": 1}
-        return base | fresh | {"acked_until": None, **_triage(row)}, "opened"
-    if item.kind == HEALTH:
-        item = replace(item, since=row["since"])
-        base["since"] = row["since"]
-    kept = {name: row[name] for name in ("opened_at", "occurrence", "acked_until")} | _triage(row)
-    if _is_news(item, row):
-        return base | kept | {"changed_at": now, "revision": row["revision"] + 1}, "changed"
-    same = item.since == row["since"] and item.detail == row["detail"] and item.severity == row["severity"]
-    if same and row["absent_since"] is None:
-        return None
-    return base | kept | {"changed_at": row["changed_at"], "revision": row["revision"]}, "same"
+        fresh = {"opened_at": now, "changed_at": None, "acked_until": None, "occurrence": occurrence, "revision": 1}
+        return after | fresh, "opened"
+    if _is_news(item, before):
+        return after | {"changed_at": now, "revision": before["revision"] + 1}, "changed"
+    return None if after == before else (after, "same")
 
 
 def _is_news(item: Seen, row: Row) -> bool:
     """Whether what is told of a finding changed; that it became dormant is only age."""
-    quiet = kind_of(item.kind, item.subject).quiet | {"dormant"}
+    kind = kind_of(item.kind, item.subject)
+    quiet = kind.quiet | {"dormant"}
     rises = rank(item.severity) < rank(row["severity"]) and not item.is_history
     moves = item.severity != row["severity"] and "severity" not in quiet
     if (rises or moves) and not item.detail.get("dormant"):
@@ -219,19 +189,12 @@ def _is_news(item: Seen, row: Row) -> bool:
     def news(detail: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in detail.items() if name not in quiet}
 
-    return news(item.detail) != news(row["detail"] or {})
+    return kind.look is not None and news(item.detail) != news(row["detail"] or {})
 
 
-def _triage(row: Row | None) -> dict[str, Any]:
-    """Keep what people wrote: it stays with the subject, however often it occurs."""
-    return {
-        name: row[name] if row is not None else None for name in ("owner", "note", "muted_until", "acked_at", "triage")
-    }
-
-
-def _resolve(row: Row, settings: Settings, now: datetime, fresh_at: datetime | None) -> tuple[Row, str] | None:
+def _resolve(row: Row, hold: timedelta, now: datetime, fresh_at: datetime | None) -> Move:
     """Return the row of a finding that is no longer true, or None while nothing about it changes."""
-    absent, hold = row["absent_since"], settings.resolve_hold
+    absent = row["absent_since"]
     over = absent is not None and now - absent >= hold
     if kind_of(row["kind"], row["subject"]).look is None:
         return (row | {"resolved_at": now}, "resolved") if over else None

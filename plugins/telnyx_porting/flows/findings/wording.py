@@ -50,7 +50,7 @@ def in_working_days(at: datetime, now: datetime, calendar: Calendar) -> str:
     return f"in {days} {unit}" if days > 0 else f"{-days} {unit} ago"
 
 
-def label(order_id: str | None, order: Mapping[str, Any] | None, details: str) -> str:
+def label(order_id: str | None, order: Mapping[Any, Any] | None, details: str) -> str:
     """Return what people call an order, as far as alerts may say it."""
     if order is None or details == "ids":
         return f"order {order_id}" if order_id else ""

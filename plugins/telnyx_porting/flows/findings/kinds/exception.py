@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telnyx_porting.flows.account import watched_since
@@ -38,11 +39,10 @@ def _look(look: Look) -> Iterator[Seen]:
     """Yield one per order and part; it began with the first exception since another status."""
     began = watched_since(look.connection, look.account) or look.now
     known_from = began - timedelta(days=look.settings.first_look_days)
-    yield from look.each("exception", look.open_orders.values(), lambda row: _of_order(row, known_from))
+    yield from look.each("exception", look.open_orders.items(), partial(_of_order, known_from))
 
 
-def _of_order(row: Row, known_from: datetime) -> Iterator[Seen]:
-    order_id = row["id"]
+def _of_order(known_from: datetime, order_id: str, row: Row) -> Iterator[Seen]:
     if row["status"] == "exception" and row["status_since"]:
         detail: _Detail = {
             "codes": row["codes"] or [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from telnyx_porting.flows.findings.exception_codes import Code, reasons, solution
@@ -53,9 +54,9 @@ class _Detail(TypedDict, total=False):
 def _look(look: Look) -> Iterator[Seen]:
     """Yield dates that are overdue, at risk, changed, or due and not activated."""
     problems = _problems(look)
-    orders = [row for row in look.open_orders.values() if row["status"] not in CLOSED]
-    known = look.acknowledged(f"foc:{row['id']}/changed" for row in orders if row["foc_since"] is not None)
-    yield from look.each("foc", orders, lambda row: _of_order(look, row, problems.get(row["id"]), known))
+    orders = {order_id: row for order_id, row in look.open_orders.items() if row["status"] not in CLOSED}
+    known = look.acknowledged(f"foc:{order_id}/changed" for order_id, row in orders.items() if row["foc_since"])
+    yield from look.each("foc", orders.items(), partial(_of_order, look, problems, known))
 
 
 def _problems(look: Look) -> dict[str, Seen]:
@@ -64,14 +65,16 @@ def _problems(look: Look) -> dict[str, Seen]:
     return {item.order_id: item for item in reversed(endanger) if item.order_id}
 
 
-def _of_order(look: Look, row: Row, problem: Seen | None, known: Mapping[str, datetime]) -> Iterator[Seen]:
-    order_id, date = row["id"], row["foc_actual"]
+def _of_order(
+    look: Look, problems: Mapping[str, Seen], known: Mapping[str, datetime], order_id: str, row: Row
+) -> Iterator[Seen]:
+    date = row["foc_actual"]
     if date is not None and look.now >= date + look.settings.foc_grace:
         since = date + look.settings.foc_grace
         yield _seen(order_id, CRITICAL, since, {"what": "overdue", "foc": date.isoformat()})
     if date is not None and look.now >= date and row["activation_status"] == READY:
         yield _seen(order_id, HIGH, date, {"what": "activation", "foc": date.isoformat()})
-    yield from _at_risk(look, row, problem)
+    yield from _at_risk(look, row, problems.get(order_id))
     yield from _changed(look, row, known.get(f"foc:{order_id}/changed"))
 
 

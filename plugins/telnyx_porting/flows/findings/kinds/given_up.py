@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from telnyx_porting.flows.findings.kind import RECEIVERS, Kind, Look, Row, Seen, Step, Told, order_or_event
+from telnyx_porting.flows.findings.kind import RECEIVERS, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.predicates import is_given_up
 from telnyx_porting.ledger.tables import events
@@ -28,10 +29,10 @@ class _Detail(TypedDict, total=False):
 
 def _look(look: Look) -> Iterator[Seen]:
     rows = look.events_where(is_given_up(events), events.c.created_at > EPOCH)
-    yield from look.each("given_up", rows, lambda row: _of_event(look, row), order_or_event)
+    yield from look.each("given_up", rows, partial(_of_event, look))
 
 
-def _of_event(look: Look, row: Row) -> Iterator[Seen]:
+def _of_event(look: Look, at: str, row: Row) -> Iterator[Seen]:
     if not look.ignores(row):
         detail: _Detail = {"event_type": row["type"], "sends": row["sends"]}
         since = row["last_sent_at"] or row["created_at"]

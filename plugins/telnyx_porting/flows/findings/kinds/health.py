@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -10,8 +9,8 @@ from sqlalchemy import case, func, select
 
 from telnyx_porting.escaping import LONG, one_line
 from telnyx_porting.flows.account import watched_since
-from telnyx_porting.flows.clock import clock_trouble, kept_offset, last_beat, read_clocks
-from telnyx_porting.flows.deliveries.consumer import find_record, kept_record
+from telnyx_porting.flows.clock import clock_trouble, complete_to, kept_offset, last_beat, read_clocks
+from telnyx_porting.flows.deliveries.consumer import Record, find_record, kept_record
 from telnyx_porting.flows.events.odd import odd_of
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kind import HEALTH, PLATFORM, RECEIVERS, Kind, Look, Row, Seen, Step, Told
@@ -21,8 +20,6 @@ from telnyx_porting.settings.values import CRITICAL, HIGH, LOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from telnyx_porting.flows.deliveries.consumer import Record
 
     Inhibited = Callable[[Row, Mapping[str, str]], bool]
 
@@ -35,11 +32,6 @@ TOLD_FOR = timedelta(days=1)  # that something else decides now
 _KEY_REFUSED, _SETTINGS, _NOTHING_SEALED = "health:key_refused", "health:settings", "health:nothing_sealed"
 _FAULT = (PLATFORM, "see the log of the last run of porting_exception_alerts, and report it as a fault of the watch")
 _APPROVE = (PLATFORM, "approve or reject it: on its page under Plans of the console, or in Airflow, Required actions")
-_SEE_SCAN = (PLATFORM, "look at the last runs of porting_scan, and at `python -m telnyx_porting status`")
-_ASK_WHOSE = (
-    PLATFORM,
-    "ask whose rows they are (Telnyx support; of a table of yours who fills it); nothing waits for it",
-)
 _TEMPLATE = """
 {{ lead }}: the watch of {{ account }}: {{ text or subject }}{% if age != "0 min" %} ({{ age }}){% endif %}.
 """
@@ -57,10 +49,7 @@ def _seen(subject: str, severity: str, since: datetime, text: str, rows: int | N
 
 def _nothing_sealed(look: Look) -> Iterator[Seen]:
     """The events could not be read completely for a while."""
-    feed = get_feed(look.connection, look.account, Feed.EVENTS)
-    last = watched_since(look.connection, look.account)
-    if feed is not None and feed["covered_until"] is not None:
-        last = read_clocks(look.connection, look.account).from_provider(feed["covered_until"])
+    last = complete_to(look.connection, look.account) or watched_since(look.connection, look.account)
     pause = max(NOT_SEALED, 3 * look.settings.scan_every) + look.settings.settle
     if last is not None and look.now - last >= pause:
         text = "the events could not be read completely for a while: what is wrong now may not be seen"
@@ -179,7 +168,20 @@ def _unjudged(look: Look) -> Iterator[Seen]:
         yield _seen(f"look:{kind}", HIGH, look.now, text, len(failed))
 
 
-_NOTICED: dict[str, Step] = {  # opened with `health`, and closed with `clear`
+_STEPS: dict[str, Step] = {  # by the first word of the subject
+    "nothing_sealed": (PLATFORM, "look at the last runs of porting_scan, and at `python -m telnyx_porting status`"),
+    "rate": (PLATFORM, "find the other software that uses this account, or ask Telnyx for a higher limit"),
+    "signatures": (PLATFORM, "give the receiver the public key that Telnyx's portal shows for this account"),
+    "approval": _APPROVE,
+    "consumer": (RECEIVERS, "bring it back; what was missed is planned for republishing by itself"),
+    "receiver": (PLATFORM, "start it: python -m telnyx_porting.web.receiver"),
+    "record": (PLATFORM, "nothing, if that is right; else set TELNYX_PORTING_CONSUMER_OF_RECORD"),
+    "odd": (
+        PLATFORM,
+        "ask whose rows they are (Telnyx support; of a table of yours who fills it); nothing waits for it",
+    ),
+    "look": _FAULT,
+    # opened with `health`, and closed with `clear`
     "key_refused": (PLATFORM, "put a valid API key into the password of this connection; nothing is read until then"),
     "settings": (PLATFORM, "correct this variable; the tasks of this account stand still until then"),
     "approval_asked": _APPROVE,
@@ -221,20 +223,16 @@ def _by(*parents: str) -> Inhibited:
 _BY_KEY = _by(_KEY_REFUSED)  # most of it is unknown, or follows, as long as Telnyx refuses the key
 
 
-def _kind(
-    steps: Mapping[str, Step],
-    look: Callable[[Look], Iterator[Seen]] | None = None,
-    inhibited: Inhibited = _BY_KEY,
-) -> Kind:
-    """Return the kind of some health findings; their steps by the first word of the subject."""
+def _kind(look: Callable[[Look], Iterator[Seen]] | None, *subjects: str, inhibited: Inhibited = _BY_KEY) -> Kind:
+    """Return the kind of the health findings about some subjects; of none: of all that no other is about."""
     return Kind(
         HEALTH,
         _TEMPLATE,
-        lambda told: steps.get(told.finding["subject"].partition(":")[0], (PLATFORM, "")),
+        lambda told: _STEPS.get(told.finding["subject"].partition(":")[0], (PLATFORM, "")),
         look,
         words=_words,
         inhibited=inhibited,
-        subjects=frozenset(steps),
+        subjects=frozenset(subjects),
         quiet=frozenset({"rows"}),
     )
 
@@ -244,29 +242,13 @@ def _words(told: Told) -> dict[str, Any]:
 
 
 KINDS = (
-    _kind({"nothing_sealed": _SEE_SCAN}, _nothing_sealed, _by(_SETTINGS, _KEY_REFUSED)),
-    _kind(
-        {"rate": (PLATFORM, "find the other software that uses this account, or ask Telnyx for a higher limit")},
-        _rate,
-    ),
-    _kind(
-        {"signatures": (PLATFORM, "give the receiver the public key that Telnyx's portal shows for this account")},
-        _signatures,
-    ),
-    _kind({"approval": _APPROVE}, _approval, _by("health:approval_asked")),
-    _kind(
-        {
-            "consumer": (RECEIVERS, "bring it back; what was missed is planned for republishing by itself"),
-            "receiver": (PLATFORM, "start it: python -m telnyx_porting.web.receiver"),
-        },
-        _consumer,
-        _by(),  # nothing else says it
-    ),
-    _kind(
-        {"record": (PLATFORM, "nothing, if that is right; else set TELNYX_PORTING_CONSUMER_OF_RECORD")},
-        _record,
-    ),
-    _kind({"odd": _ASK_WHOSE}, _odd),
-    replace(_kind(_NOTICED, inhibited=_inhibited), subjects=frozenset()),  # and whatever else people notice
-    _kind({"look": _FAULT}, _unjudged),  # behind all other kinds
+    _kind(_nothing_sealed, "nothing_sealed", inhibited=_by(_SETTINGS, _KEY_REFUSED)),
+    _kind(_rate, "rate"),
+    _kind(_signatures, "signatures"),
+    _kind(_approval, "approval", inhibited=_by("health:approval_asked")),
+    _kind(_consumer, "consumer", "receiver", inhibited=_by()),  # nothing else says it
+    _kind(_record, "record"),
+    _kind(_odd, "odd"),
+    _kind(None, inhibited=_inhibited),  # whatever people, or other parts of the watch, notice
+    _kind(_unjudged, "look"),  # behind all other kinds
 )

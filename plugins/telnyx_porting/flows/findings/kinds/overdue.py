@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telnyx_porting.flows.findings.kind import CARRIER, COMMENT, TELNYX, US, Kind, Look, Row, Seen, Step, Told
@@ -45,11 +46,11 @@ class _Detail(TypedDict, total=False):
 
 def _look(look: Look) -> Iterator[Seen]:
     """Yield one per order, however long it stays."""
-    yield from look.each("overdue", look.open_orders.values(), lambda row: _of_order(look, row))
+    yield from look.each("overdue", look.open_orders.items(), partial(_of_order, look))
 
 
-def _of_order(look: Look, row: Row) -> Iterator[Seen]:
-    order_id, status, since = row["id"], row["status"], row["status_since"]
+def _of_order(look: Look, order_id: str, row: Row) -> Iterator[Seen]:
+    status, since = row["status"], row["status_since"]
     if status == "ported":
         if row["messaging_status"] not in ("pending", "activating"):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -45,10 +46,10 @@ def _look(look: Look) -> Iterator[Seen]:
     rows = look.connection.execute(query).all()
     grouped = [(order_id, list(comments)) for order_id, comments in groupby(rows, key=lambda row: row.order_id)]
     known = look.acknowledged(f"question:{order_id}" for order_id, _ in grouped)
-    yield from look.each("question", grouped, lambda item: _of_order(look, *item, known), lambda item: item[0])
+    yield from look.each("question", grouped, partial(_of_order, look, known))
 
 
-def _of_order(look: Look, order_id: str, comments: list[Any], known: Mapping[str, datetime]) -> Iterator[Seen]:
+def _of_order(look: Look, known: Mapping[str, datetime], order_id: str, comments: list[Any]) -> Iterator[Seen]:
     order = look.open_orders.get(order_id)
     if order is None or order["status"] == "ported":
         return

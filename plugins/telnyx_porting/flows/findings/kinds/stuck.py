@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import Text, and_, or_, type_coerce
 
-from telnyx_porting.flows.findings.kind import TELNYX, Kind, Look, Row, Seen, Step, Told, order_or_event
+from telnyx_porting.flows.findings.kind import TELNYX, Kind, Look, Row, Seen, Step, Told
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.tables import events
@@ -38,10 +39,10 @@ def _look(look: Look) -> Iterator[Seen]:
         events.c.created_at <= look.now - look.settings.stuck_after,
         can_have_webhook,
     )
-    yield from look.each("stuck", rows, lambda row: _of_event(look, row), order_or_event)
+    yield from look.each("stuck", rows, partial(_of_event, look))
 
 
-def _of_event(look: Look, row: Row) -> Iterator[Seen]:
+def _of_event(look: Look, at: str, row: Row) -> Iterator[Seen]:
     if row["status"] == "draft" or look.ignores(row):
         return
     severe = row["created_at"] <= look.now - look.settings.stuck_high_after
