@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from telnyx_porting.escaping import for_slack, one_line
 from telnyx_porting.flows.alerts.bodies import LARGEST_OF, body, mail, too_large
 from telnyx_porting.flows.alerts.channels import Channel, Message
-from telnyx_porting.flows.alerts.parts import parts_of
+from telnyx_porting.flows.alerts.rich import parts_of
 from telnyx_porting.links import console, finding
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from telnyx_porting.escaping import for_slack, identity, one_line
-from telnyx_porting.flows.alerts.blocks import blocks
-from telnyx_porting.flows.alerts.parts import parts_of
+from telnyx_porting.flows.alerts.rich import blocks, html
 from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.links import portal
 from telnyx_porting.settings.values import CRITICAL, HIGH, LOW, SEVERITIES, rank
@@ -68,7 +67,7 @@ def body(channel: Channel, message: Message, secret: str | None = None) -> Any:
 
 def _slack(message: Message) -> dict[str, Any]:
     """Return text for notifications and imitators, and blocks as long as they fit; otherwise the text says all."""
-    text = message.text + (f"\n{_address(message)}" if message.url else "")
+    text = message.text + (f"\n{message.page}" if message.url else "")
     plain = {"text": for_slack(text), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
     if (made := blocks(message)) is None:
         return plain
@@ -76,67 +75,31 @@ def _slack(message: Message) -> dict[str, Any]:
     return rich if len(json.dumps(rich)) <= LARGEST_OF["slack"] else plain
 
 
-def _address(message: Message) -> str:
-    """Return the page that shows all of a message."""
-    only = len(message.findings) == 1 and message.action != AlertAction.DIGEST
-    return str(message.findings[0].get("url") or message.url) if only else message.url
-
-
-def _links(message: Message, finding: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return PagerDuty's links. Source: its Events API v2, https://developer.pagerduty.com/docs (Trigger Events)."""
-    if not message.url:
-        return {}
-    if finding is None or not finding["order_id"]:
-        return {"links": [{"href": finding["url"] if finding else message.url, "text": "Port-in"}]}
-    there = {"href": portal(finding["order_id"]), "text": "Order in Telnyx's portal"}
-    return {"links": [{"href": finding["url"], "text": "Order in Port-in"}, there]}
-
-
 def _pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
-    if len(message.findings) != 1:
-        return _pagerduty_summary(message, routing_key)
-    finding = message.findings[0]
-    event: dict[str, Any] = {
-        "routing_key": routing_key,
-        "event_action": "resolve" if message.action == AlertAction.RESOLVED else "trigger",
-        "dedup_key": finding["dedup_key"],
-    }
-    if message.action != AlertAction.RESOLVED:
-        event["payload"] = {
-            "summary": finding["text"][:1024],
-            "source": message.account,
-            "severity": _PAGERDUTY.get(finding["severity"], "warning"),
-            "timestamp": finding["since"] or message.at.isoformat(),
-            "component": finding["order_id"] or finding["subject"],
-            "group": finding["kind"],
-            "class": finding["kind"],
-            "custom_details": finding,
-        }
-        event |= _links(message, finding)
-    return event
+    """Return an event: of one finding, or one incident for what was wrong when the watch began, instead of one each.
 
-
-def _pagerduty_summary(message: Message, routing_key: str) -> dict[str, Any]:
-    """Return one incident for what was wrong when the watch began, instead of one each; and its end."""
-    incident = {"routing_key": routing_key, "dedup_key": identity(message.dedup_key)}
+    Source: PagerDuty's Events API v2, https://developer.pagerduty.com/docs (Trigger Events).
+    """
+    only = message.findings[0] if len(message.findings) == 1 else None
+    event = {"routing_key": routing_key, "dedup_key": only["dedup_key"] if only else identity(message.dedup_key)}
     if message.action == AlertAction.RESOLVED:
-        return incident | {"event_action": "resolve"}
+        return event | {"event_action": "resolve"}
     worst = min(message.findings, key=lambda finding: rank(finding["severity"]))
-    return (
-        incident
-        | {
-            "event_action": "trigger",
-            "payload": {
-                "summary": message.text.splitlines()[0][:1024],
-                "source": message.account,
-                "severity": _PAGERDUTY.get(worst["severity"], "warning"),
-                "timestamp": message.at.isoformat(),
-                "class": "first look",
-                "custom_details": {"findings": [finding["text"][:1024] for finding in message.findings[:50]]},
-            },
-        }
-        | _links(message)
-    )
+    said = {
+        "summary": (only["text"] if only else message.text.splitlines()[0])[:1024],
+        "source": message.account,
+        "severity": _PAGERDUTY.get(worst["severity"], "warning"),
+        "timestamp": (only and only["since"]) or message.at.isoformat(),
+        "class": only["kind"] if only else "first look",
+        "custom_details": only or {"findings": [finding["text"][:1024] for finding in message.findings[:50]]},
+    }
+    links = [{"href": only["url"] if only else message.url, "text": "Port-in"}] if message.url else []
+    if only:
+        said |= {"component": only["order_id"] or only["subject"], "group": only["kind"]}
+        if links and only["order_id"]:
+            links[0]["text"] = "Order in Port-in"
+            links.append({"href": portal(only["order_id"]), "text": "Order in Telnyx's portal"})
+    return event | {"event_action": "trigger", "payload": said} | ({"links": links} if links else {})
 
 
 def _alerts(message: Message, finding: dict[str, Any]) -> list[dict[str, Any]]:
@@ -178,27 +141,7 @@ def mail(message: Message) -> Letter:
     digest = hashlib.sha256(message.dedup_key.encode()).hexdigest()[:32]
     return Letter(
         one_line(f"[port-in] {first}".rstrip("."), 150),
-        message.text + (f"\n\n{_address(message)}" if message.url else ""),
-        _html(message) if message.url else f"<pre>{escape(message.text)}</pre>",
+        message.text + (f"\n\n{message.page}" if message.url else ""),
+        html(message) if message.url else f"<pre>{escape(message.text)}</pre>",
         f"<{digest}@telnyx-porting>",
     )
-
-
-def _html(message: Message) -> str:
-    parts = parts_of(message)
-    made = [f"<h3>{escape(parts.headline)}</h3>"]
-    for line, finding in parts.lines:
-        made.append(f"<p>{escape(line)}{' ' + _anchor('Open', finding['url']) if finding else ''}</p>")
-    if parts.facts:
-        rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in parts.facts)
-        made.append(f"<table>{rows}</table>")
-    if parts.step:
-        made.append(f"<p><b>{escape(parts.step)}</b></p>")
-    buttons = [_anchor("Open in Port-in", _address(message))]
-    if len(message.findings) == 1 and (order_id := message.findings[0]["order_id"]):
-        buttons.append(_anchor("Order in Telnyx's portal", portal(order_id)))
-    return "\n".join([*made, f"<p>{' | '.join(buttons)}</p>"])
-
-
-def _anchor(text: str, url: str) -> str:
-    return f'<a href="{escape(url)}">{escape(text)}</a>'

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, select
 
 from telnyx_porting.errors import TelnyxPortingError
+from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.ledger.tables import channels
 from telnyx_porting.settings.values import LOW, ChannelFilter, rank
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
-
-MACHINES = frozenset({"pagerduty", "alertmanager"})  # they group and remind themselves
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Channel:
     @property
     def is_machine(self) -> bool:
         """Whether grouping and reminders are the receiver's business."""
-        return self.kind in MACHINES
+        return self.kind in ("pagerduty", "alertmanager")
 
     def takes(self, account: str, finding: Mapping[Any, Any]) -> bool:
         """Whether it wants to hear of a finding: its row, with the `customer_reference` of its order."""
@@ -75,6 +74,12 @@ class Message:
     at: datetime  # of sending
     url: str = ""  # of the console's first page; empty: it is not known where that is
     zone: str = "UTC"  # of the desk
+
+    @property
+    def page(self) -> str:
+        """The address of the page that shows all of it; empty: not known."""
+        only = self.findings[0] if len(self.findings) == 1 and self.action != AlertAction.DIGEST else None
+        return str(only.get("url") or self.url) if only else self.url
 
 
 class ChannelError(TelnyxPortingError):

@@ -6,21 +6,20 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from telnyx_porting import links
 from telnyx_porting.flows.alerts.bodies import too_large
 from telnyx_porting.flows.alerts.channels import Channel, Message, get_channel, touch_channel
-from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark, told_of
+from telnyx_porting.flows.alerts.dispatch import LEASE, Batch, mark, revision
 from telnyx_porting.flows.alerts.facts import gather
-from telnyx_porting.flows.alerts.outbox import open_rows
+from telnyx_porting.flows.alerts.outbox import may_say, open_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.flows.alerts.templates import render
-from telnyx_porting.flows.alerts.text import bare, entry
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.alerts.text import entry, render, sentence
+from telnyx_porting.flows.clock import complete_to
 from telnyx_porting.flows.findings import wording as words
-from telnyx_porting.flows.findings.kinds import kind_of
-from telnyx_porting.ledger.states import AlertAction, Feed
+from telnyx_porting.flows.findings.reconcile import rows_of
+from telnyx_porting.ledger.bulk import rows_by
+from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.ledger.tables import alerts, events, orders, republishes, windows
 from telnyx_porting.models.keys import LOA_UPDATED, SHARING_TOKEN_EXPIRED
 from telnyx_porting.settings.values import SEVERITIES, rank
@@ -28,18 +27,12 @@ from telnyx_porting.settings.values import SEVERITIES, rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
-
     from telnyx_porting.flows.account import Account
     from telnyx_porting.settings import Settings
 
-SHOWN = 40
+SHOWN = 40  # lines of a kind
+FEWER = 4  # times fewer where they are more than a channel takes; at last it is counts alone
 DRAFTS_LIVE = timedelta(days=30)  # then Telnyx deletes a draft that was not submitted
-
-
-def fewer(shown: int) -> int:
-    """Return how many lines of a kind to show instead of so many; at last it is counts alone."""
-    return shown // 4
 
 
 def claim_digest(account: Account, channel: Channel, now: datetime, shown: int) -> tuple[Batch, Message] | None:
@@ -71,11 +64,9 @@ def claim_digest(account: Account, channel: Channel, now: datetime, shown: int) 
         )
         rows = [dict(row) for row in connection.execute(query).mappings()]
     with account.ledger.read() as connection:
-        found = told_of(connection, account.id, [row["key"] for row in rows])
+        found = rows_of(connection, account.id, [row["key"] for row in rows])
     for row in rows:
-        finding = found.get(row["key"])
-        is_current = finding is not None and finding["occurrence"] == row["occurrence"]
-        row["revision"] = finding["revision"] if finding and is_current else row["told"]
+        row["revision"] = revision(row, found.get(row["key"]))
     batch = Batch(f"{DIGEST}:{account.id}:{channel.name}:{slot.isoformat()}", DIGEST, rows, slot=slot, shown=shown)
     over = [row for row in rows if row["action"] == AlertAction.RESOLVED]
     while True:
@@ -85,11 +76,10 @@ def claim_digest(account: Account, channel: Channel, now: datetime, shown: int) 
             mark(account, channel, batch, now)
             return None
         text, entries = said
-        url, zone = links.console(account.settings.console_url, account.id), account.settings.business_zone
-        message = Message(account.id, DIGEST, tuple(entries), batch.dedup_key, text, now, url, zone)
+        message = batch.message(account, entries, text, now)
         if not batch.shown or too_large(channel, message) <= 1:
             return batch, message
-        batch.shown = fewer(batch.shown)
+        batch.shown //= FEWER
 
 
 def _compose(
@@ -110,9 +100,7 @@ def _compose(
     name, settings = account.id, account.settings
     is_open = open_rows(connection, name)
     severities = {key: row["severity"] for key, row in is_open.items()}
-    rows = [row for row in is_open.values() if channel.takes(name, row)]
-    rows = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
-    rows = [row for row in rows if not kind_of(row["kind"], row["subject"]).inhibited(row, severities)]
+    rows = [row for row in is_open.values() if may_say(channel, name, row, severities, now)]
     active = [row for row in rows if not row["detail"].get("dormant")]
     dormant = sorted({row["order_id"] for row in rows if row["detail"].get("dormant") and row["order_id"]})
     active.sort(key=lambda row: (rank(row["severity"]), row["since"], row["key"]))
@@ -122,8 +110,7 @@ def _compose(
     loa = _loa_expired(connection, name, settings, since, shown) if everything else []
     drafts = _drafts(connection, name, settings, now, shown) if everything else []
     missed, sent, recovered = _notifications(connection, name, since) if everything else (0, 0, 0)
-    feed = get_feed(connection, name, Feed.EVENTS)
-    covered = feed["covered_until"] if feed else None
+    covered = complete_to(connection, name)
     if not (rows or over or loa or drafts or missed or sent):
         return None
     text = render(
@@ -140,10 +127,10 @@ def _compose(
         missed=missed,
         sent=sent,
         recovered=recovered,
-        lines=[f"{row['severity']}: {bare(row, DIGEST, facts)}" for row in active[:shown]],
+        lines=[f"{row['severity']}: {sentence(row, DIGEST, facts, leads=False)}" for row in active[:shown]],
         more=max(len(active) - shown, 0),
         over=[
-            bare(facts.findings[row["key"]], AlertAction.RESOLVED, facts)
+            sentence(facts.findings[row["key"]], AlertAction.RESOLVED, facts, leads=False)
             for row in over[:shown]
             if row["key"] in facts.findings
         ],
@@ -164,9 +151,8 @@ def _notifications(connection: Connection, account: str, since: datetime) -> tup
     settled = (republishes.c.account == account, republishes.c.sent_at >= since)
     query = select(republishes.c.state, func.count()).where(*settled).group_by(republishes.c.state)
     states = {row[0]: row[1] for row in connection.execute(query)}
-    still = select(func.count()).where(events.c.account == account, events.c.delivery == "missed")
-    missed = connection.execute(still).scalar_one()
-    return int(missed), sum(states.values()), int(states.get("arrived", 0))
+    missed = select(func.count()).where(events.c.account == account, events.c.delivery == "missed")
+    return int(connection.execute(missed).scalar_one()), sum(states.values()), int(states.get("arrived", 0))
 
 
 def _open_windows(connection: Connection, account: str, since: datetime) -> int:
@@ -195,11 +181,10 @@ def _drafts(connection: Connection, account: str, settings: Settings, now: datet
         orders.c.created_at <= now - timedelta(days=settings.draft_warn_days),
         orders.c.created_at > now - DRAFTS_LIVE,
     )
-    return _labels(connection, account, settings, list(connection.execute(query).scalars()), shown)
+    return _labels(connection, account, settings, connection.scalars(query).all(), shown)
 
 
 def _labels(connection: Connection, account: str, settings: Settings, ids: Sequence[str], shown: int) -> list[str]:
-    query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids[:shown]))
-    known = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+    known = rows_by(connection, select(orders).where(orders.c.account == account), orders.c.id, ids[:shown])
     said = [words.label(order_id, known.get(order_id), settings.alert_details) for order_id in ids[:shown]]
     return said + ([f"{len(ids) - shown} more"] if len(ids) > shown else [])

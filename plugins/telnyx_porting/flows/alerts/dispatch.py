@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
-from telnyx_porting.flows.alerts.channels import channels_of, get_channel, touch_channel
+from telnyx_porting import links
+from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message, channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.outbox import FIRST_LOOK, update_rows
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.ledger.bulk import chunks
+from telnyx_porting.ledger.bulk import chunks, rows_by
 from telnyx_porting.ledger.states import AlertAction, AlertStatus
 from telnyx_porting.ledger.tables import alerts, channels, findings
 from telnyx_porting.settings.values import LOW
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.flows.alerts.channels import Channel
     from telnyx_porting.settings import Settings
 
+Rows = list[dict[str, Any]]
 AT_ONCE = 100  # findings per message
 MOST_AT_FIRST = 5_000
 _WRITTEN_AT_ONCE = 500  # findings marked in one transaction
@@ -43,7 +46,7 @@ class Batch:
 
     dedup_key: str
     action: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: Rows = field(default_factory=list)
     id: str | None = None  # of the rows in flight; a digest has none
     slot: datetime | None = None  # of a digest
     shown: int = 0  # of a digest: most lines of a kind
@@ -58,6 +61,12 @@ class Batch:
     def is_first_look(self) -> bool:
         """Whether this is what was wrong when the watch began."""
         return self.action == AlertAction.FIRING and bool(self.rows) and self.rows[0]["group_key"] == FIRST_LOOK
+
+    def message(self, account: Account, entries: Iterable[dict[str, Any]], text: str, at: datetime) -> Message:
+        """Return what is sent."""
+        url = "" if self.is_short else links.console(account.settings.console_url, account.id)
+        zone = account.settings.business_zone
+        return Message(account.id, self.action, tuple(entries), self.dedup_key, text, at, url, zone)
 
 
 def due_now(connection: Connection, account: str, settings: Settings, now: datetime) -> bool:
@@ -141,7 +150,7 @@ def _size(channel: Channel, first: RowMapping) -> int:
     return 1 if channel.kind == "pagerduty" else AT_ONCE
 
 
-def release(account: Account, channel: Channel, batch: Batch, rows: list[dict[str, Any]], at: datetime) -> None:
+def release(account: Account, channel: Channel, batch: Batch, rows: Rows, at: datetime) -> None:
     """Put some rows of a batch back: what they would say is not true any more, or not yet known."""
     with account.ledger.write(f"findings:{account.id}") as connection:
         kept = batch.id if batch.again else None
@@ -190,7 +199,7 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
             if batch.slot is not None:
                 fares |= {"digest_at": batch.slot, "digest_paused_until": None}
         with account.ledger.write(f"findings:{account.id}") as connection:
-            _mark(connection, account, channel, batch.id, part, now)
+            _mark(connection, account, channel, batch, part, now)
             met = get_channel(connection, account.id, channel.name)
             if fares:
                 touch_channel(account.ledger, connection, account.id, channel.name, **fares)
@@ -198,17 +207,11 @@ def mark(account: Account, channel: Channel, batch: Batch, now: datetime) -> boo
     return met is not None and met["error"] is not None
 
 
-def _mark(
-    connection: Connection,
-    account: Account,
-    channel: Channel,
-    in_flight: str | None,
-    rows: list[dict[str, Any]],
-    now: datetime,
-) -> None:
+def _mark(connection: Connection, account: Account, channel: Channel, batch: Batch, rows: Rows, now: datetime) -> None:
     policy = Policy(account.settings, now)
-    found = told_of(connection, account.id, [row["key"] for row in rows])
-    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    query = select(findings.c.key, findings.c.severity).where(findings.c.account == account.id)
+    found = rows_by(connection, query, findings.c.key, (row["key"] for row in rows))
+    alike: dict[tuple[Any, ...], Rows] = {}
     for row in rows:
         over = row["action"] == AlertAction.RESOLVED
         severity = found[row["key"]]["severity"] if row["key"] in found else LOW
@@ -218,43 +221,32 @@ def _mark(
         said = {"batch": None, "sent_at": now, "sends": alerts.c.sends + 1, "error": None, "told": revision}
         status = AlertStatus.RESOLVED if over else AlertStatus.SENT
         after = {"status": status, "action": AlertAction.REMINDER, "next_at": reminder, "at_most": None}
-        flight = alerts.c.batch.is_(None) if in_flight is None else alerts.c.batch == in_flight
+        flight = alerts.c.batch.is_not_distinct_from(batch.id)
         same = or_(*(alerts.c.action == action for action in {row["action"] for row in these}))
         update_rows(connection, account.id, channel.name, these, flight, ~same, **said)
         update_rows(connection, account.id, channel.name, these, flight, same, **said, **after)
 
 
-def told_of(connection: Connection, account: str, keys: list[str]) -> dict[str, RowMapping]:
-    """Return severity, occurrence and revision of findings, by key."""
-    found: dict[str, RowMapping] = {}
-    query = select(findings.c.key, findings.c.severity, findings.c.occurrence, findings.c.revision)
-    for batch in chunks(keys, 500):
-        these = query.where(findings.c.account == account, findings.c.key.in_(batch))
-        found |= {row["key"]: row for row in connection.execute(these).mappings()}
-    return found
+def revision(row: Mapping[str, Any], finding: Mapping[str, Any] | None) -> int | None:
+    """Return which revision of a finding a message tells; of an earlier occurrence what was told before."""
+    is_current = finding is not None and finding["occurrence"] == row["occurrence"]
+    told: int | None = finding["revision"] if finding is not None and is_current else row["told"]
+    return told
 
 
-def failed(
-    account: Account,
-    channel: Channel,
-    batch: Batch,
-    now: datetime,
-    reason: str,
-    *,
-    not_sent: bool,
-    refused: bool = False,
-) -> None:
+def failed(account: Account, channel: Channel, batch: Batch, now: datetime, reason: str, error: ChannelError) -> None:
     """Keep the message for a later try; under the same dedup key, unless it certainly reached nobody."""
     with account.ledger.write(f"findings:{account.id}") as connection:
         met = get_channel(connection, account.id, channel.name)
         failures = (met["failures"] if met else 0) + 1
-        pause = BACK_OFF_MOST if refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
+        pause = BACK_OFF_MOST if error.refused else min(BACK_OFF * 2 ** min(failures - 1, 10), BACK_OFF_MOST)
         fares: dict[str, Any] = {"error": reason, "failures": failures, "paused_until": now + pause}
         if batch.slot is not None:
             fares["digest_paused_until"] = now + pause
         touch_channel(account.ledger, connection, account.id, channel.name, **fares)
-        if batch.is_short and not_sent:
+        if batch.is_short and error.not_sent:
             pause = BACK_OFF_SHORT
         if batch.id is not None:
-            kept = {"next_at": now + pause, "error": reason} | ({"batch": None} if not_sent and not batch.again else {})
+            kept = {"next_at": now + pause, "error": reason}
+            kept |= {"batch": None} if error.not_sent and not batch.again else {}
             update_rows(connection, account.id, channel.name, batch.rows, alerts.c.batch == batch.id, **kept)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from telnyx_porting.errors import TelnyxError
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.identity import accept
+from telnyx_porting.ledger.bulk import rows_by
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
 from telnyx_porting.models.keys import NEW_COMMENT
@@ -20,9 +21,6 @@ from telnyx_porting.settings.calendar import Calendar, calendar_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from sqlalchemy import Connection
 
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.flows.account import Account
@@ -55,11 +53,10 @@ class Facts:
 
 def gather(connection: Connection, account: str, settings: Settings, now: datetime, keys: Sequence[str]) -> Facts:
     """Read what texts about these findings need."""
-    query = select(findings).where(findings.c.account == account, findings.c.key.in_(keys))
-    found = {row["key"]: {**row, "detail": row["detail"] or {}} for row in connection.execute(query).mappings()}
+    found = rows_by(connection, select(findings).where(findings.c.account == account), findings.c.key, keys)
     ids = sorted({row["order_id"] for row in found.values() if row["order_id"]})
-    about = select(orders).where(orders.c.account == account, orders.c.id.in_(ids))
-    known = {row["id"]: dict(row) for row in connection.execute(about).mappings()}
+    known = rows_by(connection, select(orders).where(orders.c.account == account), orders.c.id, ids)
+    others, named = families(connection, account, known)
     types = get_feed(connection, account, Feed.EXCEPTION_TYPES)
     return Facts(
         account,
@@ -69,7 +66,7 @@ def gather(connection: Connection, account: str, settings: Settings, now: dateti
         found,
         known,
         _comments(connection, account, ids) if settings.alert_details == "full" else {},
-        _siblings(connection, account, known, settings.alert_details),
+        {one: words.family(ids, named, settings.alert_details) for one, ids in others.items() if ids},
         (types["known"] if types else None) or {},
     )
 
@@ -89,27 +86,21 @@ def _comments(connection: Connection, account: str, ids: Sequence[str]) -> dict[
     return found
 
 
-def _siblings(
-    connection: Connection, account: str, known: Mapping[str, Mapping[str, Any]], details: str
-) -> dict[str, list[str]]:
-    """Return, per order, what people call the orders it shares a split with."""
-    parents = {row["split_from"] or order_id for order_id, row in known.items()}
-    names = (orders.c.id, orders.c.split_from, orders.c.customer_reference, orders.c.support_key)
-    query = select(*names).where(orders.c.account == account, orders.c.split_from.in_(parents)).order_by(orders.c.id)
+def families(
+    connection: Connection, account: str, known: Mapping[str, Mapping[Any, Any]]
+) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Return, per order, the others of its split, the one that was divided first; and what is known of all of them."""
+    heads = {order_id: row["split_from"] or order_id for order_id, row in known.items()}
+    names = ("id", "split_from", "customer_reference", "support_key", "status")
+    mine = select(*(orders.c[name] for name in names)).where(orders.c.account == account)
+    parts = mine.where(orders.c.split_from.in_(set(heads.values())))
+    named = {row["id"]: dict(row) for row in connection.execute(parts).mappings()}
     children: dict[str, list[str]] = {}
-    named = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    for row in named.values():
+    for row in sorted(named.values(), key=lambda each: each["id"]):
         children.setdefault(row["split_from"], []).append(row["id"])
-    if children:
-        query = select(*names).where(orders.c.account == account, orders.c.id.in_(sorted(children)))
-        named |= {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    found = {}
-    for order_id, order in known.items():
-        parent = order["split_from"]
-        family = ([parent] if parent else []) + children.get(parent or order_id, [])
-        if others := [other for other in family if other != order_id]:
-            found[order_id] = words.family(others, named, details)
-    return found
+    named |= rows_by(connection, mine, orders.c.id, children)
+    all_of = {order_id: [head, *children.get(head, ())] for order_id, head in heads.items()}
+    return {order_id: [each for each in ids if each != order_id] for order_id, ids in all_of.items()}, named
 
 
 def keep_exception_types(account: Account, client: TelnyxClient) -> None:

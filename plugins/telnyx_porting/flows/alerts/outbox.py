@@ -7,37 +7,33 @@ once more about a few hundred of them at a time as it writes: a sender or a pers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, tuple_, update
 
-from telnyx_porting.flows.account import watched_since
+from telnyx_porting.flows.account import Account, watched_since
 from telnyx_porting.flows.alerts.channels import Channel, channels_of, get_channel, touch_channel
 from telnyx_porting.flows.alerts.policy import DIGEST, Policy
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.clock import complete_to
 from telnyx_porting.flows.findings.kind import HEALTH
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import alert_is_live
-from telnyx_porting.ledger.states import AlertAction, AlertStatus, Feed
+from telnyx_porting.ledger.states import AlertAction, AlertStatus
 from telnyx_porting.ledger.tables import alerts, findings, orders
 from telnyx_porting.settings.values import HIGH, LOW, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
 
 FIRST_LOOK = "first look"
 FIRST_LOOK_LASTS = timedelta(minutes=30)  # then we speak even when the first scan could not prove its window
 _AT_ONCE = 500  # findings whose rows are written in one transaction
 Row = dict[str, Any]
-Alike = dict[tuple[tuple[str, Any], ...], list[Mapping[Any, Any]]]  # rows by what is written into them
+Move = tuple[Mapping[Any, Any], Row | None]  # a row, and what is written into it; None: it goes
 
 
 @dataclass(frozen=True)
@@ -70,19 +66,6 @@ class _Outbox:
         return mine if self.keys is None else mine.where(alerts.c.key.in_(self.keys))
 
 
-@dataclass(frozen=True)
-class _Moves:
-    """What is to be done with the rows of an outbox."""
-
-    added: list[Row]
-    alike: Alike
-    quiet: list[Mapping[Any, Any]]  # to be removed
-
-    @property
-    def keys(self) -> set[str]:
-        return {row["key"] for row in chain(self.added, self.quiet, *self.alike.values())}
-
-
 def enqueue(account: Account, now: datetime) -> int:
     """Bring every channel's outbox in line with the findings, in short transactions.
 
@@ -91,7 +74,8 @@ def enqueue(account: Account, now: datetime) -> int:
     for channel in channels_of(account.settings):
         with account.ledger.read() as connection:
             box = _open(connection, account, channel, now)
-            keys = _moves(box).keys
+            moves = _follow(box)
+            keys = {row["key"] for row in (*_add(box), *(row for row, _ in moves))}
         for part in chunks(sorted(keys), _AT_ONCE):
             with account.ledger.write(f"findings:{account.id}") as connection:
                 found = open_rows(connection, account.id, part)
@@ -108,10 +92,8 @@ def enqueue(account: Account, now: datetime) -> int:
 def _open(connection: Connection, account: Account, channel: Channel, now: datetime) -> _Outbox:
     """Look at a whole outbox."""
     settings = account.settings
-    feed = get_feed(connection, account.id, Feed.EVENTS)
-    watch_from = watched_since(connection, account.id)
-    covered = feed["covered_until"] if feed else None
-    read = covered is not None and watch_from is not None and covered >= watch_from - settings.overlap
+    complete, watch_from = complete_to(connection, account.id), watched_since(connection, account.id)
+    read = complete is not None and watch_from is not None and complete >= watch_from - settings.overlap
     met = get_channel(connection, account.id, channel.name)
     is_open = open_rows(connection, account.id)
     return _Outbox(
@@ -129,19 +111,16 @@ def _open(connection: Connection, account: Account, channel: Channel, now: datet
     )
 
 
-def _moves(box: _Outbox) -> _Moves:
-    """Say what is to be done; what came back is noticed first, and added without a further wait."""
-    alike, quiet = _follow(box)
-    return _Moves(_add(box), alike, quiet)
-
-
 def _write(ledger: Ledger, box: _Outbox) -> None:
-    moves, connection, channel = _moves(box), box.connection, box.channel.name
-    ledger.upsert(connection, alerts, moves.added)
-    for same, rows in moves.alike.items():
-        update_rows(connection, box.account, channel, rows, **dict(same))
-    for batch in chunks(moves.quiet, 200):
+    connection, channel = box.connection, box.channel.name
+    alike: dict[tuple[tuple[str, Any], ...] | None, list[Mapping[Any, Any]]] = {}
+    for row, values in _follow(box):  # first, because it notices what came back: that is added without a further wait
+        alike.setdefault(tuple(sorted(values.items())) if values else None, []).append(row)
+    ledger.upsert(connection, alerts, _add(box))
+    for batch in chunks(alike.pop(None, ()), 200):
         connection.execute(delete(alerts).where(*_these(box.account, channel, batch)))
+    for same, rows in alike.items():
+        update_rows(connection, box.account, channel, rows, **dict(same or ()))
 
 
 def open_rows(connection: Connection, account: str, keys: Sequence[str] | None = None) -> dict[str, Row]:
@@ -154,7 +133,7 @@ def open_rows(connection: Connection, account: str, keys: Sequence[str] | None =
     )
     if keys is not None:
         query = query.where(findings.c.key.in_(keys))
-    return {row["key"]: {**row, "detail": row["detail"] or {}} for row in connection.execute(query).mappings()}
+    return {row["key"]: dict(row) for row in connection.execute(query).mappings()}
 
 
 def _last_sent(connection: Connection, account: str, channel: Channel, since: datetime) -> dict[str, datetime]:
@@ -176,27 +155,23 @@ def _add(box: _Outbox) -> list[Row]:
     return [
         _first_row(box, finding)
         for finding in box.open.values()
-        if (finding["key"], finding["occurrence"]) not in told and _may_add(box, finding)
+        if (finding["key"], finding["occurrence"]) not in told
+        and (box.ready or finding["kind"] == HEALTH)
+        and may_say(box.channel, box.account, finding, box.severities, box.now)
     ]
 
 
-def _may_add(box: _Outbox, finding: Row) -> bool:
-    if not box.ready and finding["kind"] != HEALTH:
-        return False
-    if finding["muted_until"] is not None and finding["muted_until"] > box.now:
-        return False
-    return box.channel.takes(box.account, finding) and not box.inhibited(finding)
+def may_say(channel: Channel, account: str, finding: Row, severities: Mapping[str, str], now: datetime) -> bool:
+    """Whether a channel is to hear of a finding: it wants to, nobody muted it, and no other says it all already."""
+    is_muted = finding["muted_until"] is not None and finding["muted_until"] > now
+    is_inhibited = kind_of(finding["kind"], finding["subject"]).inhibited(finding, severities)
+    return channel.takes(account, finding) and not is_muted and not is_inhibited
 
 
 def _first_row(box: _Outbox, finding: Row) -> Row:
-    key, severity, name = finding["key"], finding["severity"], box.channel.name
-    row = {
-        "account": box.account,
-        "key": key,
-        "occurrence": finding["occurrence"],
-        "channel": name,
-        "action": AlertAction.FIRING,
-    }
+    key, severity = finding["key"], finding["severity"]
+    row = {"account": box.account, "key": key, "occurrence": finding["occurrence"], "channel": box.channel.name}
+    row["action"] = AlertAction.FIRING
     if box.baseline_before is not None and finding["since"] < box.baseline_before:
         return row | {"status": AlertStatus.BASELINE, "group_key": FIRST_LOOK, "next_at": None}
     if box.ready and not box.known:
@@ -209,22 +184,20 @@ def _first_row(box: _Outbox, finding: Row) -> Row:
 # -- what it was told, or is about to be -------------------------------------------------------------------------------
 
 
-def _follow(box: _Outbox) -> tuple[Alike, list[Mapping[Any, Any]]]:
-    """Return how the rows that are still of interest follow their finding, and which of them are to go."""
-    alike: Alike = {}
-    quiet: list[Mapping[Any, Any]] = []
+def _follow(box: _Outbox) -> list[Move]:
+    """Return how the rows that are still of interest follow their finding."""
+    moves: list[Move] = []
     for row in box.connection.execute(box.rows(alerts).where(alert_is_live(alerts))).mappings():
         finding = box.open.get(row["key"])
         if finding is None or finding["occurrence"] > row["occurrence"]:
             values = _over(box, row, finding)
         elif row["status"] == AlertStatus.QUEUED and row["batch"] is None and box.inhibited(finding):
-            quiet.append(row)  # never told: it is queued anew when its parent is over and it is still true
-            continue
+            values = None  # never told: it is queued anew when its parent is over and it is still true
         else:
             values = _pending(box, row, finding)
-        if values:
-            alike.setdefault(tuple(sorted(values.items())), []).append(row)
-    return alike, quiet
+        if values != {}:
+            moves.append((row, values))
+    return moves
 
 
 def _over(box: _Outbox, row: Mapping[Any, Any], newer: Row | None) -> Row:
@@ -262,11 +235,8 @@ def _pending(box: _Outbox, row: Mapping[Any, Any], finding: Row) -> Row:
     moved = row["status"] == AlertStatus.QUEUED and row["group_key"] not in (group, FIRST_LOOK)
     if moved or (changed and (row["action"] != AlertAction.CHANGED or row["group_key"] != group)):
         next_at = box.policy.first(box.channel, group, finding["severity"], row["key"], box.last)
-        return {
-            "action": AlertAction.CHANGED if changed else AlertAction.FIRING,
-            "group_key": group,
-            "next_at": next_at,
-        }
+        action = AlertAction.CHANGED if changed else AlertAction.FIRING
+        return {"action": action, "group_key": group, "next_at": next_at}
     if row["action"] == AlertAction.REMINDER and row["next_at"] is not None:
         again = box.policy.reminder(box.channel, finding["severity"])
         if again is None or (row["next_at"] <= box.now and box.inhibited(finding)):

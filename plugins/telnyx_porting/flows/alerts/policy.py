@@ -78,9 +78,11 @@ class Policy:
                 return None
             grid = max(pause / 4, timedelta(seconds=1))
             return _EPOCH + -(-(self.now + pause - grid / 2 - _EPOCH) // grid) * grid
-        at = self.now if self.settings.remind_high_days else None
+        if not self.settings.remind_high_days:
+            return None
+        at = self.now
         for _ in range(self.settings.remind_high_days):
-            at = self.calendar.next_working_day(at) if at else None
+            at = self.calendar.next_working_day(at)
         return at
 
     def digest_after(self, at: datetime) -> datetime:

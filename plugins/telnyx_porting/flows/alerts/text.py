@@ -1,17 +1,25 @@
-"""What an alert says, as fields and as a sentence that a person can act on."""
+"""What an alert says, as fields and as a sentence that a person can act on.
+
+Sentences are templates of each kind of finding, and of messages; a folder's replace some, in a sandbox. Values are
+handed in as cleaned text; nothing in a value is ever read as a template.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from telnyx_porting import links
 from telnyx_porting.escaping import LONG, as_data, identity, one_line
-from telnyx_porting.flows.alerts.templates import render
 from telnyx_porting.flows.findings import wording as words
 from telnyx_porting.flows.findings.kind import Told
-from telnyx_porting.flows.findings.kinds import kind_of
+from telnyx_porting.flows.findings.kinds import KINDS, kind_of
 from telnyx_porting.ledger.states import AlertAction
 from telnyx_porting.settings.values import rank
 
@@ -28,6 +36,13 @@ LEADS: dict[str, str] = {
     AlertAction.RESOLVED: "RESOLVED",
     AlertAction.DIGEST: "DIGEST",
 }
+OURS = Path(__file__).parents[2] / "templates" / "alerts"
+MOST = 20_000  # characters of a rendered text
+_NEXT_STEP = """
+{% if owner %}Owner: {{ owner }}.{% endif %}
+{% if note %}Note: {{ note }}.{% endif %}
+Who: {{ who }}.{% if next %} Next: {{ next }}.{% endif %}
+"""
 SHOWN = 10  # findings spelt out in the text of a grouped message
 _BLANK = dict.fromkeys(
     "after_date away before date entered event_type limit messaging moved only_on_order ordinal passed reason says"
@@ -71,36 +86,36 @@ def entry(
     return row
 
 
-def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: bool = True) -> str:
-    """Return what to tell a person about one finding; where its words fail, that there is one: it is never silent."""
-    try:
-        view = _view(finding, action, facts, current)
-        name = "over" if action == AlertAction.RESOLVED or not current else finding["kind"]
-        return " ".join(render(name, facts.settings.alert_templates, **view).split())
-    except Exception as error:  # one odd row must not keep the others of a message from being told
-        log.exception("the words of finding %r of %s", finding["key"], facts.account)
-        facts.failed[finding["key"]] = type(error).__name__
-        return _short(finding, action, facts, "its words cannot be made")
+def sentence(finding: Mapping[str, Any], action: str, facts: Facts, *, current: bool = True, leads: bool = True) -> str:
+    """Return what to tell a person about one finding; where its words fail, that there is one: it is never silent.
 
-
-def _short(finding: Mapping[str, Any], action: str, facts: Facts, why: str = "this channel refused more words") -> str:
-    return f"{_lead(action, facts)}: {one_line(finding['key'])} ({why}: see Telnyx's portal)."
-
-
-def bare(finding: Mapping[str, Any], action: str, facts: Facts) -> str:
-    """Return the same without the word that leads it, for a list."""
-    return sentence(finding, action, facts).removeprefix(f"{_lead(action, facts)}: ")
+    :param leads: begins with a word for what happened; not in a list.
+    """
+    name = "over" if action == AlertAction.RESOLVED or not current else finding["kind"]
+    said = _said(name, facts.settings.alert_templates, finding, action, facts, current)
+    said = said or _short(finding, action, facts, "its words cannot be made")
+    return said if leads else said.removeprefix(f"{_lead(action, facts)}: ")
 
 
 def line(finding: Mapping[str, Any], facts: Facts) -> str:
     """Return what is true, in our own words, for a list in which owner, note and next step have places of their own."""
+    said = _said(f"{finding['kind']}.line", "", finding, AlertAction.FIRING, facts, True)
+    said = said.removeprefix(f"{_lead(AlertAction.FIRING, facts)}: ")
+    return said or f"{one_line(finding['key'])} (its words cannot be made)"
+
+
+def _said(name: str, folder: str, finding: Mapping[str, Any], action: str, facts: Facts, current: bool) -> str:
+    """Render a template about a finding; where that fails, nothing."""
     try:
-        view = _view(finding, AlertAction.FIRING, facts, current=True) | {"lead": ""}
-        return " ".join(render(f"{finding['kind']}.line", "", **view).split()).lstrip(": ")
-    except Exception as error:  # one odd row must not hide the others
+        return " ".join(render(name, folder, **_view(finding, action, facts, current)).split())
+    except Exception as error:  # one odd row must not keep the others from being told
         log.exception("the words of finding %r of %s", finding["key"], facts.account)
         facts.failed[finding["key"]] = type(error).__name__
-        return f"{one_line(finding['key'])} (its words cannot be made)"
+        return ""
+
+
+def _short(finding: Mapping[str, Any], action: str, facts: Facts, why: str = "this channel refused more words") -> str:
+    return f"{_lead(action, facts)}: {one_line(finding['key'])} ({why}: see Telnyx's portal)."
 
 
 def _lead(action: str, facts: Facts) -> str:
@@ -178,3 +193,34 @@ def _travels(value: Any) -> Any:
     if isinstance(value, list):
         return [_travels(item) for item in value]
     return as_data(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=16)
+def _environment(folder: str) -> ImmutableSandboxedEnvironment:
+    findings = {f"{kind.name}.txt.j2": kind.template + _NEXT_STEP for kind in KINDS}
+    findings |= {f"{kind.name}.line.txt.j2": kind.template for kind in KINDS}  # where the rest has places of its own
+    ours = ChoiceLoader([DictLoader(findings), FileSystemLoader(OURS)])
+    return ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(folder) if folder else ours,
+        undefined=StrictUndefined,
+        autoescape=False,
+    )
+
+
+def render(name: str, folder: str, **values: Any) -> str:
+    """Render `<name>.txt.j2`, from the folder when it has it and it works, else from ours.
+
+    :param folder: people's own templates; empty: none.
+    """
+    file = f"{name}.txt.j2"
+    if folder and (Path(folder) / file).is_file():
+        try:
+            return _compact(_environment(folder).get_template(file).render(values))
+        except Exception as error:  # people's template, whatever it does, must not silence an alert
+            log.warning("template %s does not work, ours is used: %s", Path(folder) / file, type(error).__name__)
+    return _compact(_environment("").get_template(file).render(values))
+
+
+def _compact(text: str) -> str:
+    """Drop the empty lines that a template's conditions leave."""
+    return "\n".join(line.strip() for line in text[:MOST].splitlines() if line.strip())

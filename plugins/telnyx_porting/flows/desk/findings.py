@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.escaping import one_line
 from telnyx_porting.flows.alerts.facts import gather
-from telnyx_porting.flows.alerts.text import bare
+from telnyx_porting.flows.alerts.text import sentence
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.wording import moment
 from telnyx_porting.ledger.tables import findings, orders
@@ -29,7 +29,8 @@ def listing(account: Account) -> str:
         facts = gather(connection, account.id, account.settings, now, [row["key"] for row in rows])
     lines = [f"account {account.id}: {len(rows)} open"]
     for row in rows:
-        lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {bare(row, 'digest', facts)}"]
+        said = sentence(row, "digest", facts, leads=False)
+        lines += [f"{row['severity']:8}  {one_line(row['key'], 300)}", f"          {said}"]
         lines += [f"          ({triage})"] if (triage := _triage(row, now, account.settings.business_zone)) else []
     return "\n".join(lines)
 
