@@ -24,9 +24,8 @@ from telnyx_porting.errors import SettingsError, TelnyxError, TelnyxPortingError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.check import check
 from telnyx_porting.flows.desk.check_text import report
-from telnyx_porting.flows.desk.findings import listing, pick
 from telnyx_porting.flows.desk.shapes import Shapes
-from telnyx_porting.flows.desk.status import status
+from telnyx_porting.flows.desk.status import listing, pick, status
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, unmute, write_note
 from telnyx_porting.flows.findings.wording import moment

@@ -10,7 +10,7 @@ import pytest
 from telnyx_porting.__main__ import LEDGER_URL, main
 from telnyx_porting.errors import SettingsError
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.desk.findings import listing, pick
+from telnyx_porting.flows.desk.status import listing, pick
 from telnyx_porting.flows.findings.reconcile import open_findings
 from telnyx_porting.flows.findings.triage import acknowledge, mute, take, write_note
 from tests.support.found import MONDAY, desk, found

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.desk.findings import listing
+from telnyx_porting.flows.desk.status import listing
 from telnyx_porting.flows.findings.kinds import foc as findings_foc
 from telnyx_porting.ledger.tables import events, orders
 from tests.support.odd import LONG, SURROGATE

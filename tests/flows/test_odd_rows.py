@@ -19,7 +19,7 @@ from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
-from telnyx_porting.flows.desk.findings import listing
+from telnyx_porting.flows.desk.status import listing
 from telnyx_porting.flows.events.audit import audit
 from telnyx_porting.flows.events.backfill import backfill
 from telnyx_porting.flows.events.coverage import gaps

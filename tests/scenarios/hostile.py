@@ -19,7 +19,7 @@ from unittest import mock
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.alerts.outbox import enqueue
 from telnyx_porting.flows.alerts.send import send_due
-from telnyx_porting.flows.desk.findings import listing
+from telnyx_porting.flows.desk.status import listing
 from telnyx_porting.flows.findings.reconcile import reconcile
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.flows.republish.report import report

@@ -12,30 +12,21 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NewType
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
-from telnyx_porting.client import TelnyxClient
+from telnyx_porting.client import AsyncTelnyxClient, TelnyxClient
 from telnyx_porting.errors import PermissionDeniedError, WrongAccountError
-from telnyx_porting.flows.account import get_account, touch_account, watched_since
+from telnyx_porting.flows.account import Account, get_account, touch_account, watched_since
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import accounts, deliveries, events, feeds, orders, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection
-
-    from telnyx_porting.client import AsyncTelnyxClient
-    from telnyx_porting.flows.account import Account
     from telnyx_porting.ledger.engine import Ledger
 
-PULLED = (
-    Feed.EVENTS,
-    Feed.ORDERS,
-    Feed.DELIVERIES,
-    Feed.SUBSCRIPTIONS,
-    Feed.EXCEPTION_TYPES,
-)  # what is read with the account's key
+# what is read with the account's key
+PULLED = (Feed.EVENTS, Feed.ORDERS, Feed.DELIVERIES, Feed.SUBSCRIPTIONS, Feed.EXCEPTION_TYPES)
 _OR_ELSE = "or use another connection id (another account), or another ledger"
 
 AccountClient = NewType("AccountClient", TelnyxClient)
@@ -51,18 +42,19 @@ class Identity:
     user_id: str | None = None
 
 
-def accept(account: Account, client: TelnyxClient) -> AccountClient:
+def accept(account: Account, client: TelnyxClient, *, pin: bool = True) -> AccountClient:
     """Return the client once it is known to reach the account's own Telnyx user; pin who that is at first contact.
 
     One GET for a client with a new key, or as long as no order has shown the user; else none.
 
+    :param pin: else nothing is written.
     :raises WrongAccountError: it reaches somebody else, or nobody knows whom; nothing was written.
     :raises TelnyxError: a new key could not be looked at.
     """
     now = account.clock()
     shown = _shown(account, client)
     with account.ledger.read() as connection:
-        if _judged(connection, account.id, shown) == shown:
+        if _judged(connection, account.id, shown) == shown or not pin:
             return AccountClient(client)
     with account.ledger.write(f"identity:{account.id}") as connection:
         pinned = _judged(connection, account.id, shown)
@@ -74,18 +66,6 @@ def accept(account: Account, client: TelnyxClient) -> AccountClient:
         if watched_since(connection, account.id) is None:
             columns["watch_from"] = now
         touch_account(account.ledger, connection, account.id, **columns)
-    return AccountClient(client)
-
-
-def verify(account: Account, client: TelnyxClient) -> AccountClient:
-    """Return the client as :func:`accept` does, and write nothing.
-
-    :raises WrongAccountError: it reaches somebody else, or nobody knows whom.
-    :raises TelnyxError: a new key could not be looked at.
-    """
-    shown = _shown(account, client)
-    with account.ledger.read() as connection:
-        _judged(connection, account.id, shown)
     return AccountClient(client)
 
 
@@ -125,11 +105,9 @@ def claim_orders(ledger: Ledger, connection: Connection, account: str, users: It
 
 def _shown(account: Account, client: TelnyxClient) -> Identity:
     """Who answers; asked only where the key does not tell, and never of another base URL."""
-    with account.ledger.read() as connection:
-        pinned = _pinned(connection, account.id)
     shown = reached_by(client)
-    if pinned.base_url and pinned.base_url != shown.base_url:
-        raise _elsewhere(account.id, pinned, shown)
+    with account.ledger.read() as connection:
+        pinned = _pinned_there(connection, account.id, shown)
     if pinned.user_id and pinned.key == shown.key:
         return pinned
     try:
@@ -141,9 +119,7 @@ def _shown(account: Account, client: TelnyxClient) -> Identity:
 
 def _judged(connection: Connection, account: str, shown: Identity) -> Identity:
     """Return what is pinned, or raise when it is not who answers."""
-    pinned = _pinned(connection, account)
-    if pinned.base_url and pinned.base_url != shown.base_url:
-        raise _elsewhere(account, pinned, shown)
+    pinned = _pinned_there(connection, account, shown)
     now_to = f"to {shown.user_id}" if shown.user_id else "to nobody who can be told: it shows no order"
     if pinned.user_id and pinned.user_id != shown.user_id:
         raise WrongAccountError(
@@ -158,11 +134,15 @@ def _judged(connection: Connection, account: str, shown: Identity) -> Identity:
     return pinned
 
 
-def _elsewhere(account: str, pinned: Identity, shown: Identity) -> WrongAccountError:
-    return WrongAccountError(
-        f"account {account!r} was first seen at {pinned.base_url}, its connection now points to {shown.base_url}:"
-        f" point it back, {_OR_ELSE}"
-    )
+def _pinned_there(connection: Connection, account: str, shown: Identity) -> Identity:
+    """Return who is pinned, or raise where it is at another base URL."""
+    pinned = _pinned(connection, account)
+    if pinned.base_url and pinned.base_url != shown.base_url:
+        raise WrongAccountError(
+            f"account {account!r} was first seen at {pinned.base_url}, its connection now points to {shown.base_url}:"
+            f" point it back, {_OR_ELSE}"
+        )
+    return pinned
 
 
 def _pinned(connection: Connection, account: str) -> Identity:

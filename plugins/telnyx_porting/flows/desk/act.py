@@ -23,23 +23,8 @@ Verb = Literal["acknowledge", "mute", "unmute", "own", "release", "note"]
 
 
 @dataclass(frozen=True)
-class Act:
-    """
-    What to do.
-
-    :param until: of `acknowledge` (None: the next working day) and `mute`
-    :param text: of `mute` the reason, of `own` the owner (empty: who acts), of `note` the note (empty: none)
-    """
-
-    verb: Verb
-    until: datetime | None = None
-    text: str = ""
-
-
-@dataclass(frozen=True)
 class Done:
-    """
-    What came of it.
+    """What came of it.
 
     :param why: some of those that failed, and why
     :param left: findings of the filter that were not touched, because they are more than `MOST`
@@ -51,16 +36,26 @@ class Done:
     why: dict[str, str] = field(default_factory=dict)
 
 
-def act(account: Account, by: str, what: Act, these: Where | Sequence[str]) -> Done:
+def act(
+    account: Account,
+    by: str,
+    verb: Verb,
+    these: Where | Sequence[str],
+    *,
+    until: datetime | None = None,
+    text: str = "",
+) -> Done:
     """Do it with findings, in the name of `by`; what fails stops no other.
 
     :param these: their keys, or a filter, whose `mine` is `by`
+    :param until: of `acknowledge` (None: the next working day) and `mute`
+    :param text: of `mute` the reason, of `own` the owner (empty: who acts), of `note` the note (empty: none)
     """
     keys = list(dict.fromkeys(_keys(account, by, these) if isinstance(these, Where) else these))
     why: dict[str, str] = {}
     for key in keys[:MOST]:
         try:
-            _do(account, by, what, key)
+            _do(account, by, verb, key, until, text)
         except SettingsError as error:
             why[key] = str(error)
     tried = min(len(keys), MOST)
@@ -73,16 +68,16 @@ def _keys(account: Account, by: str, where: Where) -> list[str]:
     return [item.key for item in found if where.holds(item, by)]
 
 
-def _do(account: Account, by: str, what: Act, key: str) -> None:
-    if what.verb == "acknowledge":
-        acknowledge(account, key, by, what.until)
-    elif what.verb == "mute":
-        if what.until is None:
+def _do(account: Account, by: str, verb: Verb, key: str, until: datetime | None, text: str) -> None:
+    if verb == "acknowledge":
+        acknowledge(account, key, by, until)
+    elif verb == "mute":
+        if until is None:
             raise SettingsError("until", "", "a time: until when nobody hears of it")
-        mute(account, key, by, what.text, what.until)
-    elif what.verb == "unmute":
+        mute(account, key, by, text, until)
+    elif verb == "unmute":
         unmute(account, key, by)
-    elif what.verb == "note":
-        write_note(account, key, by, what.text or None)
+    elif verb == "note":
+        write_note(account, key, by, text or None)
     else:
-        take(account, key, by, (what.text or by) if what.verb == "own" else None)
+        take(account, key, by, (text or by) if verb == "own" else None)

@@ -6,7 +6,7 @@ What would take too many requests is read in part, or left out, and said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,29 +34,19 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.account import Account
 
 T = TypeVar("T")
+RECORDS = "delivery records"
 MOST = {Listed.EVENTS: 4_000, Listed.ORDERS: 7_500, Listed.DELIVERIES: 7_500}
 """Rows read at most: about 16, 30 and 30 pages, and some more requests to prove them complete."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """Something that needs somebody: its kind, how severe it is, and a sentence."""
-
-    kind: str
-    severity: str
-    text: str
-
-
 @dataclass
 class Checked:
-    """
-    What was seen. Whatever is None or empty was not there, or is named in `troubles`.
+    """What was seen. Whatever is None or empty was not there, or is named in `troubles`.
 
     :param days: that were read; fewer than asked for where there are very many events
-    :param events: how many were read
     :param incomplete: why it is not proved that these are all
     :param orders: how many are known, from the list or from events
-    :param own_urls: orders with a webhook URL of their own
+    :param found: by kind what needs somebody: how severe it is, and a sentence
     :param troubles: what could not be read -> why
     """
 
@@ -69,7 +59,7 @@ class Checked:
     orders: int = 0
     own_urls: int = 0
     oldest_order: datetime | None = None
-    found: list[Found] = field(default_factory=list)
+    found: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     traces: Traces = field(default_factory=Traces)
     subscribed: Destinations = field(default_factory=Destinations)
     event_list: Habits | None = None
@@ -92,9 +82,7 @@ def check(account: Account, client: TelnyxClient, say: Callable[[str], None]) ->
     now, days = account.clock(), account.settings.first_look_days
     look = _Look(account, client, Checked(client.base_url, days, days, now), say)
     look.choose_days()
-    look.read_events()
-    look.read_orders()
-    look.read_deliveries()
+    look.read_lists()
     look.ask_about_lists()
     seen = look.seen
     say("comparing what was read")
@@ -102,15 +90,11 @@ def check(account: Account, client: TelnyxClient, say: Callable[[str], None]) ->
     seen.traces = find_traces(account)
     seen.found = _findings(account)
     with account.ledger.read() as connection:
-        mine, own = orders.c.account == account.id, orders.c.webhook_url.is_not(None)
-        seen.orders = connection.execute(select(func.count()).select_from(orders).where(mine)).scalar_one()
-        seen.own_urls = connection.execute(select(func.count()).select_from(orders).where(mine, own)).scalar_one()
-        held = select(func.count()).select_from(events).where(events.c.account == account.id)
-        seen.events = connection.execute(held).scalar_one()
-        still_open = windows.c.sealed_at.is_(None)
-        seen.incomplete = connection.execute(
-            select(windows.c.open_reason).where(windows.c.account == account.id, still_open).limit(1)
-        ).scalar()
+        counts = select(func.count(), func.count(orders.c.webhook_url)).where(orders.c.account == account.id)
+        seen.orders, seen.own_urls = connection.execute(counts).one()
+        seen.events = connection.execute(select(func.count()).where(events.c.account == account.id)).scalar_one()
+        reason = select(windows.c.open_reason).where(windows.c.account == account.id, windows.c.sealed_at.is_(None))
+        seen.incomplete = connection.scalar(reason.limit(1))
     seen.requests = client.requests_made
     return seen
 
@@ -127,43 +111,39 @@ class _Look:
         while self._too_many(Listed.EVENTS, timedelta(days=self.seen.days)) and self.seen.days > 1:
             self.seen.days //= 2
         fewer = self.account.settings.model_copy(update={"first_look_days": self.seen.days})
-        self.account = type(self.account)(self.account.ledger, self.account.id, fewer, self.account.clock)
+        self.account = replace(self.account, settings=fewer)
 
-    def read_events(self) -> None:
-        """Read the days' events, as the watch does."""
+    def read_lists(self) -> None:
+        """Read the days' events, as the watch does; all orders, or those that the events told of; and deliveries."""
+        account, days = self.account, timedelta(days=self.seen.days)
         self._say(f"reading the events of {self.seen.days} days")
-        self._part("events", lambda: scan(self.account, self.client))
-
-    def read_orders(self) -> None:
-        """Read all orders, or know those that the events told of."""
-        if self._part("orders", lambda: self._too_many(Listed.ORDERS)):
-            most = f"more than {MOST[Listed.ORDERS]}: only those are known of which an event of these days tells"
-            self.seen.troubles["orders"] = most
-        if "orders" not in self.seen.troubles:
-            self._say("reading the orders")
-            self._part("orders", lambda: sync_orders(self.account, self.client, full=True))
-        project_events(self.account)
+        self._part("events", lambda: scan(account, self.client))
+        too_many = f"more than {MOST[Listed.ORDERS]}: only those are known of which an event of these days tells"
+        self._read("orders", Listed.ORDERS, None, too_many, lambda: sync_orders(account, self.client, full=True))
+        project_events(account)
         oldest = self._part("orders", lambda: list(self.client.iter_porting_orders(page_size=1, limit=1)))
         self.seen.oldest_order = oldest[0].created_at if oldest else None
-        keep_exception_types(self.account, self.client)
-
-    def read_deliveries(self) -> None:
-        """Read Telnyx's records of its webhooks."""
-        name, back = "delivery records", timedelta(days=self.seen.days) + reach_back(self.account.settings)
-        if self._part(name, lambda: self._too_many(Listed.DELIVERIES, back)):
-            most = f"more than {MOST[Listed.DELIVERIES]} in {self.seen.days} days: ask for fewer days"
-            self.seen.troubles[name] = most
-        if name not in self.seen.troubles:
-            self._say("reading the delivery records")
-            self._part(name, lambda: read_deliveries(self.account, self.client))
+        keep_exception_types(account, self.client)
+        back = days + reach_back(account.settings)
+        too_many = f"more than {MOST[Listed.DELIVERIES]} in {self.seen.days} days: ask for fewer days"
+        self._read(RECORDS, Listed.DELIVERIES, back, too_many, lambda: read_deliveries(account, self.client))
 
     def ask_about_lists(self) -> None:
         """Ask what the documentation leaves open, and who is subscribed."""
         self._say("asking how its lists behave")
         self.seen.event_list = self._part("events", lambda: self.client.probe(Listed.EVENTS))
-        if "delivery records" not in self.seen.troubles:
-            self.seen.delivery_list = self._part("delivery records", lambda: self.client.probe(Listed.DELIVERIES))
+        if RECORDS not in self.seen.troubles:
+            self.seen.delivery_list = self._part(RECORDS, lambda: self.client.probe(Listed.DELIVERIES))
         self.seen.subscribed = read_destinations(self.account, self.client)
+
+    def _read(
+        self, name: str, listed: Listed, back: timedelta | None, too_many: str, read: Callable[[], object]
+    ) -> None:
+        if self._part(name, lambda: self._too_many(listed, back)):
+            self.seen.troubles[name] = too_many
+        if name not in self.seen.troubles:
+            self._say(f"reading the {name}")
+            self._part(name, read)
 
     def _too_many(self, listed: Listed, back: timedelta | None = None) -> bool:
         """Whether a list is too long for a first look, or does not say how long it is."""
@@ -183,7 +163,7 @@ class _Look:
         return None
 
 
-def _findings(account: Account) -> list[Found]:
+def _findings(account: Account) -> dict[str, list[tuple[str, str]]]:
     """Return what needs somebody, the most severe and oldest first; of what says the same only the strongest word."""
     reconcile(account, lambda *_: 0)
     now = account.clock()
@@ -192,4 +172,7 @@ def _findings(account: Account) -> list[Found]:
         severities = {row["key"]: row["severity"] for row in rows}
         rows = [row for row in rows if not kind_of(row["kind"], row["subject"]).inhibited(row, severities)]
         facts = gather(connection, account.id, account.settings, now, [row["key"] for row in rows])
-    return [Found(row["kind"], row["severity"], line(row, facts)) for row in rows]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["kind"], []).append((row["severity"], line(row, facts)))
+    return found

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from telnyx_porting.client.checks import MAX_PAGE_SIZE
 from telnyx_porting.escaping import LONG, address, one_line
+from telnyx_porting.flows.findings.wording import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from telnyx_porting.client.probe import Habits
-    from telnyx_porting.flows.desk.check import Checked, Found
+    from telnyx_porting.flows.desk.check import Checked
 
 SHOWN = 5  # of each kind spelt out, and of notifications
 _KINDS = {"question": "open question", "foc": "FOC date", "overdue": "overdue order", "stuck": "stuck event"}
@@ -42,13 +43,10 @@ def report(seen: Checked) -> str:
 
 
 def _needs(seen: Checked) -> list[str]:
-    by_kind: dict[str, list[Found]] = {}
-    for each in seen.found:
-        by_kind.setdefault(each.kind, []).append(each)
-    said = ", ".join(_many(len(them), _KINDS.get(kind, kind)) for kind, them in by_kind.items())
+    said = ", ".join(_many(len(them), _KINDS.get(kind, kind)) for kind, them in seen.found.items())
     lines = [f"Needs somebody: {said or 'nothing'}"]
-    for them in by_kind.values():
-        lines += [f"  {each.severity:8}  {each.text}" for each in them[:SHOWN]]
+    for them in seen.found.values():
+        lines += [f"  {severity:8}  {text}" for severity, text in them[:SHOWN]]
         lines += _more(len(them))
     return lines
 
@@ -63,7 +61,8 @@ def _notifications(seen: Checked) -> list[str]:
     if traces.none and not traces.cover_port_ins:
         return [*lines, "  more than half left none: the records do not seem to cover port-ins, so none is named"]
     for each in traces.none[:SHOWN]:
-        lines.append(f"  no trace  {_minute(each.created_at)}  {each.type}  {one_line(each.order)}  event {each.id}")
+        order = one_line(label(each["order_id"], each, "references"))
+        lines.append(f"  no trace  {_minute(each['created_at'])}  {each['type']}  {order}  event {each['id']}")
     lines += _more(len(traces.none))
     if traces.before and traces.since:
         before = f"{_many(traces.before, 'more')} from before {_minute(traces.since)}, when the oldest record begins"

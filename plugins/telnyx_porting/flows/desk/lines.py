@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, func, select
 
-from telnyx_porting.flows.alerts.facts import gather
+from telnyx_porting.flows.alerts.facts import Facts, gather
 from telnyx_porting.flows.alerts.text import line as said
-from telnyx_porting.flows.desk.page import Filter, Page
+from telnyx_porting.flows.desk.page import Filter, Page, from_row
 from telnyx_porting.flows.findings.kind import CARRIER, HEALTH, TELNYX, Told
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.wording import label
@@ -20,8 +20,6 @@ from telnyx_porting.settings.values import CRITICAL, rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from sqlalchemy import ColumnElement, Connection, ScalarSelect
 
     from telnyx_porting.flows.account import Account
 
@@ -45,15 +43,12 @@ _RESENDING = frozenset({"approval", "approval_asked", "republish_halted", "not_a
 
 @dataclass(frozen=True)
 class Where(Filter):
-    """
-    A filter of open findings. Empty fields filter nothing; nothing is filtered by time.
+    """A filter of open findings. Empty fields filter nothing; nothing is filtered by time.
 
     :param section: one of `TITLES`
     :param who: `mine` needs an actor
     :param kind: such as ``exception``
     :param severity: ``critical``, ``high`` or ``low``
-    :param order_id: the order they are about
-    :param key: one finding
     """
 
     section: str = ""
@@ -65,14 +60,9 @@ class Where(Filter):
 
     def holds(self, item: Open, actor: str | None) -> bool:
         """Whether a finding passes."""
-        asked = (
-            (self.section, item.section),
-            (self.kind, item.kind),
-            (self.severity, item.severity),
-            (self.order_id, item.order_id),
-            (self.key, item.key),
-        )
-        return is_whose(self.who, item.owner, actor) and all(want in ("", has) for want, has in asked)
+        names = ("section", "kind", "severity", "order_id", "key")
+        passes = all(getattr(self, name) in ("", getattr(item, name)) for name in names)
+        return passes and is_whose(self.who, item.owner, actor)
 
 
 class Open(NamedTuple):
@@ -92,21 +82,14 @@ class Open(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """
-    One open finding.
+    """One open finding.
 
-    :param key: names it in actions
     :param kind: exception, question, stuck, given_up, foc, overdue or health
-    :param severity: critical, high or low
-    :param section: the one it is in
     :param order_id: None for those of the watch itself
     :param name: what people call the order; of another finding its subject. Foreign text
     :param text: one sentence on what is true. Holds foreign text in one line
     :param whose: whose step is next: us/customer, Telnyx, losing carrier, whoever runs the watch ...
-    :param next_step: which; may be empty
     :param owner: the person who took it, None: nobody. Foreign text
-    :param note: what people wrote down
-    :param since: since when it is true
     :param due: by when it should be done: of an exception the date that it endangers; None: as soon as possible
     :param acked_until: no reminder before; `acked_by` said so
     :param muted_until: nobody hears of it before; `muted_by` said so, because of `mute_reason`
@@ -138,9 +121,8 @@ def find_lines(account: Account, where: Where = Where(), *, actor: str | None = 
     now = account.clock()
     with account.ledger.read() as connection:
         found = [item for item in read_open(connection, account, now) if where.holds(item, actor)]
-        size = Page.size
-        shown = found[(page - 1) * size : page * size]
-        return Page(write_lines(connection, account, shown, now), len(found), page, size)
+        shown = found[(page - 1) * Page.size : page * Page.size]
+        return Page(write_lines(connection, account, shown, now), len(found), page)
 
 
 def is_whose(who: Who, owner: str | None, actor: str | None) -> bool:
@@ -226,30 +208,20 @@ def write_lines(connection: Connection, account: Account, shown: Sequence[Open],
     """Put findings into words."""
     named = account.settings.model_copy(update={"alert_details": "references"})  # who looks here is logged in
     facts = gather(connection, account.id, named, now, [item.key for item in shown])
-    rows = [facts.findings[item.key] for item in shown]
-    return tuple(_line(item, row, said(row, facts), facts.order_of(row)) for item, row in zip(shown, rows, strict=True))
+    return tuple(_line(item, facts) for item in shown)
 
 
-def _line(item: Open, row: Mapping[str, Any], text: str, order: Mapping[str, Any] | None) -> Line:
+def _line(item: Open, facts: Facts) -> Line:
+    row = facts.findings[item.key]
     by = row["triage"] or {}
-    return Line(
-        key=row["key"],
-        kind=row["kind"],
-        severity=row["severity"],
+    return from_row(
+        Line,
+        row,
         section=item.section,
-        order_id=row["order_id"],
-        name=label(row["order_id"], order, "references") or row["subject"],
-        text=text,
+        name=label(row["order_id"], facts.order_of(row), "references") or row["subject"],
+        text=said(row, facts),
         whose=item.whose,
         next_step=item.next_step,
-        owner=row["owner"],
-        note=row["note"],
-        since=row["since"],
         due=item.due,
-        occurrence=row["occurrence"],
-        acked_until=row["acked_until"],
-        acked_by=by.get("acked_by"),
-        muted_until=row["muted_until"],
-        muted_by=by.get("muted_by"),
-        mute_reason=by.get("mute_reason"),
+        **{name: by.get(name) for name in ("acked_by", "muted_by", "mute_reason")},
     )

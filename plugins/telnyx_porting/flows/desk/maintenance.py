@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,14 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select, tuple_, up
 
 from telnyx_porting.flows.events.coverage import held
 from telnyx_porting.flows.events.store import CHUNK
+from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import AUDITS, MadeBy, Method
 from telnyx_porting.ledger.tables import alerts, events, findings, windows
 from telnyx_porting.ledger.types import instant
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
-
     from telnyx_porting.flows.account import Account
-    from telnyx_porting.ledger.engine import Ledger
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 5_000  # events looked at in one query
@@ -56,7 +54,9 @@ def maintain(account: Account) -> MaintenanceResult:
         cutoff = now - timedelta(days=account.settings.retention_days)
         payloads, texts = _prune_payloads(account, cutoff), _prune_texts(account, cutoff)
     merged = _merge_windows(account, now)
-    _vacuum(account.ledger)
+    end = time.monotonic() + VACUUM_FOR
+    while account.ledger.vacuum(VACUUM_PAGES) and time.monotonic() < end:
+        account.ledger.breathe()
     if account.settings.backup_to and account.ledger.is_sqlite:
         account.ledger.back_up(Path(account.settings.backup_to))
     result = MaintenanceResult(account.id, payloads, texts, merged, before, account.ledger.size())
@@ -78,9 +78,9 @@ def _prune_payloads(account: Account, cutoff: datetime) -> int:
         with account.ledger.read() as connection:
             rows = connection.execute(query.order_by(events.c.created_at, events.c.id).limit(LOOKED_AT)).all()
         ids = [row.id for row in rows if row.prunable]
-        for start in range(0, len(ids), CHUNK):
+        for some in chunks(ids, CHUNK):
             with account.ledger.write() as connection:
-                these = (events.c.account == account.id, events.c.id.in_(ids[start : start + CHUNK]))
+                these = (events.c.account == account.id, events.c.id.in_(some))
                 connection.execute(update(events).where(*these).values(payload=None, pruned=True))
             account.ledger.breathe()
         removed += len(ids)
@@ -142,10 +142,3 @@ def _merge(connection: Connection, account: str, rows: list[Any]) -> None:
     mine = windows.c.account == account
     connection.execute(delete(windows).where(mine, windows.c.id.in_([row.id for row in rows[1:]])))
     connection.execute(update(windows).where(mine, windows.c.id == rows[0].id).values(**values))
-
-
-def _vacuum(ledger: Ledger) -> None:
-    """Give unused pages back, a MiB at a time."""
-    end = time.monotonic() + VACUUM_FOR
-    while ledger.vacuum(VACUUM_PAGES) and time.monotonic() < end:
-        ledger.breathe()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.desk.page import Filter, Page
+from telnyx_porting.flows.desk.page import Filter, Page, count_of, from_row, on_page
 from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.flows.republish.selection import LARGEST, needs, superseded
 from telnyx_porting.ledger.predicates import is_given_up, is_open
@@ -18,11 +18,11 @@ from telnyx_porting.ledger.tables import events, orders
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-
     from telnyx_porting.flows.account import Account
 
 _COLUMNS = ("id", "type", "order_id", "delivery", "cause", "created_at", "due_at", "sends")
+_NAMES = (orders.c.customer_reference, orders.c.support_key)
+_NEWEST = (events.c.created_at.desc(), events.c.id.desc())
 STATES = (Delivery.MISSED, Delivery.GIVEN_UP, Delivery.PENDING)
 
 
@@ -49,15 +49,10 @@ class MissedWhere(Filter):
 
 @dataclass(frozen=True)
 class MissedLine:
-    """
-    One event whose notification is missed.
+    """One event whose notification is missed.
 
-    :param name: what people call its order
-    :param state: as the filter has it
-    :param cause: ``failed``, ``no_trace`` or None
     :param at: when it was created, on our clock
     :param due: when its notification should have arrived; None: not known yet
-    :param sends: how often it was sent again
     :param superseded: its order has had a newer event of this type
     """
 
@@ -74,19 +69,8 @@ class MissedLine:
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many events a filter holds; `where` is the filter itself."""
-
-    state: str
-    cause: str
-    count: int
-    where: MissedWhere
-
-
-@dataclass(frozen=True)
 class Chosen:
-    """
-    The events of a filter, for a plan.
+    """The events of a filter, for a plan.
 
     :param ids: oldest first, at most as many as fit into a plan
     :param total: all of the filter
@@ -100,70 +84,54 @@ class Chosen:
 
 def find_missed(account: Account, where: MissedWhere = MissedWhere(), *, page: int = 1) -> Page[MissedLine]:
     """Return the events of a filter, the newest first."""
-    size = Page.size
     with account.ledger.read() as connection:
-        mine = _conditions(account.id, where)
-        total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
-        shown = (
-            select(events.c.id)
-            .where(*mine)
-            .order_by(events.c.created_at.desc(), events.c.id.desc())
-            .limit(size)
-            .offset((page - 1) * size)
-        )
-        about = and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id)
-        columns = [events.c[name] for name in _COLUMNS]
-        names = (orders.c.customer_reference, orders.c.support_key)
+        ids = select(events.c.id).where(*_conditions(account.id, where)).order_by(*_NEWEST)
         query = (
-            select(*columns, *names, superseded().label("superseded"))
-            .outerjoin(orders, about)
-            .where(events.c.account == account.id, events.c.id.in_(shown))
-            .order_by(events.c.created_at.desc(), events.c.id.desc())
+            select(*(events.c[name] for name in _COLUMNS), *_NAMES, superseded().label("superseded"))
+            .outerjoin(orders, and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id))
+            .where(events.c.account == account.id, events.c.id.in_(on_page(ids, page)))
+            .order_by(*_NEWEST)
         )
         clocks = read_clocks(connection, account.id)
-        rows = tuple(
-            MissedLine(
-                id=row["id"],
-                type=row["type"],
-                order_id=row["order_id"],
-                name=label(row["order_id"], dict(row), "references"),
+        lines = tuple(
+            from_row(
+                MissedLine,
+                row,
+                name=label(row["order_id"], row, "references"),
                 state=row["delivery"] or Delivery.PENDING,
-                cause=row["cause"],
                 at=clocks.from_provider(row["created_at"]),
                 due=row["due_at"],
-                sends=row["sends"],
-                superseded=bool(row["superseded"]),
             )
             for row in connection.execute(query).mappings()
         )
-        return Page(rows, total, page, size)
+        return Page(lines, count_of(connection, ids), page)
 
 
-def count_missed(account: Account, where: MissedWhere = MissedWhere()) -> tuple[Count, ...]:
+def count_missed(account: Account, where: MissedWhere = MissedWhere()) -> list[tuple[MissedWhere, int]]:
     """Return how many events there are in each state and of each cause, within the other fields of a filter."""
+    found = []
     with account.ledger.read() as connection:
-        found = []
         for state in STATES:
             here = replace(where, state=state, cause="")
-            query = select(func.coalesce(events.c.cause, ""), func.count()).where(*_conditions(account.id, here))
-            rows = connection.execute(query.group_by(events.c.cause)).all()
-            found.append(Count(state, "", sum(count for _, count in rows), here))
-            found += [Count(state, cause, count, replace(here, cause=cause)) for cause, count in sorted(rows) if cause]
-        return tuple(found)
+            causes = by_cause(connection, account.id, here)
+            found.append((here, sum(causes.values())))
+            found += [(replace(here, cause=cause), count) for cause, count in sorted(causes.items()) if cause]
+    return found
+
+
+def by_cause(connection: Connection, account: str, where: MissedWhere) -> dict[str, int]:
+    """Return how many events of a filter have each cause; empty: none."""
+    query = select(func.coalesce(events.c.cause, ""), func.count()).where(*_conditions(account, where))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(events.c.cause))}
 
 
 def choose(account: Account, where: MissedWhere) -> Chosen:
     """Return the events of a filter for a plan: over all its pages."""
     with account.ledger.read() as connection:
-        mine = _conditions(account.id, where)
-        total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
         columns = (events.c.id, events.c.type, events.c.delivery, events.c.has_webhook)
-        query = (
-            select(*columns, superseded().label("superseded"))
-            .where(*mine)
-            .order_by(events.c.created_at, events.c.id)
-            .limit(LARGEST)
-        )
+        query = select(*columns, superseded().label("superseded")).where(*_conditions(account.id, where))
+        total = count_of(connection, query)
+        query = query.order_by(events.c.created_at, events.c.id).limit(LARGEST)
         rows = connection.execute(query).mappings().all()
         return Chosen(tuple(row["id"] for row in rows), total, tuple(sorted(set().union(*map(needs, rows)))))
 
@@ -172,10 +140,7 @@ def _conditions(account: str, where: MissedWhere) -> list[ColumnElement[bool]]:
     found = [events.c.account == account, _in_state(where.state)]
     if where.cause:
         found.append(events.c.cause == where.cause if where.cause in set(Cause) else false())
-    if where.type:
-        found.append(events.c.type == where.type)
-    if where.order_id:
-        found.append(events.c.order_id == where.order_id)
+    found += [events.c[name] == value for name in ("type", "order_id") if (value := getattr(where, name))]
     if where.since is not None:
         found.append(events.c.created_at >= where.since)
     if where.until is not None:

@@ -5,43 +5,49 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, RowMapping, select
 
-from telnyx_porting.flows.desk.comments import Comment, comments_of
+from telnyx_porting.flows.clock import Clocks, read_clocks
 from telnyx_porting.flows.desk.lines import Line, read_open, write_lines
 from telnyx_porting.flows.desk.orders import OrderLine, write_orders
 from telnyx_porting.flows.desk.timeline import Entry, entries_of
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.exception_codes import hint_for
+from telnyx_porting.flows.findings.exception_codes import Hint, explained
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import events, findings, orders
+from telnyx_porting.models.keys import NEW_COMMENT
+from telnyx_porting.models.reading import dict_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
-
     from telnyx_porting.flows.account import Account
+
+MOST = 200  # comments
 
 
 @dataclass(frozen=True)
-class Reason:
-    """A code of the order's status: what the carrier said, else what it means, and what solves it."""
+class Comment:
+    """One comment. Texts are foreign.
 
-    code: str
-    says: str
-    step: str
+    :param at: when it was written, on our clock
+    :param author: Telnyx's word: ``admin`` for its staff, ``user`` for us; empty: not told
+    :param text: several lines; None: not held, since retention removed it or its event has no payload yet
+    """
+
+    event_id: str
+    at: datetime
+    author: str
+    text: str | None
 
 
 @dataclass(frozen=True)
 class OrderView:
-    """
-    One order's page. Texts are foreign.
+    """One order's page. Texts are foreign.
 
-    :param reasons: of its present status
-    :param messaging: the status of its messaging part
-    :param foc_before: the date agreed before the present one, where it moved
+    :param row: of the table `orders`
+    :param reasons: codes of its present status, what each means and what solves it
     :param findings: its open ones, by due time
     :param comments: the conversation, oldest first
     :param timeline: newest first, at most `timeline.MOST`
@@ -49,46 +55,12 @@ class OrderView:
     """
 
     line: OrderLine
-    reasons: tuple[Reason, ...]
-    number_type: str | None
-    country: str | None
-    activation: str | None
-    messaging: str | None
-    messaging_since: datetime | None
-    foc_requested: datetime | None
-    foc_actual: datetime | None
-    foc_before: datetime | None
-    webhook_url: str | None
-    created_at: datetime | None
-    read_at: datetime | None
+    row: RowMapping
+    reasons: tuple[tuple[str, Hint], ...]
     findings: tuple[Line, ...]
     comments: tuple[Comment, ...]
     timeline: tuple[Entry, ...]
     older: int
-
-
-@dataclass(frozen=True)
-class EventView:
-    """
-    One event as the ledger holds it.
-
-    :param payload: JSON as Telnyx sent it; None: not generated, or removed by retention (`pruned`)
-    :param delivery: whether its notification arrived: a word of `states.Delivery`; None: not looked at yet
-    """
-
-    id: str
-    type: str
-    order_id: str | None
-    created_at: datetime
-    updated_at: datetime
-    payload_status: str
-    payload: Any
-    pruned: bool
-    delivery: str | None
-    cause: str | None
-    due_at: datetime | None
-    arrived_at: datetime | None
-    sends: int
 
 
 def read_order(account: Account, order_id: str, *, before: datetime | None = None) -> OrderView | None:
@@ -102,42 +74,43 @@ def read_order(account: Account, order_id: str, *, before: datetime | None = Non
         opened = read_open(connection, account, now, findings.c.order_id == order_id)
         entries, older = entries_of(connection, account.id, order_id, before)
         return OrderView(
-            line=write_orders(connection, account, [row])[0],
-            reasons=_reasons(connection, account.id, row),
-            number_type=row["number_type"],
-            country=row["country"],
-            activation=row["activation_status"],
-            messaging=row["messaging_status"],
-            messaging_since=row["messaging_since"],
-            foc_requested=row["foc_requested"],
-            foc_actual=row["foc_actual"],
-            foc_before=row["foc_before"],
-            webhook_url=row["webhook_url"],
-            created_at=row["created_at"],
-            read_at=row["api_read_at"],
-            findings=write_lines(connection, account, opened, now),
-            comments=comments_of(connection, account.id, order_id),
-            timeline=entries,
-            older=older,
+            write_orders(connection, account, [row])[0],
+            row,
+            _reasons(connection, account.id, row),
+            write_lines(connection, account, opened, now),
+            _comments(connection, account.id, order_id),
+            entries,
+            older,
         )
 
 
-def read_event(account: Account, event_id: str) -> EventView | None:
-    """Return one event with its raw payload, or None when the ledger does not hold it."""
-    names = list(EventView.__dataclass_fields__)
-    query = select(*(events.c[name] for name in names)).where(events.c.account == account.id, events.c.id == event_id)
+def read_event(account: Account, event_id: str) -> RowMapping | None:
+    """Return one event with its raw payload, as the ledger holds it, or None when it does not."""
+    query = select(events).where(events.c.account == account.id, events.c.id == event_id)
     with account.ledger.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return EventView(*row) if row is not None else None
+        return connection.execute(query).mappings().one_or_none()
 
 
-def _reasons(connection: Connection, account: str, row: Mapping[Any, Any]) -> tuple[Reason, ...]:
+def _reasons(connection: Connection, account: str, row: Mapping[Any, Any]) -> tuple[tuple[str, Hint], ...]:
     feed = get_feed(connection, account, Feed.EXCEPTION_TYPES)
     types = (feed["known"] if feed is not None else None) or {}
-    found = []
-    for code, said in row["codes"] or ():
-        name = code or ""
-        hint = hint_for(name)
-        meaning = said or (hint.meaning if hint else "") or types.get(name) or ""
-        found.append(Reason(name, meaning, hint.step if hint else ""))
-    return tuple(found)
+    return tuple((code[0] or "", explained(code, types)) for code in row["codes"] or ())
+
+
+def _comments(connection: Connection, account: str, order_id: str) -> tuple[Comment, ...]:
+    """Return the newest ones of an order, the oldest of them first."""
+    clocks = read_clocks(connection, account)
+    query = (
+        select(events.c.id, events.c.created_at, events.c.value, events.c.payload)
+        .where(events.c.account == account, events.c.order_id == order_id, events.c.type == NEW_COMMENT)
+        .order_by(events.c.created_at.desc(), events.c.id.desc())
+        .limit(MOST)
+    )
+    return tuple(_comment(row, clocks) for row in reversed(connection.execute(query).mappings().all()))
+
+
+def _comment(row: RowMapping, clocks: Clocks) -> Comment:
+    said = dict_of(dict_of(row["payload"]).get("comment"))
+    text = said.get("body")
+    author = str(row["value"] or said.get("user_type") or "")
+    return Comment(row["id"], clocks.from_provider(row["created_at"]), author, text if isinstance(text, str) else None)

@@ -8,32 +8,30 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, union
 
 from telnyx_porting.errors import SettingsError
-from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.desk.page import Filter, Page
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.alerts.facts import families
+from telnyx_porting.flows.clock import complete_to
+from telnyx_porting.flows.desk.page import Filter, Page, count_of, from_row
 from telnyx_porting.flows.findings.kind import order_is_open
 from telnyx_porting.flows.findings.wording import label
-from telnyx_porting.ledger.states import CLOSED, Feed
+from telnyx_porting.ledger.bulk import rows_by
+from telnyx_porting.ledger.states import CLOSED
 from telnyx_porting.ledger.tables import findings, orders
 from telnyx_porting.ledger.types import BEGINNING, beginning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
-
     from telnyx_porting.flows.account import Account
 
-SORTS = ("updated", "since", "foc", "numbers")
 MOST = 2_500
 """Orders that a search finds: where more begin so, the rest is only said to be there."""
 OPEN, OVERDUE, NOBODY = "open", "overdue", "-"
 _NAMES = ("support_key", "customer_reference", "customer_group_reference", "parent_support_key")
 _HEXADECIMAL = re.compile("[0-9a-f-]+")
-_COLUMNS = {
+SORTS = {
     "updated": orders.c.updated_at,
     "since": orders.c.status_since,
     "foc": orders.c.foc_actual,
@@ -43,8 +41,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class OrderWhere(Filter):
-    """
-    A filter of orders. Empty fields filter nothing; nothing is filtered by time.
+    """A filter of orders. Empty fields filter nothing; nothing is filtered by time.
 
     :param search: what an order's id, support key, reference, group reference or parent's support key begins with, in
         any letter case
@@ -66,25 +63,17 @@ class Part:
     id: str
     name: str
     status: str | None
-    since: datetime | None
-    numbers: int | None
     is_parent: bool
 
 
 @dataclass(frozen=True)
 class OrderLine:
-    """
-    One order. Texts are foreign.
+    """One order. Texts are foreign.
 
-    :param name: what people call it: reference, support key or id
     :param status: Telnyx's word; None: not told yet
-    :param since: since when it is in this status
     :param foc: the date on which the losing carrier hands over, None: none is known
     :param foc_agreed: whether the carrier agreed to it; else it is only asked for
     :param numbers: how many; None: not read yet
-    :param rejections: how many times it was in exception
-    :param owners: who took one of its open findings
-    :param findings: how many of its findings are open
     :param proven_as_of: as of when the status is known to be so; None: never read completely
     :param parts: the other orders of its split, whatever the filter
     """
@@ -100,7 +89,6 @@ class OrderLine:
     customer_reference: str | None
     customer_group_reference: str | None
     support_key: str | None
-    parent_support_key: str | None
     updated_at: datetime | None
     proven_as_of: datetime | None
     owners: tuple[str, ...] = ()
@@ -111,39 +99,32 @@ class OrderLine:
 def find_orders(
     account: Account, where: OrderWhere = OrderWhere(), *, sort: str = "-updated", page: int = 1
 ) -> Page[OrderLine]:
-    """
-    Return the orders of a filter.
+    """Return the orders of a filter.
 
     :param sort: one of `SORTS`, with ``-`` in front for the largest or latest first; what has no value comes last
     """
-    now, size, search = account.clock(), Page.size, where.search.strip()
-    skip = (page - 1) * size
+    now, search, skip = account.clock(), where.search.strip(), (page - 1) * Page.size
     with account.ledger.read() as connection:
         mine = and_(orders.c.account == account.id, *order_conditions(account, where, now))
         if search:
             called = _called(connection, mine, search, sort)
-            total, ids = len(called), called[skip : skip + size]
+            total, ids = len(called), called[skip : skip + Page.size]
         else:
-            total, ids = _count(connection, mine), _sorted(connection, mine, sort, skip, size)
-        found = connection.execute(select(orders).where(orders.c.account == account.id, orders.c.id.in_(ids)))
-        rows = {row["id"]: row for row in found.mappings()}
+            total, ids = count_of(connection, select(orders.c.id).where(mine)), _sorted(connection, mine, sort, skip)
+        rows = rows_by(connection, select(orders).where(orders.c.account == account.id), orders.c.id, ids)
         lines = write_orders(connection, account, [rows[each] for each in ids])
-        return Page(lines, total, page, size, is_least=bool(search) and total == MOST)
+        return Page(lines, total, page, is_least=bool(search) and total == MOST)
 
 
-def _count(connection: Connection, mine: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.count()).select_from(orders).where(mine)).scalar_one())
-
-
-def _sorted(connection: Connection, mine: ColumnElement[bool], sort: str, skip: int, size: int) -> list[str]:
+def _sorted(connection: Connection, mine: ColumnElement[bool], sort: str, skip: int) -> list[str]:
     """Return ids in order. What has no value is asked for by itself: an index has it at the other end."""
-    column = _COLUMNS[sort.removeprefix("-")]
+    column = SORTS[sort.removeprefix("-")]
     order_by = (column.desc(), orders.c.id.desc()) if sort.startswith("-") else (column, orders.c.id)
-    has = and_(mine, column.is_not(None))
-    query = select(orders.c.id).where(has).order_by(*order_by).limit(size).offset(skip)
+    size, has = Page.size, select(orders.c.id).where(mine, column.is_not(None))
+    query = has.order_by(*order_by).limit(size).offset(skip)
     ids = list(connection.execute(query).scalars())
     if len(ids) < size:
-        skip = max(skip - _count(connection, has), 0) if not ids else 0
+        skip = max(skip - count_of(connection, has), 0) if not ids else 0
         rest = select(orders.c.id).where(mine, column.is_(None)).order_by(orders.c.id)
         ids += connection.execute(rest.limit(size - len(ids)).offset(skip)).scalars()
     return ids
@@ -162,7 +143,7 @@ def _called(connection: Connection, among: ColumnElement[bool], text: str, sort:
     if _HEXADECIMAL.fullmatch(said):
         is_so = func.substr(orders.c.id, 1, len(said)) == said
         stretches.append(and_(orders.c.id >= said, orders.c.id < f"{said}g", is_so))
-    at = _COLUMNS[sort.removeprefix("-")].label("at")
+    at = SORTS[sort.removeprefix("-")].label("at")
     some = (select(orders.c.id, at).where(among, each).limit(MOST).subquery() for each in stretches)
     found = union(*map(select, some)).limit(MOST).subquery().c
     order_by = (found.at.desc(), found.id.desc()) if sort.startswith("-") else (found.at, found.id)
@@ -193,13 +174,8 @@ def order_conditions(account: Account, where: OrderWhere, now: datetime) -> list
         else:
             found.append(orders.c.id.in_(owned.where(findings.c.owner == where.owner)))
     if where.foc:
-        found += foc_conditions(account, where.foc, now)
+        found += [*not_ported(), *foc_dates(account, where.foc, now)]
     return found
-
-
-def foc_conditions(account: Account, day: str, now: datetime) -> list[ColumnElement[bool]]:
-    """Return SQL: orders not ported yet whose agreed date passed, grace included, or lies on a day and did not so."""
-    return [*not_ported(), *foc_dates(account, day, now)]
 
 
 def not_ported() -> tuple[ColumnElement[bool], ...]:
@@ -240,33 +216,31 @@ def _small(text: str) -> str:
 def write_orders(connection: Connection, account: Account, rows: Sequence[Mapping[Any, Any]]) -> tuple[OrderLine, ...]:
     """Add to rows of orders what stands elsewhere: owners, parts, and as of when they are known."""
     ids = [row["id"] for row in rows]
-    feed = get_feed(connection, account.id, Feed.EVENTS)
-    complete = None
-    if feed is not None and feed["covered_until"] is not None:
-        complete = read_clocks(connection, account.id).from_provider(feed["covered_until"])
-    owners, parts = _owners(connection, account.id, ids), _parts(connection, account.id, rows)
+    complete = complete_to(connection, account.id)
+    owners = _owners(connection, account.id, ids)
+    others, known = families(connection, account.id, {row["id"]: row for row in rows})
     return tuple(
-        OrderLine(
-            id=row["id"],
-            name=label(row["id"], dict(row), "references"),
-            status=row["status"],
+        from_row(
+            OrderLine,
+            row,
+            name=label(row["id"], row, "references"),
             since=row["status_since"],
             foc=row["foc_actual"] or row["foc_requested"],
             foc_agreed=row["foc_actual"] is not None,
             numbers=row["number_count"],
             rejections=row["episode"],
-            customer_reference=row["customer_reference"],
-            customer_group_reference=row["customer_group_reference"],
-            support_key=row["support_key"],
-            parent_support_key=row["parent_support_key"],
-            updated_at=row["updated_at"],
             proven_as_of=max(filter(None, (complete, row["api_read_at"])), default=None),
             owners=tuple(sorted({owner for owner in owners.get(row["id"], ()) if owner})),
             findings=len(owners.get(row["id"], ())),
-            parts=parts.get(row["id"], ()),
+            parts=tuple(_part(known[each], row) for each in others[row["id"]] if each in known),
         )
         for row in rows
     )
+
+
+def _part(other: Mapping[Any, Any], row: Mapping[Any, Any]) -> Part:
+    name = label(other["id"], other, "references")
+    return from_row(Part, other, name=name, is_parent=other["id"] == row["split_from"])
 
 
 def _owners(connection: Connection, account: str, ids: Sequence[str]) -> dict[str, list[str | None]]:
@@ -278,26 +252,3 @@ def _owners(connection: Connection, account: str, ids: Sequence[str]) -> dict[st
     for order_id, owner in connection.execute(query):
         found.setdefault(order_id, []).append(owner)
     return found
-
-
-def _parts(connection: Connection, account: str, rows: Sequence[Mapping[Any, Any]]) -> dict[str, tuple[Part, ...]]:
-    """Return, per order, the others of its split."""
-    heads = {row["id"]: row["split_from"] or row["id"] for row in rows}
-    names = ("id", "split_from", "customer_reference", "support_key", "status", "status_since", "number_count")
-    columns = [orders.c[name] for name in names]
-    mine = select(*columns).where(orders.c.account == account)
-    children = connection.execute(mine.where(orders.c.split_from.in_(set(heads.values())))).mappings().all()
-    divided = {row["split_from"] for row in children}
-    parents = connection.execute(mine.where(orders.c.id.in_(divided))).mappings().all() if divided else []
-    families: dict[str, list[Mapping[Any, Any]]] = {}
-    for row in (*parents, *sorted(children, key=lambda each: each["id"])):
-        families.setdefault(row["id"] if row["id"] in divided else row["split_from"], []).append(row)
-    return {
-        order_id: tuple(_part(row, head) for row in families.get(head, ()) if row["id"] != order_id)
-        for order_id, head in heads.items()
-    }
-
-
-def _part(row: Mapping[Any, Any], head: str) -> Part:
-    name = label(row["id"], dict(row), "references")
-    return Part(row["id"], name, row["status"], row["status_since"], row["number_count"], row["id"] == head)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Select, func, select
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 T = TypeVar("T")
 
@@ -21,13 +26,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """
-    Some rows of a filter, in its order.
+    """Some rows of a filter, in its order.
 
-    :param rows: of this page
     :param total: rows on all pages, counted by the same conditions as the rows
     :param number: of this page, from 1
-    :param size: rows on a full page
     :param is_least: there may be more than `total`: so many were counted, and no more
     """
 
@@ -50,3 +52,19 @@ class Page(Generic[T]):
 
 def _written(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def on_page(query: Select[Any], number: int) -> Select[Any]:
+    """Return SQL of one page of a query, from 1."""
+    return query.limit(Page.size).offset((number - 1) * Page.size)
+
+
+def count_of(connection: Connection, query: Select[Any]) -> int:
+    """Return how many rows a query has on all pages."""
+    return int(connection.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one())
+
+
+def from_row(kind: type[T], row: Mapping[Any, Any], **more: Any) -> T:
+    """Return a dataclass with what a row holds under the names of its fields, and more."""
+    names = (each.name for each in fields(kind))  # type: ignore[arg-type]
+    return kind(**{name: row[name] for name in names if name in row}, **more)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from telnyx_porting.errors import PlanError
-from telnyx_porting.flows.desk.page import Page
+from telnyx_porting.flows.desk.page import Page, count_of, from_row, on_page
 from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.flows.republish.approval import needs_person
 from telnyx_porting.flows.republish.plan import plan_row, require_open
@@ -19,21 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
-
     from telnyx_porting.flows.account import Account
 
 
 @dataclass(frozen=True)
 class PlanLine:
-    """
-    One plan. Times are on our clock.
+    """One plan. Times are on our clock.
 
     :param state: ``waiting`` for a person, ``running``, ``expired`` or ``closed``
     :param reason: why it was made; foreign text
     :param words: what it would do, one paragraph; foreign text
     :param counts: its events by state of `states.Republish`
-    :param close_reason: why it was closed; None while it is open
     """
 
     id: str
@@ -56,14 +52,11 @@ class PlanLine:
 
 @dataclass(frozen=True)
 class Attempt:
-    """
-    One event of a plan.
+    """One event of a plan.
 
     :param position: in sending order, from 0
     :param wave: 1: the canary, 2: ten more, 3: the rest
     :param state: of `states.Republish`; a verdict once `settled_at` is set
-    :param n: which send of the event this is; None: not sent
-    :param detail: why
     """
 
     event_id: str
@@ -73,7 +66,6 @@ class Attempt:
     position: int
     wave: int
     state: str
-    n: int | None
     sent_at: datetime | None
     settled_at: datetime | None
     detail: str | None
@@ -81,11 +73,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class PlanView:
-    """
-    One plan's page.
+    """One plan's page.
 
     :param why_person: why a person has to approve it; None: nobody has to, or it is not open
-    :param webhooks: destinations it was made for
     :param left_out: events of the selection that are not in it, by reason
     :param consents: what its maker agreed to
     :param report: Markdown for people, and counts; foreign text in it is escaped
@@ -102,13 +92,11 @@ class PlanView:
 
 def find_plans(account: Account, *, page: int = 1) -> Page[PlanLine]:
     """Return the account's plans, the newest first."""
-    now, size = account.clock(), Page.size
-    mine = plans.c.account == account.id
-    query = select(plans).where(mine).order_by(plans.c.created_at.desc(), plans.c.id).limit(size)
+    now = account.clock()
+    query = select(plans).where(plans.c.account == account.id).order_by(plans.c.created_at.desc(), plans.c.id)
     with account.ledger.read() as connection:
-        total = connection.execute(select(func.count()).select_from(plans).where(mine)).scalar_one()
-        rows = connection.execute(query.offset((page - 1) * size)).mappings().all()
-        return Page(_lines(connection, account.id, rows, now), total, page, size)
+        rows = connection.execute(on_page(query, page)).mappings().all()
+        return Page(_lines(connection, account.id, rows, now), count_of(connection, query), page)
 
 
 def read_plan(account: Account, plan_id: str, *, state: str = "", page: int = 1) -> PlanView | None:
@@ -126,17 +114,13 @@ def read_plan(account: Account, plan_id: str, *, state: str = "", page: int = 1)
     selection = row["selection"] or {}
     return PlanView(
         line,
-        _why_person(account, line),
+        needs_person(account, require_open(account, line.id)) if line.state == "waiting" else None,
         tuple(selection.get("webhooks") or ()),
         dict(selection.get("left_out") or {}),
         tuple(selection.get("consents") or ()),
         attempts,
         report(account, plan_id),
     )
-
-
-def _why_person(account: Account, line: PlanLine) -> str | None:
-    return needs_person(account, require_open(account, line.id)) if line.state == "waiting" else None
 
 
 def _lines(connection: Connection, account: str, rows: Sequence[Any], now: datetime) -> tuple[PlanLine, ...]:
@@ -147,8 +131,9 @@ def _lines(connection: Connection, account: str, rows: Sequence[Any], now: datet
     for plan_id, state, count in connection.execute(query.group_by(republishes.c.plan_id, republishes.c.state)):
         counts.setdefault(plan_id, {})[state] = count
     return tuple(
-        PlanLine(
-            **{name: row[name] for name in PlanLine.__dataclass_fields__ if name in row},
+        from_row(
+            PlanLine,
+            row,
             words=(row["selection"] or {}).get("words") or "",
             state=_state(row, now),
             counts=counts.get(row["id"], {}),
@@ -166,31 +151,18 @@ def _state(row: Any, now: datetime) -> str:
 
 
 def _attempts(connection: Connection, account: str, plan_id: str, state: str, page: int) -> Page[Attempt]:
-    size = Page.size
-    mine = [republishes.c.account == account, republishes.c.plan_id == plan_id]
+    columns = ("account", "event_id", "position", "wave", "state", "sent_at", "settled_at", "detail")
+    mine = select(*(republishes.c[name] for name in columns)).order_by(republishes.c.position)
+    mine = mine.where(republishes.c.account == account, republishes.c.plan_id == plan_id)
     if state:
-        mine.append(republishes.c.state == state)
-    total = connection.execute(select(func.count()).select_from(republishes).where(*mine)).scalar_one()
-    columns = ("account", "event_id", "position", "wave", "state", "n", "sent_at", "settled_at", "detail")
-    shown = (
-        select(*(republishes.c[name] for name in columns))
-        .where(*mine)
-        .order_by(republishes.c.position)
-        .limit(size)
-        .offset((page - 1) * size)
-        .subquery()
-    )
+        mine = mine.where(republishes.c.state == state)
+    shown = on_page(mine, page).subquery()
     query = (
         select(shown, events.c.type, events.c.order_id, orders.c.customer_reference, orders.c.support_key)
         .join(events, and_(events.c.account == shown.c.account, events.c.id == shown.c.event_id))
         .outerjoin(orders, and_(orders.c.account == events.c.account, orders.c.id == events.c.order_id))
         .order_by(shown.c.position)
     )
-    rows = tuple(
-        Attempt(
-            name=label(row["order_id"], dict(row), "references"),
-            **{name: row[name] for name in Attempt.__dataclass_fields__ if name != "name"},
-        )
-        for row in connection.execute(query).mappings()
-    )
-    return Page(rows, total, page, size)
+    rows = connection.execute(query).mappings()
+    attempts = tuple(from_row(Attempt, row, name=label(row["order_id"], row, "references")) for row in rows)
+    return Page(attempts, count_of(connection, mine), page)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from telnyx_porting.errors import (
     AuthenticationError,
@@ -20,23 +20,19 @@ from telnyx_porting.errors import (
     WrongAccountError,
 )
 from telnyx_porting.escaping import LONG, address, one_line
-from telnyx_porting.flows.account import get_account, touch_account
+from telnyx_porting.flows.account import Account, get_account, touch_account
 from telnyx_porting.flows.alerts.channels import channels_of, get_channel
 from telnyx_porting.flows.clock import SKEW, last_beat, read_clocks
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.findings.kinds.health import ENOUGH, NOT_ALIVE
-from telnyx_porting.flows.identity import verify
+from telnyx_porting.flows.identity import AccountClient, accept
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sqlalchemy import Connection
+    from collections.abc import Callable, Iterator, Sequence
 
     from telnyx_porting.client import TelnyxClient
-    from telnyx_porting.flows.account import Account
-    from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
 
@@ -64,7 +60,7 @@ def preflight(account: Account, client: TelnyxClient) -> list[Line]:
     now = account.clock()
     lines = [_settings(account.settings), _ledger(account.ledger)]
     try:
-        own = verify(account, client)
+        own = accept(account, client, pin=False)
     except WrongAccountError as error:
         lines.append(Line(False, "account", str(error)))
     except TelnyxError as error:
@@ -74,11 +70,9 @@ def preflight(account: Account, client: TelnyxClient) -> list[Line]:
         if lines[-1].ok:
             lines += [*_endpoints(own), *_subscriptions(own), _clock(own)]
     with account.ledger.read() as connection:
-        lines += [
-            *_own_urls(connection, account.id),
-            *_receiver(connection, account.id, now),
-            *_channels(connection, account.id, account.settings),
-        ]
+        lines += _own_urls(connection, account.id)
+        lines += _receiver(connection, account.id, now)
+        lines += _channels(connection, account.id, account.settings)
     return lines
 
 
@@ -132,18 +126,16 @@ def _no_answer(base_url: str, error: TelnyxError) -> Line:
     return Line(False, f"Telnyx API at {base_url}", str(error))
 
 
-def _endpoints(client: AccountClient) -> list[Line]:
+def _endpoints(client: AccountClient) -> Iterator[Line]:
     def first_order() -> object:
-        return next(iter(client.iter_porting_orders(page_size=1, limit=1)), None)
+        return list(client.iter_porting_orders(page_size=1, limit=1))
 
     def first_delivery() -> object:
         return next(iter(client.iter_webhook_deliveries(status="failed")), None)
 
-    return [
-        _try("porting orders", "order sync and exceptions", first_order),
-        _try("exception types", "descriptions of codes", client.list_exception_types),
-        _try("webhook deliveries", "evidence of what was delivered", first_delivery),
-    ]
+    yield _try("porting orders", "order sync and exceptions", first_order)
+    yield _try("exception types", "descriptions of codes", client.list_exception_types)
+    yield _try("webhook deliveries", "evidence of what was delivered", first_delivery)
 
 
 def _try(what: str, needed_for: str, call: Callable[[], Any]) -> Line:
@@ -157,21 +149,20 @@ def _try(what: str, needed_for: str, call: Callable[[], Any]) -> Line:
     return Line(True, f"{what} can be read")
 
 
-def _subscriptions(client: AccountClient) -> list[Line]:
+def _subscriptions(client: AccountClient) -> Iterator[Line]:
     try:
         found = client.notification_subscriptions()
     except TelnyxError as error:
-        return [Line(False, "notification settings could not be read", str(error))]
+        yield Line(False, "notification settings could not be read", str(error))
+        return
     active = [item for item in found if item.status == "enabled"]
-    lines = []
     for item in active:
         to = address(item.destination or "(destination unknown)")
-        lines.append(Line(True, f"subscribed: {item.channel_type or 'unknown channel'} {to}"))
+        yield Line(True, f"subscribed: {item.channel_type or 'unknown channel'} {to}")
     if not any(item.channel_type == "webhook" for item in active):
-        lines.append(Line(False, SUBSCRIPTION, _NO_SUBSCRIPTION))
+        yield Line(False, SUBSCRIPTION, _NO_SUBSCRIPTION)
     if len(active) < len(found):
-        lines.append(Line(True, f"{len(found) - len(active)} more subscriptions are not active (yet)"))
-    return lines
+        yield Line(True, f"{len(found) - len(active)} more subscriptions are not active (yet)")
 
 
 def _clock(client: AccountClient) -> Line:
@@ -196,38 +187,34 @@ def _own_urls(connection: Connection, account: str) -> list[Line]:
     return [Line(True, f"{count} orders have a webhook URL of their own: {address(url)}") for url, count in rows]
 
 
-def _receiver(connection: Connection, account: str, now: datetime) -> list[Line]:
+def _receiver(connection: Connection, account: str, now: datetime) -> Iterator[Line]:
     feed = get_feed(connection, account, Feed.RECEIVER)
-    if feed is None or feed["heartbeat"] is None:
-        return [Line(True, "no receiver writes into this ledger; deliveries are the only evidence")]
-    lines = []
     beat = last_beat(feed, read_clocks(connection, account), now)
-    if beat is not None and now - beat >= NOT_ALIVE:
-        lines.append(Line(False, "receiver", f"it has not been alive since {beat:%Y-%m-%d %H:%M} UTC: start it"))
+    if feed is None or beat is None:
+        yield Line(True, "no receiver writes into this ledger; deliveries are the only evidence")
+        return
+    if now - beat >= NOT_ALIVE:
+        yield Line(False, "receiver", f"it has not been alive since {beat:%Y-%m-%d %H:%M} UTC: start it")
     else:
-        lines.append(Line(True, "receiver is alive"))
+        yield Line(True, "receiver is alive")
     if (feed["refused"] or 0) >= ENOUGH:
-        todo = "signatures do not fit: give it the public key of this Telnyx account"
-        lines.append(Line(False, "receiver's keys", todo))
+        yield Line(False, "receiver's keys", "signatures do not fit: give it the public key of this Telnyx account")
     elif feed["proved_at"] is None:
-        lines.append(Line(True, "receiver has not seen a webhook of this account yet"))
+        yield Line(True, "receiver has not seen a webhook of this account yet")
     else:
-        lines.append(Line(True, "receiver's key fits: it has verified webhooks of this account"))
-    return lines
+        yield Line(True, "receiver's key fits: it has verified webhooks of this account")
 
 
-def _channels(connection: Connection, account: str, settings: Settings) -> list[Line]:
-    lines = []
+def _channels(connection: Connection, account: str, settings: Settings) -> Iterator[Line]:
     for channel in channels_of(settings):
         met = get_channel(connection, account, channel.name)
         if met is not None and met["error"]:
-            lines.append(Line(False, f"channel {channel.name}", str(met["error"])))
+            yield Line(False, f"channel {channel.name}", str(met["error"]))
         else:
-            lines.append(Line(True, f"channel {channel.name} is configured"))
+            yield Line(True, f"channel {channel.name} is configured")
     if "mail" in settings.alert_channels and not settings.mail_to:
-        lines.append(Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO"))
-    unknown = sorted(set(settings.alert_filters) - set(settings.alert_channels))
-    lines += [Line(False, f"filter for {name}", "no such channel in TELNYX_PORTING_ALERT_CHANNELS") for name in unknown]
+        yield Line(False, "channel mail", "set TELNYX_PORTING_MAIL_TO")
+    for name in sorted(set(settings.alert_filters) - set(settings.alert_channels)):
+        yield Line(False, f"filter for {name}", "no such channel in TELNYX_PORTING_ALERT_CHANNELS")
     if not settings.alert_channels:
-        lines.append(Line(False, "channels", "set TELNYX_PORTING_ALERT_CHANNELS; findings are kept, nobody is told"))
-    return lines
+        yield Line(False, "channels", "set TELNYX_PORTING_ALERT_CHANNELS; findings are kept, nobody is told")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Connection, and_, select
 
 from telnyx_porting.escaping import address
 from telnyx_porting.flows.clock import Clocks, read_clocks
+from telnyx_porting.flows.desk.page import count_of
 from telnyx_porting.flows.findings.kinds import kind_of
 from telnyx_porting.flows.findings.wording import event_type
 from telnyx_porting.ledger.states import Feed
@@ -18,9 +19,6 @@ from telnyx_porting.ledger.types import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import timedelta
-
-    from sqlalchemy import Connection
 
     Row = Mapping[Any, Any]
 
@@ -32,21 +30,15 @@ OTHERS = 1_000
 
 @dataclass(frozen=True)
 class Entry:
-    """
-    One thing that happened. Texts are foreign.
+    """One thing that happened. Texts are foreign.
 
     :param at: when, on our clock
     :param kind: ``event``, ``webhook``, ``finding``, ``alert``, ``plan``, ``attempt`` or ``action``
-    :param title: what, in a few words
     :param state: how it went, as a word: of an event its `states.Delivery`, of a webhook ``ok`` or ``failed``, of a
         finding its severity, ``resolved`` where it ends, of an attempt its `states.Republish`, of an alert its status
-    :param detail: more, one line
     :param event_id: the event it belongs to; of a webhook None: it could not be told which it is of
-    :param plan_id: the plan it belongs to
-    :param key: the finding it belongs to
     :param who: who did it, where a person, the schedule or the policy did
     :param where: of a webhook the destination, without what may be secret in it; of an alert the channel
-    :param source: of a webhook the feed that shows it: a word of `states.Feed` or ``table:<connection>``
     :param attempt: of a webhook which try it was, of an attempt which send of its event; None: not told
     :param latency: of a webhook from when its event was generated to this try, both on Telnyx's clock
     :param answer: of a webhook the HTTP status that the destination answered; None: none, or not told
@@ -59,10 +51,8 @@ class Entry:
     detail: str = ""
     event_id: str | None = None
     plan_id: str | None = None
-    key: str | None = None
     who: str | None = None
     where: str | None = None
-    source: str | None = None
     attempt: int | None = None
     latency: timedelta | None = None
     answer: int | None = None
@@ -79,13 +69,22 @@ def entries_of(
     mine = [events.c.account == account, events.c.order_id == order_id]
     if before is not None:
         mine.append(events.c.created_at < clocks.to_provider(before))
-    total = connection.execute(select(func.count()).select_from(events).where(*mine)).scalar_one()
     newest = select(events).where(*mine).order_by(events.c.created_at.desc(), events.c.id.desc()).limit(MOST)
     shown = {row["id"]: row for row in connection.execute(newest).mappings()}
-    older = total - len(shown)
+    older = count_of(connection, select(events.c.id).where(*mine)) - len(shown)
     first = min((row["created_at"] for row in shown.values()), default=EPOCH) if older else EPOCH
 
-    found = [_event(row, clocks) for row in shown.values()]
+    found = [
+        Entry(
+            clocks.from_provider(row["created_at"]),
+            "event",
+            event_type(row["type"]),
+            row["delivery"] or "",
+            row["value"] or "",
+            event_id=row["id"],
+        )
+        for row in shown.values()
+    ]
     found += _webhooks(connection, account, order_id, shown, clocks)
     found += _sends(connection, account, list(shown))
     found += _findings(connection, account, order_id)
@@ -99,12 +98,6 @@ def entries_of(
 _DEPTH = ("event", "webhook", "finding", "alert", "action", "plan", "attempt")
 
 
-def _event(row: Row, clocks: Clocks) -> Entry:
-    at = clocks.from_provider(row["created_at"])
-    said = row["value"] or ""
-    return Entry(at, "event", event_type(row["type"]), row["delivery"] or "", said, event_id=row["id"])
-
-
 def _webhooks(
     connection: Connection, account: str, order_id: str, shown: Mapping[str, Row], clocks: Clocks
 ) -> Iterator[Entry]:
@@ -116,28 +109,24 @@ def _webhooks(
         rows |= {(row["source"], row["source_id"]): row for row in found}
     for row in rows.values():
         event = shown.get(row["event_id"] or "")
-        if row["event_id"] is None or event is not None:
-            yield _webhook(row, event, clocks)
-
-
-def _webhook(row: Row, event: Row | None, clocks: Clocks) -> Entry:
-    told = row["signed_at"] or row["occurred_at"]
-    by_receiver = row["source"] == Feed.RECEIVER
-    stored = clocks.from_receiver(row["stored_at"]) if by_receiver else row["stored_at"]
-    generated = (event["completed_seen_at"] or event["updated_at"]) if event is not None else None
-    return Entry(
-        clocks.from_provider(told) if told is not None else stored,
-        "webhook",
-        event_type(row["type"]),
-        "ok" if row["ok"] else "failed",
-        row["error_code"] or "",
-        event_id=row["event_id"],
-        where=address(row["destination"]) if row["destination"] else None,
-        source=row["source"],
-        attempt=row["attempt"],
-        latency=row["signed_at"] - generated if generated is not None and row["signed_at"] is not None else None,
-        answer=row["http_status"],
-    )
+        if row["event_id"] is not None and event is None:
+            continue
+        told = row["signed_at"] or row["occurred_at"]
+        by_receiver = row["source"] == Feed.RECEIVER
+        stored = clocks.from_receiver(row["stored_at"]) if by_receiver else row["stored_at"]
+        generated = (event["completed_seen_at"] or event["updated_at"]) if event is not None else None
+        yield Entry(
+            clocks.from_provider(told) if told is not None else stored,
+            "webhook",
+            event_type(row["type"]),
+            "ok" if row["ok"] else "failed",
+            row["error_code"] or "",
+            event_id=row["event_id"],
+            where=address(row["destination"]) if row["destination"] else None,
+            attempt=row["attempt"],
+            latency=row["signed_at"] - generated if generated is not None and row["signed_at"] is not None else None,
+            answer=row["http_status"],
+        )
 
 
 def _sends(connection: Connection, account: str, ids: Sequence[str]) -> Iterator[Entry]:
@@ -184,14 +173,14 @@ def _findings(connection: Connection, account: str, order_id: str) -> Iterator[E
     for row in rows:
         title = kind_of(row["kind"], row["subject"]).title or row["kind"]
         again = f"occurrence {row['occurrence']}" if row["occurrence"] > 1 else ""
-        yield Entry(row["opened_at"], "finding", title, row["severity"], again, key=row["key"])
+        yield Entry(row["opened_at"], "finding", title, row["severity"], again)
         if row["resolved_at"] is not None:
-            yield Entry(row["resolved_at"], "finding", title, "resolved", again, key=row["key"])
+            yield Entry(row["resolved_at"], "finding", title, "resolved", again)
         for at, by, did, about in (row["triage"] or {}).get("log", ()):
-            yield Entry(datetime.fromisoformat(at), "action", did, "", about, key=row["key"], who=by)
+            yield Entry(datetime.fromisoformat(at), "action", did, "", about, who=by)
     told = select(alerts).where(
         alerts.c.account == account, alerts.c.key.in_([row["key"] for row in rows]), alerts.c.sent_at.is_not(None)
     )
     for row in connection.execute(told.limit(OTHERS)).mappings():
         detail = row["error"] or ""
-        yield Entry(row["sent_at"], "alert", row["action"], row["status"], detail, key=row["key"], where=row["channel"])
+        yield Entry(row["sent_at"], "alert", row["action"], row["status"], detail, where=row["channel"])

@@ -5,15 +5,13 @@ That none is on record proves nothing by itself: whether all port-in webhooks ar
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.findings.wording import label
 from telnyx_porting.ledger.states import Feed, PayloadStatus
 from telnyx_porting.ledger.tables import deliveries, events, orders
 from telnyx_porting.ledger.types import Instant
@@ -21,34 +19,20 @@ from telnyx_porting.models.keys import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import Any
-
-    from sqlalchemy import ColumnElement, Connection
 
     from telnyx_porting.flows.account import Account
 
 
 @dataclass(frozen=True)
-class NoTrace:
-    """An event of whose notification no record says anything."""
-
-    id: str
-    type: str
-    order: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
 class Traces:
-    """
-    What delivery records say of the events that were read.
+    """What delivery records say of the events that were read.
 
     :param records: tries of port-in webhooks on record; the other fields are empty where there are none
     :param since: when the oldest of them began, on our clock: nothing is said of what was generated before
     :param delivered: events of which at least one try was answered with a 2xx
     :param failed: events of which every try on record failed
     :param unclear: events without a trace, of whose order and type there is a record that fits no single event
-    :param none: events without any, newest first
+    :param none: events without any, newest first: id, type, created_at, and what their order is called
     :param young: generated so lately that a record may still come
     :param before: generated before `since`
     :param destinations: tries by URL
@@ -61,7 +45,7 @@ class Traces:
     delivered: int = 0
     failed: int = 0
     unclear: int = 0
-    none: tuple[NoTrace, ...] = ()
+    none: tuple[dict[str, Any], ...] = ()
     young: int = 0
     before: int = 0
     destinations: tuple[tuple[str, int], ...] = ()
@@ -69,14 +53,10 @@ class Traces:
     other_ids: int = 0
 
     @property
-    def due(self) -> int:
-        """How many notifications can be judged."""
-        return self.delivered + self.failed + self.unclear + len(self.none)
-
-    @property
     def cover_port_ins(self) -> bool:
         """Whether the records seem to hold port-ins at all: half of what was due left a trace."""
-        return self.records > 0 and 2 * len(self.none) <= self.due
+        none = len(self.none)
+        return self.records > 0 and none <= self.delivered + self.failed + self.unclear
 
 
 def find_traces(account: Account) -> Traces:
@@ -88,33 +68,23 @@ def find_traces(account: Account) -> Traces:
         if not records or feed is None or feed["covered_until"] is None:
             return Traces()
         since, until = feed["covers_from"], feed["covered_until"] - account.settings.grace
-        told: Counter[str] = Counter()
-        none = []
+        by_verdict: dict[str, list[dict[str, Any]]] = {}
         for row in _generated(connection, account.id):
-            verdict = _verdict(row, since, until)
-            told[verdict] += 1
-            if verdict == "none":
-                order = label(row["order_id"], row, "references")
-                none.append(NoTrace(row["id"], row["type"], order, row["created_at"]))
+            by_verdict.setdefault(_verdict(row, since, until), []).append(row)
         urls = select(deliveries.c.destination, func.count()).where(*mine, deliveries.c.destination.is_not(None))
         urls = urls.group_by(deliveries.c.destination).order_by(func.count().desc(), deliveries.c.destination)
         same = deliveries.c.webhook_id == deliveries.c.event_id
         ids = select(same, func.count()).where(*mine, deliveries.c.event_id.is_not(None)).group_by(same)
         by_id = {bool(is_same): count for is_same, count in connection.execute(ids)}
-        by_url = connection.execute(urls).all()
-    return Traces(
-        records,
-        since,
-        told["delivered"],
-        told["failed"],
-        told["unclear"],
-        tuple(none),
-        told["young"],
-        told["before"],
-        tuple((row[0], row[1]) for row in by_url),
-        by_id.get(True, 0),
-        by_id.get(False, 0),
-    )
+        return Traces(
+            records,
+            since,
+            **{name: len(by_verdict.get(name, ())) for name in ("delivered", "failed", "unclear", "young", "before")},
+            none=tuple(by_verdict.get("none", ())),
+            destinations=tuple((row[0], row[1]) for row in connection.execute(urls)),
+            same_ids=by_id.get(True, 0),
+            other_ids=by_id.get(False, 0),
+        )
 
 
 def _generated(connection: Connection, account: str) -> list[dict[str, Any]]:

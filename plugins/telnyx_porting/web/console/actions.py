@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from telnyx_porting.escaping import LONG
-from telnyx_porting.flows.desk.act import MOST, Act, Verb, act
+from telnyx_porting.flows.desk.act import MOST, Verb, act
 from telnyx_porting.flows.desk.lines import Where
 from telnyx_porting.web.console.access import from_our_page, triage
 from telnyx_porting.web.console.place import Here
@@ -41,7 +41,7 @@ class These(BaseModel):
 def do(visit: Here, verb: Verb, these: These) -> dict[str, Any]:
     """Do it to each by itself, and say how many succeeded, how many failed, and why."""
     until = visit.account.clock() + timedelta(hours=these.hours) if these.hours else None
-    done = act(visit.account, visit.user, Act(verb, until, these.text), these.where or these.keys)
+    done = act(visit.account, visit.user, verb, these.where or these.keys, until=until, text=these.text)
     said = f"{done.done} {_DID.get(verb) or f'owned by {these.text or visit.user}'}"
     if done.failed:
         said += f", {done.failed} failed: {'; '.join(done.why.values())}"
