@@ -4,7 +4,7 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
 RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/venv
 COPY requirements-celery.txt /src/
 RUN uv pip install --no-cache --python /opt/venv/bin/python -r /src/requirements-celery.txt
-COPY pyproject.toml README.md CHANGELOG.md LICENSE /src/
+COPY pyproject.toml hatch_build.py README.md CHANGELOG.md LICENSE /src/
 COPY dags /src/dags
 COPY plugins/telnyx_porting /src/plugins/telnyx_porting
 RUN uv pip install --no-cache --python /opt/venv/bin/python --no-deps /src

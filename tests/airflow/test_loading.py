@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import re
@@ -10,13 +11,16 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from telnyx_porting import __version__
 from tests.support.places import ROOT
 
+PUBLISHED = "https://example.com/somebody/port-in-watch"
 PLUGINS = ROOT / "plugins"
 OURS = ("airflow_provider_telnyx_porting-", "_airflow_provider_telnyx_porting", "telnyx_porting")
 
@@ -57,6 +61,7 @@ print(json.dumps({
 
 
 BUNDLES = """
+import email
 import json
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag
@@ -127,9 +132,11 @@ def test_wheel(tmp_path: Path) -> None:
         [uv, "build", "--quiet", "--wheel", "--offline", "--no-build-isolation", "--python", sys.executable]
         + ["--out-dir", tmp_path, ROOT],
         check=True,
+        env={**os.environ, "PROJECT_URL": f"{PUBLISHED}/"},
         timeout=100,
     )
     (wheel,) = tmp_path.glob("*.whl")
+    assert_its_links_work_anywhere(wheel)
     python = environment_without_us(tmp_path / "venv")
     subprocess.run(
         [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel],
@@ -144,6 +151,21 @@ def test_wheel(tmp_path: Path) -> None:
     assert (package / "py.typed").is_file()
     assert list(package.glob("ledger/migrations/**/*.py")), "the ledger cannot be set up without its migrations"
     assert_dags_come_with_it(python, tmp_path)
+
+
+def assert_its_links_work_anywhere(wheel: Path) -> None:
+    """Where a package is published nothing lies beside its README."""
+    with zipfile.ZipFile(wheel) as built:
+        (name,) = (each for each in built.namelist() if each.endswith(".dist-info/METADATA"))
+        said = email.message_from_bytes(built.read(name))
+    assert f"Source, {PUBLISHED}" in said.get_all("Project-URL", [])
+    text = str(said.get_payload())
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("#")]
+    assert [link for link in links if not link.startswith("https://")] == []
+    ours = [link.removeprefix(f"{PUBLISHED}/").split("/", 2) for link in links if link.startswith(PUBLISHED)]
+    assert {kind for kind, _, path in ours if path.endswith((".png", ".svg"))} == {"raw"}
+    assert [path for _, version, path in ours if version != f"v{__version__}" or not (ROOT / path).exists()] == []
+    assert len(ours) > 10
 
 
 def assert_dags_come_with_it(python: Path, tmp_path: Path) -> None:
