@@ -167,7 +167,7 @@ def ask(ledger: Ledger, cursor: Any, statement: str, parameters: Any) -> Asked:
 def poll(ledger: Ledger) -> None:
     store.store(Account(ledger, ACCOUNT), [], NOW)
     with ledger.read() as connection:
-        store._known(ledger, connection, ACCOUNT, [])
+        ledger.held(connection, events, ACCOUNT, [], (events.c.id,))
         scan._pages(connection, ACCOUNT, NOW - timedelta(days=2), NOW, most=50)
 
     class Nobody:

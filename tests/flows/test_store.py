@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.events import store as flow
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.ledger.tables import events
 from telnyx_porting.models.events import parse_event
@@ -94,9 +93,9 @@ def test_accounts_are_apart_and_doubles_inside_a_batch_are_one(ledger: Ledger) -
 def test_what_another_stored_between_our_look_and_our_write_is_one_row(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = flow._known
+    look = ledger.held
 
-    def another_is_faster(*about: Any) -> dict[str, Any]:
+    def another_is_faster(*about: Any) -> Any:
         known = look(*about)
         monkeypatch.undo()
         assert (
@@ -104,7 +103,7 @@ def test_what_another_stored_between_our_look_and_our_write_is_one_row(
         )
         return known
 
-    monkeypatch.setattr(flow, "_known", another_is_faster)
+    monkeypatch.setattr(ledger, "held", another_is_faster)
     store(Account(ledger, A), [event(n) for n in range(200)], NOW)
     held = rows(ledger)
     assert len(held) == 300

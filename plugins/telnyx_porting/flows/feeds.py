@@ -8,7 +8,7 @@ not be forgotten because the receiver went down again.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, Text, case, cast, func, select
 
@@ -16,8 +16,12 @@ from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.tables import feeds
 from telnyx_porting.ledger.types import microseconds
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 GAP = timedelta(minutes=1)  # a longer gap between two heartbeats is an outage
 KEPT = 100  # outages; bounds the row, which every heartbeat rewrites
+NEVER_READ: Mapping[Any, Any] = dict.fromkeys(feeds.c.keys())
 _WIDTH = len("1790000000000000:1790000000000000 ")  # the same for every time from 2001 to 2286
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)

@@ -45,7 +45,7 @@ class TelnyxScanPortingEventsOperator(PortingLedgerOperator):
         stats.incr("telnyx_porting.events_new", result.new, tags={"account": account.id})
         stats.incr("telnyx_porting.events_changed", result.changed, tags={"account": account.id})
         stats.incr("telnyx_porting.scan_requests", result.requests, tags={"account": account.id})
-        if result.rows_changed and SCANNED in self.outlets:
+        if (result.new or result.changed) and SCANNED in self.outlets:
             counts: dict[str, JsonValue] = {"account": account.id, "new": result.new, "changed": result.changed}
             context["outlet_events"][SCANNED].add(EVENTS, extra=counts)
         self.log.info(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, delete, select, update
 
 from telnyx_porting.errors import ContractError, EnvelopeError, FormError, IncompleteListing, NotFoundError, TelnyxError
-from telnyx_porting.flows.events.coverage import check_stretch, gone_any, held, scanned
-from telnyx_porting.flows.events.cuts import QUIET, middle, nth, quiet
+from telnyx_porting.flows.events.coverage import QUIET, check_stretch, gone_any, held, middle, nth, quiet, scanned
 from telnyx_porting.flows.events.store import CHUNK, Stored, store
 from telnyx_porting.flows.events.unread import why_open
 from telnyx_porting.flows.feeds import touch_feed
@@ -125,7 +125,6 @@ class Audit:
         self.before = client.requests_made
 
     def run(self, since: datetime, until: datetime) -> AuditResult:
-        as_of = self.now
         try:
             if self.method == Method.IDS:
                 self.compare(since, until)
@@ -136,31 +135,11 @@ class Audit:
         except TelnyxError as error:
             if not isinstance(error, ContractError):
                 self.reasons = [str(error)]
-                self.certify(self.result(since, until, 0, self.now))
+                self.certify(since, until, 0, self.now)
             raise
-        as_of += self.client.clock_offset or timedelta(0)
         with self.account.ledger.read() as connection:
             total = held(connection, self.account.id, since, until)
-        result = self.result(since, until, total, as_of)
-        self.certify(result)
-        return result
-
-    def result(self, since: datetime, until: datetime, total: int, as_of: datetime) -> AuditResult:
-        return AuditResult(
-            account=self.account.id,
-            method=self.method,
-            since=since,
-            until=until,
-            held=total,
-            found=self.stored.new,
-            gone=self.gone,
-            horizon=self.horizon,
-            requests=self.client.requests_made - self.before,
-            as_of=as_of,
-            open_reason="; ".join(dict.fromkeys(self.reasons)) or None,
-        )
-
-    # -- by count ------------------------------------------------------------------------------------------------------
+        return self.certify(since, until, total, self.now + (self.client.clock_offset or timedelta(0)))
 
     def prove_all(self, since: datetime, until: datetime) -> tuple[datetime, datetime]:
         """Prove from the oldest event the provider still has; return the stretch that was looked at."""
@@ -203,18 +182,18 @@ class Audit:
     def move_horizon(self, since: datetime, until: datetime) -> datetime:
         """Find the oldest event the provider still has, by bisection; nothing here is deleted."""
         with self.account.ledger.read() as connection:
-            dead, alive = 0, held(connection, self.account.id, since, until) - 1
+            alive = held(connection, self.account.id, since, until) - 1
             newest = nth(connection, self.account.id, since, until, alive)
         if newest is None or not self.is_there(newest.id):
             self.reasons.append("Telnyx has neither the oldest nor the newest event held: this is no retention")
             return since
-        while alive - dead > 1:
+
+        def is_alive(n: int) -> bool:
             with self.account.ledger.read() as connection:
-                row = nth(connection, self.account.id, since, until, (dead + alive) // 2)
-            if row is None or self.is_there(row.id):
-                alive = (dead + alive) // 2
-            else:
-                dead = (dead + alive) // 2
+                row = nth(connection, self.account.id, since, until, n)
+            return row is None or self.is_there(row.id)
+
+        alive = bisect_left(range(alive), True, lo=1, key=is_alive)  # the oldest is gone, the newest is there
         with self.account.ledger.read() as connection:
             first = nth(connection, self.account.id, since, until, alive)
             oldest = first.created_at if first is not None else until
@@ -236,8 +215,6 @@ class Audit:
             return False
         return True
 
-    # -- by ids --------------------------------------------------------------------------------------------------------
-
     def compare(self, since: datetime, until: datetime) -> None:
         """Read a stretch, store what is missing, and see what the provider no longer has."""
         try:
@@ -254,13 +231,14 @@ class Audit:
 
     def _look_for_gone(self, part: ProvedWindow, last: bool) -> None:
         there = {event.id for event in part.rows}
-        begin = part.since or part.until
-        within = [events.c.created_at >= begin, events.c.created_at <= part.until]
-        if not last:
-            within[1] = events.c.created_at < part.until
-        query = select(events.c.id, events.c.gone_at).where(events.c.account == self.account.id, *within)
+        query = select(events.c.id, events.c.gone_at).where(
+            events.c.account == self.account.id,
+            events.c.created_at >= (part.since or part.until),
+            events.c.created_at <= part.until if last else events.c.created_at < part.until,
+            events.c.first_seen_at <= self.now,
+        )
         with self.account.ledger.read() as connection:
-            rows = connection.execute(query.where(events.c.first_seen_at <= self.now)).all()
+            rows = connection.execute(query).all()
         back = [row.id for row in rows if row.gone_at is not None and row.id in there]
         away = [row.id for row in rows if row.gone_at is None and row.id not in there]
         can_be_asked = [event_id for event_id in away if is_uuid(event_id)]
@@ -279,14 +257,24 @@ class Audit:
                 connection.execute(update(events).where(*these).values(gone_at=gone_at))
             self.account.ledger.breathe()
 
-    # -- the certificate -----------------------------------------------------------------------------------------------
-
-    def certify(self, result: AuditResult) -> None:
+    def certify(self, since: datetime, until: datetime, total: int, as_of: datetime) -> AuditResult:
         """Write the certificate, or the open stretch and why; it replaces what earlier audits left open there."""
-        row: dict[str, Any] = {"account": self.account.id, "id": uuid.uuid4().hex, "made_by": self.made_by}
-        row |= {"since": result.since, "until": result.until, "method": self.method, "started_at": self.now}
-        row |= {"held": result.held, "late": result.found, "gone": result.gone, "requests": result.requests}
-        row |= {"as_of": result.as_of, "open_reason": result.open_reason}
+        result = AuditResult(
+            account=self.account.id,
+            method=self.method,
+            since=since,
+            until=until,
+            held=total,
+            found=self.stored.new,
+            gone=self.gone,
+            horizon=self.horizon,
+            requests=self.client.requests_made - self.before,
+            as_of=as_of,
+            open_reason="; ".join(dict.fromkeys(self.reasons)) or None,
+        )
+        row: dict[str, Any] = {"id": uuid.uuid4().hex, "made_by": self.made_by, "started_at": self.now}
+        alike = ("account", "since", "until", "method", "held", "gone", "requests", "as_of", "open_reason")
+        row |= {"late": result.found, **{name: getattr(result, name) for name in alike}}
         if not result.open_reason:
             row |= {"counted": result.held, "sealed_at": self.now}
         with self.account.ledger.write() as connection:
@@ -295,3 +283,4 @@ class Audit:
             open_ones = (*unproved(self.account), windows.c.method.in_(methods))
             connection.execute(delete(windows).where(*open_ones, *inside))
             self.account.ledger.upsert(connection, windows, [row])
+        return result

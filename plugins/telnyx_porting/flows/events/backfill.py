@@ -6,7 +6,6 @@ next run starts with the gaps. Where the history read meets what the scan covers
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, update
 
-from telnyx_porting.errors import EnvelopeError, LedgerError, TelnyxPortingError
-from telnyx_porting.flows.events.coverage import check_stretch, extend, gaps, scanned, sealable
+from telnyx_porting.errors import LedgerError, TelnyxPortingError
+from telnyx_porting.flows.events.coverage import check_stretch, extend, gaps, say_how_far, scanned, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
     from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.events.coverage import Stretch
     from telnyx_porting.flows.identity import AccountClient
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,7 @@ class BackfillResult:
     left: int  # gaps that could not be sealed yet: the provider's clock calls them too young
 
 
-def backfill(
-    account: Account,
-    client: TelnyxClient,
-    since: datetime,
-    until: datetime,
-) -> BackfillResult:
+def backfill(account: Account, client: TelnyxClient, since: datetime, until: datetime) -> BackfillResult:
     """Read what has not been read yet of a stretch of history.
 
     :param since: earliest `created_at`, with a time zone.
@@ -73,53 +66,35 @@ def backfill(
         scanned(connection, account.id)
         todo = gaps(connection, account.id, since, until)
     before = client.requests_made
-    run = _Run(account, client, now)
-    run.expect(todo)
+    run = _Run(account, client, now, (since, until))
     for stretch in todo:
         run.fill(*stretch)
     with account.ledger.read() as connection:
         left = gaps(connection, account.id, since, until)
-    return BackfillResult(
-        account.id, since, until, run.stored.new, run.stored.changed, run.read, client.requests_made - before, len(left)
-    )
+    new, changed, requests = run.stored.new, run.stored.changed, client.requests_made - before
+    return BackfillResult(account.id, since, until, new, changed, run.read, requests, len(left))
 
 
 class _Run:
-    def __init__(self, account: Account, client: AccountClient, now: datetime) -> None:
-        self.account, self.client, self.now = account, client, now
+    def __init__(self, account: Account, client: AccountClient, now: datetime, whole: Stretch) -> None:
+        self.account, self.client, self.now, self.whole = account, client, now, whole
         self.stored = Stored()
         self.read = 0
-        self.expected: int | None = None
         self.started = time.monotonic()
-
-    def expect(self, todo: list[tuple[datetime, datetime]]) -> None:
-        """Ask how much there is to come, for the time left."""
-        try:
-            self.expected = sum(self.client.count_porting_events(*stretch) for stretch in todo)
-        except EnvelopeError:
-            log.info("Telnyx gives no counts: no telling how long this takes")
 
     def fill(self, since: datetime, until: datetime) -> None:
         """Read one gap, oldest first; a row for what is done grows while a row for what is left shrinks."""
         run = uuid.uuid4().hex
         left: dict[str, Any] = {"account": self.account.id, "id": f"{run}:left", "since": since, "until": until}
         left |= {"made_by": MadeBy.BACKFILL, "started_at": self.now, "open_reason": "not finished"}
+        rest = (windows.c.account == self.account.id, windows.c.id == left["id"])
         with self.account.ledger.write() as connection:
             mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.BACKFILL)
             inside = (windows.c.since >= since, windows.c.until <= until, windows.c.sealed_at.is_(None), ~is_stretch())
             connection.execute(delete(windows).where(*mine, *inside))
             self.account.ledger.upsert(connection, windows, [left])
         done: dict[str, Any] = {**left, "id": run, "held": 0, "requests": 0, "method": Method.IDS, "open_reason": None}
-
         reached = since
-
-        def shrink(end: datetime, connection: Connection) -> None:
-            mine = (windows.c.account == self.account.id, windows.c.id == left["id"])
-            if end >= until:
-                connection.execute(delete(windows).where(*mine))
-            else:
-                connection.execute(update(windows).where(*mine).values(since=end))
-            extend(connection, self.account.id)
 
         def seal(part: ProvedWindow, connection: Connection) -> None:
             nonlocal reached
@@ -128,40 +103,25 @@ class _Run:
                 return
             reached = end
             if part.unread:  # what was read before it stays sealed as it is; what comes after begins anew
-                leave_open(self.account.ledger, connection, self.account.id, part, MadeBy.BACKFILL, self.now)
+                leave_open(connection, self.account, part, MadeBy.BACKFILL, self.now)
                 done.update(id=uuid.uuid4().hex, since=end, held=0, requests=0, as_of=None)
-                shrink(end, connection)
-                return
-            done.update(until=end, held=done["held"] + len(part.rows), requests=done["requests"] + part.requests)
-            done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
-            change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
-            self.account.ledger.upsert(connection, windows, [done], change=change)
-            shrink(end, connection)
+            else:
+                done.update(until=end, held=done["held"] + len(part.rows), requests=done["requests"] + part.requests)
+                done.update(counted=done["held"], sealed_at=self.now, as_of=done.get("as_of") or part.as_of)
+                change = {name: done[name] for name in ("until", "held", "counted", "requests", "sealed_at")}
+                self.account.ledger.upsert(connection, windows, [done], change=change)
+            smaller: Any = delete(windows) if end >= until else update(windows).values(since=end)
+            connection.execute(smaller.where(*rest))
+            extend(connection, self.account.id)
 
         try:
             for part in self.client.iter_proved_windows(since, until):
                 self.stored += store(self.account, part.rows, self.now, finish=partial(seal, part))
                 self.read += len(part.rows)
                 keep_odd(self.account, Feed.EVENTS, [*part.unread, *part.repeated, *self.stored.odd], self.now)
-                self._say(part.until)
+                say_how_far(self.started, self.whole, part.until, self.read)
         except TelnyxPortingError as error:
             if not isinstance(error, LedgerError):
                 with self.account.ledger.write() as connection:
-                    mine = (windows.c.account == self.account.id, windows.c.id == left["id"])
-                    connection.execute(update(windows).where(*mine).values(open_reason=str(error)))
+                    connection.execute(update(windows).where(*rest).values(open_reason=str(error)))
             raise
-
-    def _say(self, upto: datetime) -> None:
-        rate = self.read / max(time.monotonic() - self.started, 0.001)
-        if self.expected and rate:
-            rest = max(self.expected - self.read, 0)
-            log.info(
-                "read up to %s: %d of %d events, %.0f/s, about %.0f min left",
-                upto.isoformat(),
-                self.read,
-                self.expected,
-                rate,
-                rest / rate / 60,
-            )
-        else:
-            log.info("read up to %s: %d events, %.0f/s", upto.isoformat(), self.read, rate)

@@ -1,10 +1,16 @@
-"""What the ledger can vouch for: stretches of time proved complete, and the gaps between them."""
+"""What the ledger can vouch for: stretches of time proved complete, the gaps between them, and what is held in each.
+
+An audit cuts history only at moments that no held event is near.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from telnyx_porting.errors import FormError, NotScannedError
 from telnyx_porting.flows.events.unread import is_stretch
@@ -20,12 +26,26 @@ if TYPE_CHECKING:
     from telnyx_porting.client import ProvedWindow
     from telnyx_porting.settings import Settings
 
+log = logging.getLogger(__name__)
 Stretch = tuple["datetime", "datetime"]
+QUIET = timedelta(seconds=2)  # no held event is closer to a cut
+LOOK = 1_000  # events looked at for a quiet moment
 
 
 def sealable(part: ProvedWindow, settings: Settings, now: datetime) -> datetime:
     """Return up to when a proved part may be sealed: neither clock may call any of it younger than the settle time."""
     return min(part.until, now - settings.settle, (part.as_of or now) - settings.settle)
+
+
+def say_how_far(started: float, stretch: Stretch, upto: datetime, events_read: int) -> None:
+    """Log how far a reading is, and how long it goes on where the rest is like what was read.
+
+    :param started: when it began, on the monotonic clock.
+    """
+    seconds = max(time.monotonic() - started, 0.001)
+    left = seconds * ((stretch[1] - upto) / max(upto - stretch[0], timedelta(seconds=1)))
+    rate = events_read / seconds
+    log.info("read up to %s: %d events, %.0f/s, about %.0f s left", upto.isoformat(), events_read, rate, left)
 
 
 def scanned(connection: Connection, account: str) -> RowMapping:
@@ -85,7 +105,7 @@ def extend(connection: Connection, account: str) -> None:
 
 def held(connection: Connection, account: str, since: datetime, until: datetime) -> int:
     """Count the events held in a stretch, both ends included, that the provider is not known to have dropped."""
-    there = (events.c.account == account, events.c.created_at >= since, events.c.created_at <= until)
+    there = _within(account, since, until)
     total = connection.execute(select(func.count()).select_from(events).where(*there)).scalar_one()
     gone = select(func.count()).select_from(events).where(*there, events.c.gone_at.is_not(None))
     return total - connection.execute(gone).scalar_one()
@@ -96,6 +116,46 @@ def gone_any(connection: Connection, account: str) -> bool:
     feed = get_feed(connection, account, Feed.EVENTS)
     gone = select(events.c.id).where(events.c.account == account, events.c.gone_at.is_not(None)).limit(1)
     return (feed is not None and feed["horizon"] is not None) or connection.execute(gone).first() is not None
+
+
+def nth(connection: Connection, account: str, since: datetime, until: datetime, n: int) -> Any:
+    """Return the n-th oldest event (from 0) of a stretch, of those the provider is not known to have dropped."""
+    query = select(events.c.id, events.c.created_at).where(*_within(account, since, until))
+    query = query.where(events.c.gone_at.is_(None)).order_by(events.c.created_at, events.c.id)
+    return connection.execute(query.offset(n).limit(1)).one_or_none()
+
+
+def middle(connection: Connection, account: str, since: datetime, until: datetime, here: int) -> datetime | None:
+    """Find a quiet moment near the middle, by events or else by time; None where there is none.
+
+    :param here: events held in the stretch.
+    """
+    row = nth(connection, account, since, until, here // 2) if here else None
+    at = row.created_at if row is not None else since + (until - since) / 2
+    for bound in (until, since):
+        cut = quiet(connection, account, at, bound)
+        if cut is not None and since + QUIET < cut < until - QUIET:
+            return cut
+    return None
+
+
+def quiet(connection: Connection, account: str, at: datetime, bound: datetime) -> datetime | None:
+    """Return the first moment from `at` towards `bound` that is at least 2 s from both and from every held event."""
+    onwards = at <= bound
+    low, high = (at, bound) if onwards else (bound, at)
+    order = events.c.created_at if onwards else events.c.created_at.desc()
+    query = select(events.c.created_at).where(*_within(account, low, high)).order_by(order).limit(LOOK)
+    moments = list(connection.execute(query).scalars())
+    previous = at
+    for moment in [*moments, *([bound] if len(moments) < LOOK else [])]:
+        if abs(moment - previous) >= 2 * QUIET:
+            return previous + QUIET if onwards else previous - QUIET
+        previous = moment
+    return None
+
+
+def _within(account: str, since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return events.c.account == account, events.c.created_at >= since, events.c.created_at <= until
 
 
 def _proved(connection: Connection, account: str) -> list[Stretch]:

@@ -10,19 +10,20 @@ without a payload are read again: by id, or with one window read where that take
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError, TelnyxPortingError
-from telnyx_porting.flows.events.coverage import sealable
+from telnyx_porting.flows.events.coverage import say_how_far, sealable
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import Stored, store
 from telnyx_porting.flows.events.unread import is_stretch, leave_open, read_again, why_open
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed, touch_feed
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.ledger.predicates import not_generated
 from telnyx_porting.ledger.states import Feed, MadeBy
@@ -32,10 +33,11 @@ from telnyx_porting.models.keys import WEBHOOK_TYPES
 from telnyx_porting.models.oddities import is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from telnyx_porting.client import ProvedWindow, TelnyxClient
     from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.events.coverage import Stretch
     from telnyx_porting.flows.identity import AccountClient
     from telnyx_porting.models.events import PortingEvent
     from telnyx_porting.settings import Settings
@@ -45,7 +47,6 @@ MAX_OVERLAP = timedelta(days=7)
 HALVED_AFTER = timedelta(days=1)
 PAGE = 250
 REREAD_AT_ONCE = 50  # events without payload looked at per scan; those not looked at for longest come first
-_NEVER_READ = {"covered_until": None, "checked_at": None, "lateness": None}
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,6 @@ class ScanResult:
     sealed_until: datetime | None
     first_contact: bool
 
-    @property
-    def rows_changed(self) -> bool:
-        """Whether the ledger holds anything it did not hold before."""
-        return bool(self.new or self.changed)
-
 
 def scan(account: Account, client: TelnyxClient) -> ScanResult:
     """Bring the ledger up to date with the provider's events.
@@ -79,19 +75,15 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
     client = accept(account, client)
     token = uuid.uuid4().hex
     with account.ledger.write() as connection:
-        feed: Mapping[Any, Any] = get_feed(connection, account.id, Feed.EVENTS) or _NEVER_READ
-        touch_feed(
-            account.ledger,
-            connection,
-            account.id,
-            Feed.EVENTS,
-            token=token,
-            checked_at=now,
-            lateness=_lateness(feed, now),
-        )
-    since, until = _window(feed, account.settings, now)
-    work = _Scan(account, now, token, behind=feed["covered_until"])
-    work.open(since, until)
+        feed = get_feed(connection, account.id, Feed.EVENTS) or NEVER_READ
+        lateness = _lateness(feed, now)
+        columns = {"token": token, "checked_at": now, "lateness": lateness}
+        touch_feed(account.ledger, connection, account.id, Feed.EVENTS, **columns)
+        since, until = _window(feed["covered_until"], lateness, account.settings, now)
+        row = {"account": account.id, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
+        row |= {"since": since, "until": until, "open_reason": "not finished"}  # so a crash leaves it
+        account.ledger.upsert(connection, windows, [row])
+    work = _Scan(account, now, token, (since, until), behind=feed["covered_until"])
     asked_before = client.requests_made
     try:
         for part in client.iter_proved_windows(created_at_gte=since, created_at_lte=until):
@@ -103,7 +95,10 @@ def scan(account: Account, client: TelnyxClient) -> ScanResult:
         raise
     work.close(client.requests_made - asked_before, reason=None)
     keep_odd(account, Feed.EVENTS, [*work.unread, *work.repeated, *work.stored.odd], now)
-    _remember_rate_limit(account, client)
+    if (limit := client.rate_limit) is not None:
+        told = {"limit": limit.limit, "remaining": limit.remaining}
+        with account.ledger.write() as connection:
+            touch_feed(account.ledger, connection, account.id, Feed.EVENTS, rate_limit=told)
     return ScanResult(
         account=account.id,
         since=since,
@@ -126,37 +121,29 @@ def _lateness(feed: Mapping[Any, Any], now: datetime) -> int | None:
     return int(feed["lateness"] * 0.5**days) or None
 
 
-def _window(feed: Mapping[Any, Any], settings: Settings, now: datetime) -> tuple[datetime, datetime]:
+def _window(watermark: datetime | None, lateness: int | None, settings: Settings, now: datetime) -> Stretch:
     until = now - settings.settle
-    if feed["covered_until"] is None:
+    if watermark is None:
         return now - timedelta(days=settings.first_look_days) - settings.overlap, until
-    learned = timedelta(seconds=2 * (_lateness(feed, now) or 0))
+    learned = timedelta(seconds=2 * (lateness or 0))
     # A watermark ahead of our clock (the clock was set back) must not turn the window round.
-    watermark = min(feed["covered_until"], until)
-    return watermark - min(MAX_OVERLAP, max(settings.overlap, learned)), until
+    return min(watermark, until) - min(MAX_OVERLAP, max(settings.overlap, learned)), until
 
 
 class _Scan:
     """One scan's progress: what was stored, and how far it is sealed."""
 
-    def __init__(self, account: Account, now: datetime, token: str, behind: datetime | None) -> None:
-        self.account, self.now, self.behind = account, now, behind
+    def __init__(self, account: Account, now: datetime, token: str, whole: Stretch, behind: datetime | None) -> None:
+        self.account, self.now, self.whole, self.behind = account, now, whole, behind
         self.stored = Stored()
         self.held = 0
         self.unread: tuple[str, ...] = ()
         self.repeated: tuple[str, ...] = ()
         self.sealed_until: datetime | None = None
         self.as_of: datetime | None = None
-        self.started = datetime.now(UTC)
+        self.started = time.monotonic()
         self.window = (windows.c.account == account.id, windows.c.id == token)
         self.feed = (feeds.c.account == account.id, feeds.c.source == Feed.EVENTS, feeds.c.token == token)
-        self.row: dict[str, Any] = {"account": account.id, "id": token, "made_by": MadeBy.SCAN, "started_at": now}
-
-    def open(self, since: datetime, until: datetime) -> None:
-        """Record the window as open before the first request: a crash leaves it open, with a reason."""
-        self.row |= {"since": since, "until": until, "open_reason": "not finished"}
-        with self.account.ledger.write() as connection:
-            self.account.ledger.upsert(connection, windows, [self.row])
 
     def take(self, part: ProvedWindow) -> None:
         """Store one proved part in short transactions; the last one seals it."""
@@ -165,16 +152,7 @@ class _Scan:
         self.unread += part.unread
         self.repeated += part.repeated
         self.as_of = self.as_of or part.as_of
-        seconds = max((datetime.now(UTC) - self.started).total_seconds(), 0.001)
-        since, until = self.row["since"], self.row["until"]
-        left = seconds * ((until - part.until) / max(part.until - since, timedelta(seconds=1)))
-        log.info(
-            "read up to %s: %d events, %.0f/s, about %.0f s left",
-            part.until.isoformat(),
-            self.held,
-            self.held / seconds,
-            left,
-        )
+        say_how_far(self.started, self.whole, part.until, self.held)
 
     def _seal(self, connection: Connection, part: ProvedWindow) -> None:
         end = sealable(part, self.account.settings, self.now)
@@ -195,7 +173,7 @@ class _Scan:
         )
         if moved.rowcount:
             self.sealed_until = end
-            leave_open(self.account.ledger, connection, self.account.id, part, MadeBy.SCAN, self.now)
+            leave_open(connection, self.account, part, MadeBy.SCAN, self.now)
 
     def close(self, requests: int, reason: str | None) -> None:
         """Write what the window proved, or why it stays open; of the feed, only while it is still this scan's."""
@@ -203,10 +181,10 @@ class _Scan:
             reason = "another scan took over, or the window is younger than the settle time"
         values: dict[str, Any] = {"held": self.held, "late": self.stored.late, "requests": requests}
         values |= {"as_of": self.as_of, "open_reason": reason}
-        if reason is None and self.unread:
-            values |= {"counted": self.held + len(self.unread), "open_reason": why_open(self.unread)}
-        elif reason is None:
-            values |= {"counted": self.held, "until": self.sealed_until, "sealed_at": self.now}
+        if reason is None:
+            values["counted"] = self.held + len(self.unread)
+            sealed = {"until": self.sealed_until, "sealed_at": self.now}
+            values |= {"open_reason": why_open(self.unread)} if self.unread else sealed
         with self.account.ledger.write() as connection:
             connection.execute(update(windows).where(*self.window).values(**values))
             feed: dict[str, Any] = {"error": reason} if reason else {}
@@ -215,14 +193,10 @@ class _Scan:
                 feed["lateness"] = self.account.ledger.greatest(func.coalesce(feeds.c.lateness, 0), delay)
             if feed:
                 connection.execute(update(feeds).where(*self.feed).values(**feed))
-            if reason is None:
-                self._clear_up(connection)
-
-    def _clear_up(self, connection: Connection) -> None:
-        """Drop earlier scans' open windows: what they could not prove has been read and proved now."""
-        earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
-        mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.SCAN, windows.c.sealed_at.is_(None))
-        connection.execute(delete(windows).where(*mine, *earlier, ~is_stretch(), ~self.window[1]))
+            if reason is None:  # what earlier scans could not prove has been read and proved now
+                mine = (windows.c.account == self.account.id, windows.c.made_by == MadeBy.SCAN, ~self.window[1])
+                earlier = (windows.c.started_at <= self.now, windows.c.until <= self.sealed_until)
+                connection.execute(delete(windows).where(*mine, *earlier, windows.c.sealed_at.is_(None), ~is_stretch()))
 
 
 def _reread(account: Account, client: AccountClient, now: datetime, since: datetime) -> Stored:
@@ -240,7 +214,6 @@ def _reread(account: Account, client: AccountClient, now: datetime, since: datet
             return Stored()
         first, last = min(row.created_at for row in rows), max(row.created_at for row in rows)
         by_window = _pages(connection, account.id, first, last, most=len(rows))
-    found: Sequence[PortingEvent]
     if by_window < len(rows):
         found = [e for part in client.iter_proved_windows(first, last) for e in part.rows]
     else:
@@ -267,11 +240,3 @@ def _get(client: AccountClient, event_id: str) -> PortingEvent | None:
     except EnvelopeError as error:  # the others are read all the same
         log.warning("event %s cannot be read again: %s", event_id, error)
     return None
-
-
-def _remember_rate_limit(account: Account, client: AccountClient) -> None:
-    if (limit := client.rate_limit) is None:
-        return
-    with account.ledger.write() as connection:
-        value = {"limit": limit.limit, "remaining": limit.remaining}
-        touch_feed(account.ledger, connection, account.id, Feed.EVENTS, rate_limit=value)

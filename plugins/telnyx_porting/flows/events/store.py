@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, case, or_
+from sqlalchemy import ColumnElement, Connection, and_, case, or_
 
 from telnyx_porting.flows.events.odd import MOST
 from telnyx_porting.ledger.bulk import chunks, write_rows
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 # below 200: a receiver beside it waits that long at most.
 CHUNK = 500
 _LACKING = and_(events.c.payload.is_(None), ~events.c.pruned).label("lacking")
+# what of a row held decides whether there is anything to write
 _HELD = (events.c.id, events.c.updated_at, events.c.payload_status, _LACKING)
 
 
@@ -75,23 +76,21 @@ def store(
     for number, part in enumerate(parts or [[]], start=1):
         last = number >= len(parts)
         with account.ledger.read() as connection:
-            known = _known(account.ledger, connection, account.id, part)
+            held = account.ledger.held(connection, events, account.id, [event.id for event in part], _HELD)
+        known = {row.id: row for row in held}
         moved = [event for event in part if _moved(known.get(event.id), event)]
         rows = [_row(account.id, event, now) for event in moved]
         if not rows and not (last and finish):
             continue
         with account.ledger.write() as connection:
-            total += replace(_write(account.ledger, connection, rows, known, behind), odd=_odd(moved))
+            odd = (f"event {event.id}: {'; '.join(what)}" for event in moved if (what := odd_event(event)))
+            written = _write(account.ledger, connection, rows, known, behind)
+            total += replace(written, odd=tuple(islice(odd, MOST)))
             if last and finish:
                 finish(connection)
         if not last:
             account.ledger.breathe()
     return total
-
-
-def _known(ledger: Ledger, connection: Connection, account: str, batch: Sequence[PortingEvent]) -> dict[str, Any]:
-    """Return what is held of these events, as far as it decides whether there is anything to write."""
-    return {row.id: row for row in ledger.held(connection, events, account, [event.id for event in batch], _HELD)}
 
 
 def _moved(row: Any, event: PortingEvent) -> bool:
@@ -105,26 +104,15 @@ def _moved(row: Any, event: PortingEvent) -> bool:
 def _write(
     ledger: Ledger, connection: Connection, rows: list[dict[str, Any]], known: dict[str, Any], behind: datetime | None
 ) -> Stored:
-    if not rows:
-        return Stored()
     for row in write_rows(ledger.upsert, connection, events, rows, _forwards(ledger), fresh=not known):
-        _bare(ledger, connection, row)
+        # its id must be held: without what it may be refused for
+        log.error("event %r of type %r is refused by the database: kept without payload", row["id"], row["type"])
+        bare = {"payload": None, "natural_key": None, "natural_at": None, "value": None}
+        ledger.upsert(connection, events, [row | bare], change=_forwards(ledger))
     fresh = {row["id"]: row["created_at"] for row in rows if row["id"] not in known}
     late = [created for created in fresh.values() if behind is not None and created < behind]
     changed = len({row["id"] for row in rows}) - len(fresh)
     return Stored(len(fresh), changed, len(late), min(late, default=None))
-
-
-def _bare(ledger: Ledger, connection: Connection, row: dict[str, Any]) -> None:
-    """Write a refused row without what it may be refused for: its id must be held."""
-    log.error("event %r of type %r is refused by the database; it is kept without its payload", row["id"], row["type"])
-    bare = {"payload": None, "natural_key": None, "natural_at": None, "value": None}
-    ledger.upsert(connection, events, [row | bare], change=_forwards(ledger))
-
-
-def _odd(moved: Sequence[PortingEvent]) -> tuple[str, ...]:
-    found = (f"event {event.id}: {'; '.join(odd)}" for event in moved if (odd := odd_event(event)))
-    return tuple(islice(found, MOST))
 
 
 def _status(event: PortingEvent) -> str:
@@ -174,9 +162,8 @@ def _forwards(ledger: Ledger) -> dict[str, Any]:
     newer = excluded("updated_at") >= events.c.updated_at
     takes = or_(generated, and_(newer, not_back), events.c.payload.is_(None))
 
-    def forward(name: str) -> Any:
-        column = events.c[name]
-        return case((and_(takes, excluded(name).is_not(None)), excluded(name)), else_=column)
+    def forward(name: str, *more: ColumnElement[bool]) -> Any:
+        return case((and_(takes, excluded(name).is_not(None), *more), excluded(name)), else_=events.c[name])
 
     return {
         "updated_at": ledger.greatest(events.c.updated_at, excluded("updated_at")),
@@ -186,14 +173,8 @@ def _forwards(ledger: Ledger) -> dict[str, Any]:
             (and_(generated, events.c.completed_seen_at.is_(None)), excluded("first_seen_at")),
             else_=events.c.completed_seen_at,
         ),
-        "methods": forward("methods"),
+        **{name: forward(name) for name in ("methods", "natural_key", "natural_at", "value")},
         "has_webhook": excluded("has_webhook"),
-        "natural_key": forward("natural_key"),
-        "natural_at": forward("natural_at"),
         "copies": ledger.greatest(events.c.copies, excluded("copies")),
-        "value": forward("value"),
-        "payload": case(
-            (and_(takes, excluded("payload").is_not(None), ~events.c.pruned), excluded("payload")),
-            else_=events.c.payload,
-        ),
+        "payload": forward("payload", ~events.c.pruned),
     }

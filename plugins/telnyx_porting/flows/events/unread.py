@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from telnyx_porting.client import ProvedWindow
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.ledger.states import MadeBy
 
 log = logging.getLogger(__name__)
@@ -34,13 +33,11 @@ AGAIN = timedelta(hours=6)
 _PREFIX = "unread:"
 
 
-def leave_open(
-    ledger: Ledger, connection: Connection, account: str, part: ProvedWindow, made_by: MadeBy, now: datetime
-) -> None:
+def leave_open(connection: Connection, account: Account, part: ProvedWindow, made_by: MadeBy, now: datetime) -> None:
     """Write down, in the transaction that stores the rest, in which stretch a row could not be read; once per row."""
     rows = [
         {
-            "account": account,
+            "account": account.id,
             "id": _PREFIX + hashlib.sha256(what.encode()).hexdigest()[:32],
             "since": part.since or part.until,
             "until": part.until,
@@ -52,7 +49,7 @@ def leave_open(
         }
         for what in dict.fromkeys(part.unread)
     ]
-    ledger.upsert(connection, windows, rows)
+    account.ledger.upsert(connection, windows, rows)
 
 
 def why_open(unread: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from telnyx_porting.ledger.engine import Ledger
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.models.records import PortingOrder
 
 log = logging.getLogger(__name__)
@@ -34,59 +34,45 @@ TELLING_TYPES = (STATUS_CHANGED, MESSAGING_CHANGED, DELETED)
 
 
 def rebuild(
-    ledger: Ledger,
-    connection: Connection,
-    account: str,
-    ids: Sequence[str],
-    read: dict[str, PortingOrder],
-    now: datetime,
+    connection: Connection, account: Account, ids: Sequence[str], read: dict[str, PortingOrder], now: datetime
 ) -> list[str]:
     """Compute the rows of some orders anew, and store them; one that cannot be computed or stored stops no other.
 
     :param read: what the API just said about some of them.
     :return: what is wrong with those that stay as they were.
     """
-    query = select(orders).where(orders.c.account == account, orders.c.id.in_(ids))
+    query = select(orders).where(orders.c.account == account.id, orders.c.id.in_(ids))
     before = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    history = _histories(connection, account, ids)
+    history = _histories(connection, account.id, ids)
     rows, odd = [], []
     for order_id in ids:
         row = before.get(order_id) or {column.name: None for column in orders.columns}
-        row |= {"account": account, "id": order_id, "episode": row["episode"] or 0}
+        row |= {"account": account.id, "id": order_id, "episode": row["episode"] or 0}
         try:
             _take_all(row, history.get(order_id, []), read.get(order_id), now)
         except Exception as error:  # whatever is odd about it
-            log.exception("order %r of %s", order_id, account)
+            log.exception("order %r of %s", order_id, account.id)
             odd.append(f"order {order_id} cannot be taken in ({type(error).__name__})")
             continue
         rows.append(row)
     change = {column.name: excluded(column.name) for column in orders.columns if not column.primary_key}
-    refused = write_rows(ledger.upsert, connection, orders, rows, change)
+    refused = write_rows(account.ledger.upsert, connection, orders, rows, change)
     return odd + [f"order {row['id']} is refused by the database" for row in refused]
 
 
 def link_split(connection: Connection, account: str, parent: str, child: str) -> None:
     """Remember where a split order came from; it inherits the reference people know it by."""
     known = select(orders.c.customer_reference).where(orders.c.account == account, orders.c.id == parent)
-    connection.execute(
-        update(orders)
-        .where(orders.c.account == account, orders.c.id == child)
-        .values(
-            split_from=parent,
-            customer_reference=func.coalesce(orders.c.customer_reference, known.scalar_subquery()),
-        )
-    )
+    reference = func.coalesce(orders.c.customer_reference, known.scalar_subquery())
+    mine = (orders.c.account == account, orders.c.id == child)
+    connection.execute(update(orders).where(*mine).values(split_from=parent, customer_reference=reference))
 
 
 def _histories(connection: Connection, account: str, ids: Sequence[str]) -> dict[str, list[Any]]:
-    query = select(
-        events.c.order_id, events.c.type, events.c.created_at, events.c.natural_at, events.c.value, events.c.payload
-    ).where(
-        events.c.account == account,
-        events.c.order_id.in_(ids),
-        events.c.type.in_(TELLING_TYPES),
-        events.c.payload_status == PayloadStatus.COMPLETED,
-    )
+    c = events.c
+    query = select(c.order_id, c.type, c.created_at, c.natural_at, c.value, c.payload)
+    query = query.where(c.account == account, c.order_id.in_(ids), c.type.in_(TELLING_TYPES))
+    query = query.where(c.payload_status == PayloadStatus.COMPLETED)
     found: dict[str, list[Any]] = {}
     for row in connection.execute(query.order_by(events.c.created_at)):
         found.setdefault(row.order_id, []).append(row)
@@ -97,13 +83,11 @@ def _take_all(row: dict[str, Any], history: list[Any], order: PortingOrder | Non
     if order is not None:
         _take_reading(row, order, now)
     changes = [change for event in history if (change := _change(event)) is not None]
-    status = standing(changes, _reading(row, "api_status", "api_since"))
-    if status is not None:
+    if (status := standing(changes, _reading(row, "api_status", "api_since"))) is not None:
         since = began(status, changes, row["status"], row["status_since"])
         _take_status(row, replace(status, since=since))
     messaging = [Change(e.value, e.created_at) for e in history if e.type == MESSAGING_CHANGED and e.value]
-    state = standing(messaging, _reading(row, "api_messaging", "api_messaging_since"))
-    if state is not None:
+    if (state := standing(messaging, _reading(row, "api_messaging", "api_messaging_since"))) is not None:
         since = began(state, messaging, row["messaging_status"], row["messaging_since"])
         row |= {"messaging_status": state.status, "messaging_since": since}
     for event in history:

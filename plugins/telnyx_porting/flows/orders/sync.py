@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 
 from telnyx_porting.errors import EnvelopeError, NotFoundError
 from telnyx_porting.flows.events.odd import MOST, keep_odd
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed, touch_feed
 from telnyx_porting.flows.identity import accept, claim_orders
 from telnyx_porting.flows.orders.history import SAME
 from telnyx_porting.flows.orders.rows import TELLING_TYPES, link_split, rebuild
@@ -32,15 +32,15 @@ from telnyx_porting.models.oddities import is_uuid
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from sqlalchemy import Connection
+
     from telnyx_porting.client import TelnyxClient
     from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.identity import AccountClient
-    from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.models.records import PortingOrder
 
 log = logging.getLogger(__name__)
-CHUNK = 250  # orders per write transaction; also the largest page
-EVENTS_AT_ONCE = 250  # per write transaction
+CHUNK = 250  # orders, or events, per write transaction; also the largest page
 ALL_EVERY = timedelta(days=1)  # the whole list: it also shows orders that no event told of
 EARLY = timedelta(minutes=1)  # a run may start that much earlier after the one before it than its schedule says
 OPEN_EVERY = timedelta(hours=1) - EARLY
@@ -69,10 +69,11 @@ def sync_orders(account: Account, client: TelnyxClient, full: bool = False) -> O
     client = accept(account, client)
     receipts, told = to_look_at(account)  # before the orders are read: what comes in meanwhile stays open
     projected = project_events(account)
-    due, held = _due(account, now)
-    due = sorted({*due, *told})
-    listed = full or _list_is_old(account, now) or len(due) > held // CHUNK + 1
-    read = _read(account, client, None if listed else due, now)
+    with account.ledger.read() as connection:
+        due = sorted({*_due(connection, account.id, now), *told})
+        whole_at = (get_feed(connection, account.id, Feed.ORDERS) or NEVER_READ)["checked_at"]
+    whole = full or whole_at is None or now - whole_at >= ALL_EVERY
+    read, listed = _read(account, client, due, now, whole=whole)
     looked_at(account, receipts)
     log.info("orders of %s: %d events taken in, %d orders read from the API", account.id, projected, read)
     return OrdersResult(account.id, projected, read, listed)
@@ -80,26 +81,31 @@ def sync_orders(account: Account, client: TelnyxClient, full: bool = False) -> O
 
 def read_orders(account: Account, client: TelnyxClient, ids: Sequence[str]) -> None:
     """Read some orders again, one by one or with the whole list, whichever takes fewer requests."""
-    now = account.clock()
-    client = accept(account, client)
+    _read(account, accept(account, client), ids, account.clock(), whole=False)
+
+
+def _read(
+    account: Account, client: AccountClient, ids: Sequence[str], now: datetime, *, whole: bool
+) -> tuple[int, bool]:
+    """Read some orders, or the whole list: where that is wanted, or takes fewer requests.
+
+    :return: how many orders were read, and whether it was the list.
+    """
     with account.ledger.read() as connection:
         held = connection.execute(select(func.count()).where(orders.c.account == account.id)).scalar_one()
-    _read(account, client, None if len(ids) > held // CHUNK + 1 else ids, now)
-
-
-def _read(account: Account, client: AccountClient, ids: Sequence[str] | None, now: datetime) -> int:
+    whole = whole or len(ids) > held // CHUNK + 1
     read = 0
     odd: list[str] = []
-    source = client.iter_porting_orders(unread=odd) if ids is None else _one_by_one(account, client, ids, now, odd)
+    source = client.iter_porting_orders(unread=odd) if whole else _one_by_one(account, client, ids, now, odd)
     for batch in chunks(source, CHUNK):
         odd += [f"order {order.id}: {'; '.join(order.odd)}" for order in batch if order.odd][:MOST]
         odd += keep_readings(account, batch)
         read += len(batch)
     keep_odd(account, Feed.ORDERS, odd, now)
-    if ids is None:
+    if whole:
         with account.ledger.write() as connection:
             touch_feed(account.ledger, connection, account.id, Feed.ORDERS, checked_at=now)
-    return read
+    return read, whole
 
 
 def _one_by_one(
@@ -120,33 +126,20 @@ def _one_by_one(
                 connection.execute(update(orders).where(*mine).values(api_read_at=now))
 
 
-def _list_is_old(account: Account, now: datetime) -> bool:
-    with account.ledger.read() as connection:
-        feed = get_feed(connection, account.id, Feed.ORDERS)
-    return feed is None or feed["checked_at"] is None or now - feed["checked_at"] >= ALL_EVERY
-
-
-def _due(account: Account, now: datetime) -> tuple[list[str], int]:
-    """Return the ids of orders to read now, and how many orders are held."""
+def _due(connection: Connection, account: str, now: datetime) -> list[str]:
+    """Return the ids of orders to read now."""
     watched = exists().where(
-        findings.c.account == account.id, findings.c.order_id == orders.c.id, findings.c.resolved_at.is_(None)
+        findings.c.account == account, findings.c.order_id == orders.c.id, findings.c.resolved_at.is_(None)
     )
-    awaits_payload = exists().where(
-        events.c.account == account.id,
-        events.c.order_id == orders.c.id,
-        not_generated(events),
-    )
-    not_read_since = exists().where(  # what such an event says, its order says already
-        events.c.account == account.id,
-        events.c.order_id == orders.c.id,
-        not_generated(events),
-        events.c.first_seen_at > orders.c.api_read_at - microseconds(SAME),
-    )
+    its_event = and_(events.c.account == account, events.c.order_id == orders.c.id)
+    awaits_payload = exists().where(its_event, not_generated(events))
+    # what such an event says, its order says already
+    not_read_since = awaits_payload.where(events.c.first_seen_at > orders.c.api_read_at - microseconds(SAME))
     foc = func.coalesce(orders.c.foc_actual, orders.c.foc_requested)
     is_open = order_is_open(orders)
     urgent = or_(watched, and_(is_open, or_(awaits_payload, foc.between(now - FOC_NEAR, now + FOC_NEAR))))
     query = select(orders.c.id).where(
-        orders.c.account == account.id,
+        orders.c.account == account,
         or_(
             orders.c.api_read_at.is_(None) & is_open,
             and_(is_open, not_read_since),
@@ -154,13 +147,7 @@ def _due(account: Account, now: datetime) -> tuple[list[str], int]:
             and_(is_open, orders.c.api_read_at <= now - OPEN_EVERY),
         ),
     )
-    with account.ledger.read() as connection:
-        due = [row.id for row in connection.execute(query.order_by(orders.c.id)) if is_uuid(row.id)]
-        held = connection.execute(select(func.count()).where(orders.c.account == account.id)).scalar_one()
-    return due, held
-
-
-# -- from events -------------------------------------------------------------------------------------------------------
+    return [row.id for row in connection.execute(query.order_by(orders.c.id)) if is_uuid(row.id)]
 
 
 def project_events(account: Account) -> int:
@@ -174,7 +161,7 @@ def project_events(account: Account) -> int:
         select(events.c.id, events.c.order_id, events.c.type, events.c.payload_status, events.c.natural_key)
         .where(events.c.account == account.id, to_project(events), events.c.created_at > EPOCH)
         .order_by(events.c.created_at)
-        .limit(EVENTS_AT_ONCE)
+        .limit(CHUNK)
     )
     odd: list[str] = []
     while True:
@@ -183,12 +170,16 @@ def project_events(account: Account) -> int:
             children = _children(rows)
             touched = {row.order_id for row in rows if row.order_id and row.type in TELLING_TYPES}
             for ids in chunks(sorted(touched | set(children)), CHUNK):
-                odd += rebuild(account.ledger, connection, account.id, ids, {}, now)
+                odd += rebuild(connection, account, ids, {}, now)
             for child, parent in children.items():
                 link_split(connection, account.id, parent, child)
-            _mark(account.ledger, connection, account.id, rows)
+            for status in {row.payload_status for row in rows}:
+                ids = [row.id for row in rows if row.payload_status == status]
+                these = (events.c.account == account.id, account.ledger.among(events.c.id, ids))
+                unmoved = events.c.payload_status == status
+                connection.execute(update(events).where(*these, unmoved).values(projected=status))
         total += len(rows)
-        if len(rows) < EVENTS_AT_ONCE:
+        if len(rows) < CHUNK:
             keep_odd(account, Feed.ORDERS, odd, now)
             return total
         account.ledger.breathe()
@@ -204,16 +195,6 @@ def _children(rows: Sequence[Any]) -> dict[str, str]:
     return found
 
 
-def _mark(ledger: Ledger, connection: Connection, account: str, rows: Sequence[Any]) -> None:
-    for status in {row.payload_status for row in rows}:
-        for ids in chunks([row.id for row in rows if row.payload_status == status], 500):
-            these = (events.c.account == account, ledger.among(events.c.id, ids), events.c.payload_status == status)
-            connection.execute(update(events).where(*these).values(projected=status))
-
-
-# -- from the API ------------------------------------------------------------------------------------------------------
-
-
 def keep_readings(account: Account, batch: Sequence[PortingOrder]) -> list[str]:
     """Store what the API says about some orders (at most :data:`CHUNK`).
 
@@ -224,4 +205,4 @@ def keep_readings(account: Account, batch: Sequence[PortingOrder]) -> list[str]:
     read = {order.id: order for order in batch}
     with account.ledger.write(f"orders:{account.id}") as connection:
         claim_orders(account.ledger, connection, account.id, [order.user_id for order in batch])
-        return rebuild(account.ledger, connection, account.id, sorted(read), read, now)
+        return rebuild(connection, account, sorted(read), read, now)

@@ -93,13 +93,10 @@ def looked_at(account: Account, receipts: Sequence[str]) -> None:
     """Write down that the orders of some receipts were looked at."""
     now = account.clock()
     for batch in chunks(receipts, _BATCH):
-        these = (
-            deliveries.c.account == account.id,
-            deliveries.c.source == Feed.RECEIVER,
-            account.ledger.among(deliveries.c.source_id, batch),
-        )
+        mine = (deliveries.c.account == account.id, deliveries.c.source == Feed.RECEIVER)
+        these = account.ledger.among(deliveries.c.source_id, batch)
         with account.ledger.write() as connection:
-            connection.execute(update(deliveries).where(*these).values(looked_at=now))
+            connection.execute(update(deliveries).where(*mine, these).values(looked_at=now))
         account.ledger.breathe()
 
 
