@@ -11,7 +11,7 @@ import pytest
 
 from include.sandbox.testing import RunningSandbox, running_sandbox
 from telnyx_porting.flows.account import Account
-from telnyx_porting.flows.republish.approval import approve
+from telnyx_porting.flows.republish.gates import approve
 from telnyx_porting.flows.republish.plan import close_plan
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop, loop
 from tests.support.crew import Crew, crew, faults, lose, recover

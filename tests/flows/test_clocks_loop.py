@@ -9,7 +9,7 @@ import pytest
 from telnyx_porting.client import TelnyxClient
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.republish.advance import Done, Wait, advance
-from telnyx_porting.flows.republish.approval import approve
+from telnyx_porting.flows.republish.gates import approve
 from tests.scenarios.clock import Shifted
 from tests.scenarios.loop import MINUTE, loop
 from tests.scenarios.outages import down

@@ -19,17 +19,17 @@ from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
+from telnyx_porting.flows.deliveries.proofs import unread
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.findings.kind import Look
 from telnyx_porting.flows.findings.reconcile import reconcile, see
-from telnyx_porting.flows.republish.claim import _unread_evidence
 from telnyx_porting.flows.republish.plan import make_plan
 from telnyx_porting.flows.republish.selection import Asked
-from telnyx_porting.flows.republish.summary import _decides
+from telnyx_porting.flows.republish.summary import decides
 from telnyx_porting.flows.subscriptions import Destinations, below, ends_with, is_below
 from telnyx_porting.ledger.states import Consent
-from telnyx_porting.ledger.tables import orders
+from telnyx_porting.ledger.tables import events, orders
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 from tests.support.watched import quick
@@ -114,7 +114,7 @@ def test_another_destination_of_the_same_beginning_decides_nothing(ledger: Ledge
             and {
                 event_row(ledger, events[url]).delivery == "arrived",
                 url in record.urls,
-                _decides(connection, ACCOUNT, record, url),
+                decides(connection, ACCOUNT, record, url),
             }
             != {expected}
         ]
@@ -173,7 +173,9 @@ def test_a_send_waits_for_what_the_consumer_of_record_got_unread(
     event = add_event(ledger, delivery="missed")
     add_delivery(ledger, **{"source": "deliveries", "webhook_id": event, **given})
     with ledger.read() as connection:
-        assert _unread_evidence(connection, ACCOUNT, event, CRM, NOW) is waits
+        came_in = unread(find_record(connection, ACCOUNT, CRM, NOW))
+        found = connection.execute(select(events.c.id).where(events.c.id == event, came_in)).first()
+    assert (found is not None) is waits
 
 
 HIDING = (f"{HOOK}?token=S3CRET", "https://me:S3CRET@audit.example.com/hook#S3CRET")

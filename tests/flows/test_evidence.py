@@ -11,9 +11,8 @@ import pytest
 from telnyx_porting.errors import NotFoundError, TelnyxError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.clock import clock_trouble, read_clocks
-from telnyx_porting.flows.deliveries import again as evidence_again
-from telnyx_porting.flows.deliveries.again import AT_ONCE
-from telnyx_porting.flows.deliveries.pull import _Seen, read_deliveries
+from telnyx_porting.flows.deliveries import pull
+from telnyx_porting.flows.deliveries.pull import AT_ONCE, Reading, failed_again, read_deliveries
 from telnyx_porting.flows.feeds import get_feed
 from telnyx_porting.flows.republish.advance import Done
 from telnyx_porting.ledger.tables import republishes
@@ -154,13 +153,14 @@ def add_republish(ledger: Ledger, event: str, sent_at: Any = NOW - timedelta(min
 
 
 def read_again(ledger: Ledger, records: Records, now: Any) -> None:
-    _Seen(ledger, ACCOUNT, now).take(evidence_again.read(Account(ledger, ACCOUNT), records, now))  # type: ignore[arg-type]
+    account = Account(ledger, ACCOUNT)
+    Reading(account, now).take(failed_again(account, records, now))  # type: ignore[arg-type]
 
 
 def test_each_lost_record_has_its_turn_and_none_waits_for_others(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence_again, "AT_ONCE", 10)
+    monkeypatch.setattr(pull, "AT_ONCE", 10)
     for number in range(25):
         lost_with_record(ledger, f"{'gone' if number % 5 == 0 else 'lost'}{number}")
     for number in range(3):
@@ -184,7 +184,7 @@ def test_nothing_is_covered_while_what_awaits_a_verdict_is_unread(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """More records than one reading takes: the verdict waits for the last of them, however many readings that are."""
-    monkeypatch.setattr(evidence_again, "AT_ONCE", 10)
+    monkeypatch.setattr(pull, "AT_ONCE", 10)
     settings = Settings()
     event = lost_with_record(ledger, "r0", awaited=True, delivery=None)
     for number in range(1, count):
@@ -196,7 +196,7 @@ def test_nothing_is_covered_while_what_awaits_a_verdict_is_unread(
     records, readings = Records(), 0
     while True:
         with ledger.read() as connection:
-            until = evidence_again.covered(connection, ACCOUNT, settings, NOW)
+            until = pull.covered_until(connection, ACCOUNT, settings, NOW)
         if until == NOW:
             break
         assert until < due
@@ -233,5 +233,5 @@ def test_two_tries_begun_in_one_second_are_two(ledger: Ledger) -> None:
     tries = [{"status": status, "started_at": at, "errors": []} for status in ("delivered", "failed")]  # newest first
     record = {"id": "r", "status": "delivered", "webhook": {"event_type": "porting_order.split"}, "attempts": tries}
     for _ in range(2):
-        _Seen(ledger, ACCOUNT, NOW).take([parse_delivery(record)])
+        Reading(Account(ledger, ACCOUNT), NOW).take([parse_delivery(record)])
     assert sorted(row.ok for row in stored(ledger)) == [False, True]

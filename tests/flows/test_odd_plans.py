@@ -10,7 +10,7 @@ from sqlalchemy import text
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.desk.status import status
-from telnyx_porting.flows.republish.approval import approve
+from telnyx_porting.flows.republish.gates import approve
 from telnyx_porting.flows.republish.plan import make_plan
 from telnyx_porting.flows.republish.report import report
 from telnyx_porting.flows.republish.selection import Asked

@@ -11,7 +11,7 @@ import pytest
 from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.flows.account import Account
 from telnyx_porting.flows.deliveries.arrival import decide
-from telnyx_porting.flows.republish.approval import approve, needs_person
+from telnyx_porting.flows.republish.gates import approve, needs_person
 from telnyx_porting.flows.republish.plan import close_by, close_plan, make_plan, preview, require_open
 from telnyx_porting.flows.republish.selection import Asked, select_ids
 from telnyx_porting.flows.subscriptions import Destinations

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import Account, touch_account
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, progress
-from telnyx_porting.flows.republish.approval import POLICY, approve
+from telnyx_porting.flows.republish.gates import POLICY, approve
 from telnyx_porting.flows.republish.plan import close_plan
 from telnyx_porting.flows.republish.report import report
 from telnyx_porting.ledger.tables import plans, republishes

@@ -106,14 +106,14 @@ SMALL = {
         flows/alerts/facts.py:keep_exception_types flows/clock.py:keep_offset
         flows/deliveries/pull.py:read_deliveries flows/deliveries/table.py:read_table
         flows/desk/preflight.py:_ledger flows/desk/preflight.py:keep_lines flows/events/audit.py:move_horizon
-        flows/events/odd.py:keep_odd flows/events/scan.py:_remember_rate_limit flows/events/scan.py:open
-        flows/events/scan.py:scan flows/findings/health.py:clear flows/findings/health.py:health
+        flows/events/odd.py:keep_odd flows/events/scan.py:scan
+        flows/findings/health.py:clear flows/findings/health.py:health
         flows/findings/triage.py:_write flows/identity.py:accept flows/orders/sync.py:_one_by_one
-        flows/orders/sync.py:_read flows/republish/approval.py:approve flows/republish/claim.py:claim
-        flows/republish/claim.py:outcome flows/republish/plan.py:_keep
+        flows/orders/sync.py:_read flows/republish/gates.py:approve flows/republish/send.py:claim
+        flows/republish/send.py:outcome flows/republish/plan.py:_keep
     """,
     "a page, or what is read or comes in at once": """
-        flows/deliveries/again.py:read flows/deliveries/pull.py:store_deliveries
+        flows/deliveries/pull.py:failed_again flows/deliveries/pull.py:store_deliveries
         flows/deliveries/receipts.py:store_receipts flows/events/audit.py:_mark flows/events/scan.py:_reread
         flows/events/store.py:store flows/orders/sync.py:keep_readings
     """,
@@ -126,7 +126,7 @@ SMALL = {
     """,
     "a plan": """
         flows/republish/advance.py:_advance flows/republish/advance.py:_halt
-        flows/republish/advance.py:_what_is_left flows/republish/claim.py:forgive operators/execution.py:_bind
+        flows/republish/advance.py:_what_is_left flows/republish/send.py:forgive operators/execution.py:_bind
     """,
 }  # what each of these writes at most, however much there is
 

@@ -18,8 +18,7 @@ from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.findings.health import watch_clock
 from telnyx_porting.flows.orders.sync import sync_orders
 from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance
-from telnyx_porting.flows.republish.approval import approve, needs_person
-from telnyx_porting.flows.republish.gates import unsafe
+from telnyx_porting.flows.republish.gates import approve, needs_person, unsafe
 from telnyx_porting.flows.republish.plan import Plan, make_plan
 from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger

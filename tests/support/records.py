@@ -6,7 +6,8 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from telnyx_porting.flows.deliveries.pull import _Seen
+from telnyx_porting.flows.account import Account
+from telnyx_porting.flows.deliveries.pull import Reading
 from telnyx_porting.flows.feeds import touch_feed
 from telnyx_porting.models.records import parse_delivery
 from tests.support.rows import OLD
@@ -37,7 +38,7 @@ class Records:
     def pull(self, now: float) -> None:
         """Read all that is listed now, and say so."""
         at = self._at(now)
-        _Seen(self._ledger, self._account, at).take([parse_delivery(raw) for raw in self._listed(now)])
+        Reading(Account(self._ledger, self._account), at).take([parse_delivery(raw) for raw in self._listed(now)])
         with self._ledger.write() as connection:
             feed = {"covers_from": OLD, "proved_at": OLD, "covered_until": at - timedelta(minutes=1)}
             known = {URL: at.isoformat()}

@@ -23,7 +23,7 @@ from telnyx_porting.flows.events.nights import audit_again, audit_tonight
 from telnyx_porting.flows.events.scan import scan
 from telnyx_porting.flows.orders.sync import read_orders, sync_orders
 from telnyx_porting.flows.republish.advance import advance
-from telnyx_porting.flows.republish.approval import approve
+from telnyx_porting.flows.republish.gates import approve
 from telnyx_porting.flows.republish.selection import read_order
 from telnyx_porting.flows.subscriptions import read_destinations
 from telnyx_porting.ledger.engine import Ledger

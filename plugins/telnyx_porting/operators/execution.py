@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from telnyx_porting.operators.base import PortingLedgerOperator
 from telnyx_porting.operators.evidence import table_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
 
@@ -83,7 +83,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
     def _decide(self, context: Context, account: Account) -> Any:
         from telnyx_porting.flows.findings.health import health
         from telnyx_porting.flows.findings.wording import moment
-        from telnyx_porting.flows.republish.approval import POLICY, approve, needs_person
+        from telnyx_porting.flows.republish.gates import POLICY, approve, needs_person
         from telnyx_porting.flows.republish.plan import require_open
 
         now = account.clock()
@@ -122,7 +122,7 @@ class TelnyxApprovePortingPlanOperator(ApprovalOperator):
 
     def _bind(self, context: Context, account: Account, event: dict[str, Any], plan_id: str, plan_hash: str) -> Any:
         from telnyx_porting.flows.findings.health import clear
-        from telnyx_porting.flows.republish.approval import approve
+        from telnyx_porting.flows.republish.gates import approve
         from telnyx_porting.flows.republish.plan import close_plan
 
         clear(account, "approval_asked")
@@ -169,13 +169,18 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
         self._killed = False
 
     def work(self, context: Context, account: Account) -> dict[str, Any]:
+        from telnyx_porting.flows.deliveries.table import read_table
         from telnyx_porting.flows.findings.health import clear, health
         from telnyx_porting.flows.republish.advance import Halted, Wait, advance, progress
 
-        pull = self._pull(account)
+        settings, rows = account.settings, None
+        if (source := settings.consumer_of_record).startswith("table:"):
+            rows = table_rows(source.removeprefix("table:"), settings.evidence_query, settings.evidence_columns)
         with self.client(account) as client:
             while True:
-                step = advance(account, client, self.plan_id, go_on=lambda: not self._killed, pull=pull)
+                if rows is not None:
+                    read_table(account, source, rows)
+                step = advance(account, client, self.plan_id, go_on=lambda: not self._killed)
                 so_far = progress(account, self.plan_id)
                 self.log.info("plan %s: %s", self.plan_id, so_far)
                 if not isinstance(step, Wait) or self._killed:
@@ -193,17 +198,6 @@ class TelnyxExecutePortingPlanOperator(PortingLedgerOperator):
             return {"state": "stopped", "reason": step.why, "counts": {}, "progress": summary}
         clear(account, HALTED)
         return {"state": "done", "counts": step.counts, "progress": summary}
-
-    def _pull(self, account: Account) -> Callable[[datetime], object] | None:
-        """Return what reads your table, when it is the consumer of record."""
-        from telnyx_porting.flows.deliveries.table import read_table
-
-        settings = account.settings
-        source = settings.consumer_of_record
-        if not source.startswith("table:"):
-            return None
-        rows = table_rows(source.removeprefix("table:"), settings.evidence_query, settings.evidence_columns)
-        return lambda now: read_table(replace(account, clock=lambda: now), source, rows)
 
     def on_kill(self) -> None:
         """Send no more: what is on its way gets its verdict at the next look."""

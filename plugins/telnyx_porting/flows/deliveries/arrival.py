@@ -47,7 +47,7 @@ class _Look:
 
     account: Account
     record: Record | None
-    watch_from: datetime | None
+    watch_from: datetime
     clocks: Clocks
     budget: int
 
@@ -60,21 +60,12 @@ class _Look:
     @property
     def due(self) -> ColumnElement[Any]:
         """When its arrival is due; null while there is nothing to arrive."""
+        settings, sent = self.account.settings, events.c.last_sent_at
         return case(
             (events.c.payload_status != PayloadStatus.COMPLETED, None),
-            (
-                events.c.last_sent_at.is_not(None),
-                events.c.last_sent_at + microseconds(self.account.settings.confirm_within),
-            ),
-            else_=self.generated + microseconds(self.account.settings.grace),
+            (sent.is_not(None), sent + microseconds(settings.confirm_within)),
+            else_=self.generated + microseconds(settings.grace),
         )
-
-    @property
-    def begin(self) -> datetime | None:
-        """From when on an event can be judged; None: not at all."""
-        if self.record is None or self.watch_from is None:
-            return None
-        return max(self.watch_from, self.record.covers_from)
 
 
 def decide(account: Account) -> str | None:
@@ -88,11 +79,12 @@ def decide(account: Account) -> str | None:
     now = account.clock()
     with account.ledger.write() as connection:
         keep_receiver(account.ledger, connection, account.id)
-        record = find_record(connection, account.id, account.settings, now)
-        keep_record(account.ledger, connection, account.id, record, now)
+        if (record := find_record(connection, account.id, account.settings, now)) is not None:
+            keep_record(account.ledger, connection, record, now)
     with account.ledger.read() as connection:
         most, clocks = budget(connection, account.id, account.settings), read_clocks(connection, account.id)
-        look = _Look(account, record, watched_since(connection, account.id), clocks, most)
+        watch_from = watched_since(connection, account.id) or now  # no event is held before it begins
+        look = _Look(account, record, watch_from, clocks, most)
         state = _rule(look)
         if held_back := _held_back(connection, look, state):
             newly = and_(state == Delivery.MISSED, events.c.delivery.is_distinct_from(Delivery.MISSED))
@@ -117,34 +109,25 @@ def decide(account: Account) -> str | None:
 
 
 def _rule(look: _Look) -> ColumnElement[str]:
-    record, begin = look.record, look.begin
     never: ColumnElement[bool] = literal(False)
-    arrived = unclear = early = covered = never
-    if record is not None:
-        arrived = proofs.arrived(record)
-        elsewhere = and_(_routed_elsewhere(record), ~_missed_before(look))
-        unclear = or_(proofs.unclear(record, 2 * look.account.settings.grace), proofs.indistinct(record), elsewhere)
-        if begin is not None:
-            early = and_(look.generated < instant(begin), ~_missed_before(look))
-            covered = look.due <= instant(record.covered_until)
+    arrived = unclear = covered = never
+    if (record := look.record) is not None:
+        arrived, covered = proofs.arrived(record), look.due <= instant(record.covered_until)
+        begin, watched = instant(record.covers_from), look.generated >= instant(look.watch_from)
+        # found missed by whoever decided before this record's coverage began, and nothing covers it since
+        known = and_(events.c.cause.is_not(None), watched, look.generated < begin)
+        foreign = and_(or_(_routed_elsewhere(record), ~watched, look.generated < begin), ~known)
+        unclear = or_(proofs.unclear(record, 2 * look.account.settings.grace), proofs.indistinct(record), foreign)
     return case(
         (arrived, Delivery.ARRIVED),
         (~_has_webhook(), Delivery.NOT_EXPECTED),
         (events.c.payload_status != PayloadStatus.COMPLETED, Delivery.PENDING),
         (proofs.unread(record), Delivery.PENDING),
-        (or_(unclear, early), Delivery.UNDETERMINED),
+        (unclear, Delivery.UNDETERMINED),
         (~covered, Delivery.PENDING),
         (events.c.sends >= look.budget, Delivery.GIVEN_UP),
         else_=Delivery.MISSED,
     )
-
-
-def _missed_before(look: _Look) -> ColumnElement[bool]:
-    """Return SQL: found missed by whoever decided before this record's coverage began, and nothing covers it since."""
-    if look.record is None or look.watch_from is None:
-        return literal(False)
-    watched = look.generated >= instant(look.watch_from)
-    return and_(events.c.cause.is_not(None), watched, look.generated < instant(look.record.covers_from))
 
 
 def _has_webhook() -> ColumnElement[bool]:
@@ -180,29 +163,24 @@ def _routed_elsewhere(record: Record) -> ColumnElement[bool]:
         *record.here,
     )
     never_told = and_(own_url.correlate(events), ~told.correlate(events))
-    tried = and_(
-        deliveries.c.account == events.c.account,
-        deliveries.c.event_id == events.c.id,
-        deliveries.c.source == Feed.DELIVERIES,
-    )
+    tried = and_(proofs.same_event(deliveries, events), deliveries.c.source == Feed.DELIVERIES)
     others = exists().where(tried, deliveries.c.destination.not_in(record.urls)).correlate(events)
     ours_tried = exists().where(tried, deliveries.c.destination.in_(record.urls)).correlate(events)
     return or_(never_told, and_(others, ~ours_tried)) if record.urls else never_told
 
 
 def _cause() -> ColumnElement[str]:
-    failed = and_(deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, ~deliveries.c.ok)
-    return case((exists().where(failed).correlate(events), Cause.FAILED), else_=Cause.NO_TRACE)
+    failed = exists().where(proofs.same_event(deliveries, events), ~deliveries.c.ok).correlate(events)
+    return case((failed, Cause.FAILED), else_=Cause.NO_TRACE)
 
 
 def _held_back(connection: Connection, look: _Look, state: ColumnElement[str]) -> str | None:
     """Return why nothing may become missed now, or None."""
-    record = look.record
-    if record is None or look.begin is None:
+    if (record := look.record) is None:
         return None
     if record.refused:
         return record.refused
-    begin = max(look.begin, record.covered_until - STORM_WINDOW)
+    begin = max(look.watch_from, record.covers_from, record.covered_until - STORM_WINDOW)
     due = look.due
     came_due = and_(
         events.c.account == look.account.id,
@@ -214,9 +192,7 @@ def _held_back(connection: Connection, look: _Look, state: ColumnElement[str]) -
     )
     silent = and_(came_due, is_open(events), state == Delivery.MISSED, _cause() == Cause.NO_TRACE, events.c.sends == 0)
     without_trace = connection.execute(select(func.count()).where(silent)).scalar_one()
-    if not without_trace:
-        return None
-    total = connection.execute(select(func.count()).where(came_due)).scalar_one()
+    total = connection.execute(select(func.count()).where(came_due)).scalar_one() if without_trace else 0
     if without_trace * 2 <= total:
         return None
     return (

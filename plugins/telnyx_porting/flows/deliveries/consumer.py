@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, select
 
 from telnyx_porting.escaping import address
 from telnyx_porting.flows.account import get_account, touch_account, watched_since
 from telnyx_porting.flows.clock import RECEIVERS, Clocks, clock_trouble, kept_offset, last_beat, read_clocks
-from telnyx_porting.flows.feeds import get_feed, read_outages
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed, read_outages
 from telnyx_porting.flows.subscriptions import below, is_below
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import Delivery, Feed
@@ -20,7 +20,7 @@ from telnyx_porting.ledger.tables import deliveries, events
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection
 
     from telnyx_porting.ledger.engine import Ledger
     from telnyx_porting.settings import Settings
@@ -81,8 +81,8 @@ def find_record(connection: Connection, account: str, settings: Settings, now: d
 def _record(
     connection: Connection, account: str, settings: Settings, name: str, prefix: str, now: datetime
 ) -> Record | None:
-    feed = get_feed(connection, account, name)
-    if feed is None or feed["proved_at"] is None or feed["covers_from"] is None:
+    feed = get_feed(connection, account, name) or NEVER_READ
+    if feed["proved_at"] is None or feed["covers_from"] is None:
         return None
     if name == Feed.DELIVERIES and not prefix and len(destinations_seen(feed, now)) > 1:
         return None
@@ -124,11 +124,9 @@ def kept_record(connection: Connection, account: str) -> dict[str, str] | None:
     return row["record"] if row else None
 
 
-def keep_record(ledger: Ledger, connection: Connection, account: str, record: Record | None, now: datetime) -> None:
+def keep_record(ledger: Ledger, connection: Connection, record: Record, now: datetime) -> None:
     """Keep who decides, so that a change of it is seen."""
-    kept = kept_record(connection, account)
-    if record is None:
-        return
+    kept = kept_record(connection, record.account)
     prefix = record.prefix or (record.urls[0] if record.source == Feed.DELIVERIES and len(record.urls) == 1 else "")
     same = kept is not None and kept["source"] == record.source
     if kept is not None and same and prefix in ("", kept["prefix"]):
@@ -136,7 +134,7 @@ def keep_record(ledger: Ledger, connection: Connection, account: str, record: Re
     new = {"source": record.source, "prefix": prefix, "name": record.name, "since": now.isoformat()}
     if kept is not None:  # where its URL was not known yet, it is still the same
         new |= {"before": kept["name"]} if kept["prefix"] or not same else {"since": kept["since"]}
-    touch_account(ledger, connection, account, record=new)
+    touch_account(ledger, connection, record.account, record=new)
 
 
 def why_no_record(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
@@ -144,8 +142,8 @@ def why_no_record(connection: Connection, account: str, settings: Settings, now:
     if find_record(connection, account, settings, now) is not None:
         return None
     source, prefix = _chosen(settings)
-    feed = get_feed(connection, account, Feed.DELIVERIES)
-    if source in ("", Feed.DELIVERIES) and not prefix and feed and len(seen := destinations_seen(feed, now)) > 1:
+    seen = destinations_seen(get_feed(connection, account, Feed.DELIVERIES) or NEVER_READ, now)
+    if source in ("", Feed.DELIVERIES) and not prefix and len(seen) > 1:
         return (
             f"notifications go to {len(seen)} destinations and none was chosen to decide whether one arrived:"
             f" set consumer_of_record, for example to deliveries:{address(min(seen))}"
@@ -158,21 +156,15 @@ def why_no_record(connection: Connection, account: str, settings: Settings, now:
 
 def undecided(connection: Connection, account: str, settings: Settings, now: datetime) -> str | None:
     """Return why notifications that should have arrived long ago cannot be judged, or None."""
-    reason = why_no_record(connection, account, settings, now)
-    since = watched_since(connection, account)
-    if reason is None or since is None:
+    if (reason := why_no_record(connection, account, settings, now)) is None:
         return None
-    waiting = select(events.c.id).where(
-        events.c.account == account,
-        is_open(events),
-        events.c.delivery == Delivery.PENDING,
-        events.c.due_at < now - OVERDUE,
-        events.c.created_at >= read_clocks(connection, account).to_provider(since),
-    )
-    return reason if connection.execute(waiting.limit(1)).first() is not None else None
+    since = read_clocks(connection, account).to_provider(watched_since(connection, account) or now)
+    late = (events.c.delivery == Delivery.PENDING, events.c.due_at < now - OVERDUE, events.c.created_at >= since)
+    waiting = select(events.c.id).where(events.c.account == account, is_open(events), *late)
+    return reason if connection.execute(waiting.limit(1)).first() else None
 
 
-def why_refused(feed: RowMapping) -> str | None:
+def why_refused(feed: Mapping[Any, Any]) -> str | None:
     """Return in words why the receiver refuses signatures, or None: the newest one was good."""
     if not feed["refused"]:
         return None
@@ -180,11 +172,9 @@ def why_refused(feed: RowMapping) -> str | None:
     return skew or f"the receiver refused {feed['refused']} signatures since the last good one"
 
 
-def destinations_seen(feed: RowMapping | Mapping[str, object], now: datetime) -> set[str]:
+def destinations_seen(feed: Mapping[Any, Any], now: datetime) -> set[str]:
     """Return the destinations that the provider's records showed lately."""
-    known = feed["known"]
-    if not isinstance(known, dict):
-        return set()
+    known: dict[str, str] = feed["known"] or {}
     return {url for url, seen in known.items() if datetime.fromisoformat(seen) >= now - KNOWN_FOR}
 
 
@@ -195,8 +185,7 @@ def _chosen(settings: Settings) -> tuple[str, str]:
 
 def _urls(connection: Connection, account: str, source: str, prefix: str, now: datetime) -> tuple[str, ...]:
     """Which of the destinations in the provider's records are the consumer of record."""
-    feed = get_feed(connection, account, Feed.DELIVERIES)
-    found = sorted(destinations_seen(feed, now)) if feed is not None else []
+    found = sorted(destinations_seen(get_feed(connection, account, Feed.DELIVERIES) or NEVER_READ, now))
     if source == Feed.DELIVERIES:
         return tuple(url for url in found if not prefix or is_below(url, prefix))
     mine = select(deliveries.c.source_id).where(deliveries.c.account == account, deliveries.c.source == source)
@@ -205,12 +194,10 @@ def _urls(connection: Connection, account: str, source: str, prefix: str, now: d
     )
 
 
-def _outages(feed: RowMapping, clocks: Clocks, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+def _outages(feed: Mapping[Any, Any], clocks: Clocks, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
     """Return the ones that ended, and the one that is going on: no webhook was accepted in them."""
-    ended = [
-        (clocks.from_provider(since), clocks.from_provider(until)) for since, until in read_outages(feed["outages"])
-    ]
-    found = [(since - AROUND, until + AROUND) for since, until in ended]
+    ended = read_outages(feed["outages"])
+    found = [(clocks.from_provider(since) - AROUND, clocks.from_provider(until) + AROUND) for since, until in ended]
     beat = last_beat(feed, clocks, now)
     if beat is not None and now - beat > SILENT:
         found.append((beat - AROUND, now))

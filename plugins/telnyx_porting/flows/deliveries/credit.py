@@ -8,19 +8,20 @@ a retry began. Where neither does, a try near to the event's time may be the ori
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import or_, select
 
 from telnyx_porting.flows.clock import read_clocks
-from telnyx_porting.flows.deliveries.proofs import FUZZ
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.deliveries.proofs import FUZZ, same_event
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Feed, Republish
 from telnyx_porting.ledger.tables import deliveries, republishes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, RowMapping
@@ -41,8 +42,6 @@ class Credit:
         self._connection, self._row = connection, row
         self._settings, self._near = settings, 2 * settings.grace
         self._clocks = read_clocks(connection, row["account"])
-        self._tries: list[Row[Any]] | None = None
-        self._others: list[datetime] | None = None
 
     def is_due(self, delivery: RowMapping) -> bool:
         """Whether this arrival is credited to the republish."""
@@ -50,15 +49,13 @@ class Credit:
 
     def may_be_explained(self, fresh: Iterable[RowMapping], now: datetime) -> bool:
         """Whether the provider's records, which say with what a retry began, are still to be read; not for ever."""
-        feed = get_feed(self._connection, self._row["account"], Feed.DELIVERIES)
-        if feed is None or feed["proved_at"] is None or feed["covered_until"] is None:
+        feed = get_feed(self._connection, self._row["account"], Feed.DELIVERIES) or NEVER_READ
+        if feed["proved_at"] is None or feed["covered_until"] is None:
             return False
         unexplained = [d["signed_at"] for d in fresh if self._after(d) and self._is_ours(d) is None]
         late = now > self._row["due_at"] + self._settings.confirm_within
-        if not unexplained or late:
-            return False
-        read_until: datetime = self._clocks.to_provider(feed["covered_until"])
-        return bool(read_until < max(unexplained) + SAME_TRY)
+        read_until = self._clocks.to_provider(feed["covered_until"])
+        return not late and any(read_until < signed + SAME_TRY for signed in unexplained)
 
     def _after(self, delivery: RowMapping) -> bool:
         signed, sent = delivery["signed_at"], self._row["reply_date"]
@@ -77,21 +74,18 @@ class Credit:
 
     def _record(self, delivery: RowMapping) -> list[Row[Any]]:
         """Return all tries of the record that this delivery is in, oldest first."""
-        if self._tries is None:
-            query = select(
-                deliveries.c.record_id, deliveries.c.signed_at, deliveries.c.stored_at, deliveries.c.ok
-            ).where(
-                deliveries.c.account == self._row["account"],
-                deliveries.c.event_id == self._row["event_id"],
-                deliveries.c.source == Feed.DELIVERIES,
-                deliveries.c.signed_at.is_not(None),
-            )
-            self._tries = sorted(self._connection.execute(query), key=lambda t: t.signed_at)
         name = delivery["record_id"]
         if name is None:
             same = [t for t in self._tries if t.ok and abs(t.signed_at - delivery["signed_at"]) <= SAME_TRY]
             name = min(same, key=lambda t: abs(t.signed_at - delivery["signed_at"])).record_id if same else None
         return [t for t in self._tries if t.record_id == name] if name is not None else []
+
+    @cached_property
+    def _tries(self) -> Sequence[Any]:
+        c = deliveries.c
+        query = select(c.record_id, c.signed_at, c.stored_at, c.ok).order_by(c.signed_at)
+        query = query.where(c.account == self._row["account"], c.event_id == self._row["event_id"])
+        return self._connection.execute(query.where(c.source == Feed.DELIVERIES, c.signed_at.is_not(None))).all()
 
     def _began_after(self, record: list[Row[Any]]) -> bool:
         """Tell a record of this republish, or one of the original's that had ended before and grew by it.
@@ -109,16 +103,14 @@ class Credit:
     def _of_another_send(self, delivery: RowMapping) -> bool:
         """Tell what another republish of the event may have caused: a later one, or an earlier one that is late."""
         mine, signed = self._row["reply_date"], delivery["signed_at"]
-        if self._others is None:
-            query = select(republishes.c.reply_date).where(
-                republishes.c.account == self._row["account"],
-                republishes.c.event_id == self._row["event_id"],
-                republishes.c.plan_id != self._row["plan_id"],
-                republishes.c.reply_date.is_not(None),
-                republishes.c.state != Republish.REFUSED,
-            )
-            self._others = list(self._connection.execute(query).scalars())
         return any(signed >= sent - FUZZ if sent > mine else signed <= sent + LATE for sent in self._others)
+
+    @cached_property
+    def _others(self) -> Sequence[datetime]:
+        c = republishes.c
+        query = select(c.reply_date).where(c.account == self._row["account"], c.event_id == self._row["event_id"])
+        query = query.where(c.plan_id != self._row["plan_id"], c.reply_date.is_not(None))
+        return self._connection.execute(query.where(c.state != Republish.REFUSED)).scalars().all()
 
 
 def wants_records(connection: Connection, account: str) -> bool:
@@ -128,10 +120,7 @@ def wants_records(connection: Connection, account: str) -> bool:
         return False
     query = (
         select(deliveries.c.source_id)
-        .join(
-            republishes,
-            and_(republishes.c.account == deliveries.c.account, republishes.c.event_id == deliveries.c.event_id),
-        )
+        .join(republishes, same_event(republishes, deliveries))
         .where(republishes.c.account == account, is_unresolved(republishes))
         .where(republishes.c.state != Republish.SENDING, deliveries.c.signed_at >= republishes.c.reply_date)
         .where(deliveries.c.source != Feed.DELIVERIES, deliveries.c.ok)

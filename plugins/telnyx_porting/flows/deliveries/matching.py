@@ -9,8 +9,7 @@ while an event that it may belong to is open.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, exists, func, or_, select, update
 
 from telnyx_porting.flows.deliveries.consumer import KNOWN_FOR
-from telnyx_porting.flows.deliveries.proofs import came_alone, sent_again
+from telnyx_porting.flows.deliveries.proofs import came_alone, same_event, sent_again, this
 from telnyx_porting.flows.deliveries.rivals import Reach, assign
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed, touch_feed
 from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unmatched
 from telnyx_porting.ledger.states import Feed, Match, Republish
@@ -38,33 +38,21 @@ if TYPE_CHECKING:
 
 CHUNK = 500
 AT_ONCE = 100  # deliveries decided in one write transaction
-_UNCLEAR = (Match.AMBIGUOUS, Match.FAR)
-_TOLD = (Feed.RECEIVER, Feed.DELIVERIES)
+_UNCLEAR = {Match.AMBIGUOUS, Match.FAR}
+Decided: TypeAlias = tuple[str, Row[Any], str | None, Match | None, list[str]]
+"""What is new about a delivery: its subject, its row, its event and how it was found, and all that it may prove."""
 Subjects: TypeAlias = dict[str, set[str]]  # natural keys of deliveries by what they are told apart within
 
 
-@dataclass(frozen=True)
-class Decided:
-    """What is new about one delivery."""
-
-    subject: str
-    row: Row[Any]
-    event_id: str | None
-    matched: Match | None
-    rivals: list[str]
-
-
-def match(account: Account) -> list[tuple[str, str]]:
+def match(account: Account) -> None:
     """Assign new deliveries, those that wait, and those for which an event has been read since.
 
     Costs what is new or open: a handful of statements for each few hundred orders.
-
-    :return: sources, and what is wrong with a webhook of each that can match nothing.
     """
     _match_by_id(account)
     for subjects in _work(account):
         with account.ledger.read() as connection:
-            changed = Counter(new.subject for new in _decisions(account, connection, subjects))
+            changed = Counter(subject for subject, *_ in _decisions(account, connection, subjects))
         for part in _parts(changed):
             with account.ledger.write(f"match:{account.id}") as connection:
                 left = {subject: subjects[subject] for subject in part}
@@ -72,13 +60,13 @@ def match(account: Account) -> list[tuple[str, str]]:
             account.ledger.breathe()
     # Only what has no key: a delivery that came in since the look began is left to the next one.
     without = and_(deliveries.c.matched.is_(None), deliveries.c.natural_key.is_(None), ~exists().where(_same_id()))
-    keyless: set[Row[Any]] = set()
+    odd: set[tuple[str, str]] = set()
     for _, found in _assign(account, without, event_id=None, matched=Match.NONE):
-        keyless.update(found)
-    # A table of yours may have ids only.
-    odd = {(row.source, row.type) for row in keyless if row.source in _TOLD and row.type in (None, *WEBHOOK_TYPES)}
-    what = "a webhook of type {} that does not say which event it is about"
-    return [(source, what.format(kind or "unknown")) for source, kind in sorted(odd, key=str)]
+        odd.update((row.source, row.type or "unknown") for row in found if row.type in (None, *WEBHOOK_TYPES))
+    for source, kind in sorted(odd):
+        if source in (Feed.RECEIVER, Feed.DELIVERIES):  # a table of yours may have ids only
+            what = f"a webhook of type {kind} that does not say which event it is about"
+            keep_odd(account, source, [what], account.clock())
 
 
 def _match_by_id(account: Account) -> None:
@@ -112,16 +100,10 @@ def _assign(
 
 def _parts(changed: Counter[str]) -> Iterator[list[str]]:
     """Divide subjects into parts of about as many changes as one transaction should write; one may have more."""
-    part: list[str] = []
-    size = 0
-    for subject, count in sorted(changed.items()):
-        if part and size + count > AT_ONCE:
-            yield part
-            part, size = [], 0
-        part.append(subject)
-        size += count
-    if part:
-        yield part
+    subjects = sorted(changed)
+    so_far = accumulate(changed[subject] for subject in subjects)
+    for _, part in groupby(zip(subjects, so_far, strict=True), key=lambda each: each[1] // AT_ONCE):
+        yield [subject for subject, _ in part]
 
 
 def _same_id() -> ColumnElement[bool]:
@@ -163,8 +145,8 @@ def _subject(key: str) -> str:
 
 def _decisions(account: Account, connection: Connection, subjects: Subjects) -> Iterator[Decided]:
     """Decide all deliveries of these subjects as if none was; yield what is new."""
-    feed = get_feed(connection, account.id, Feed.EVENTS)
-    reach = Reach.of(account.settings, feed["covered_until"] if feed else None, feed["lateness"] if feed else None)
+    feed = get_feed(connection, account.id, Feed.EVENTS) or NEVER_READ
+    reach = Reach.of(account.settings, feed["covered_until"], feed["lateness"])
     counted = _counted(connection, account.id, reach.until)
     candidates = _candidates(connection, account.id, subjects)
     keyed = [deliveries.c.natural_key.is_not(None)]
@@ -173,20 +155,18 @@ def _decisions(account: Account, connection: Connection, subjects: Subjects) -> 
         counts = {row.source for row in rows} <= counted
         for row, event_id, matched in assign(mine, rows, reach, counts=counts):
             if (row.event_id, row.matched) != (event_id, matched):
-                yield Decided(subject, row, event_id, matched, [c.id for c in mine])
+                yield subject, row, event_id, matched, [c.id for c in mine]
 
 
 def _candidates(connection: Connection, account: str, subjects: Subjects) -> dict[str, list[Any]]:
     """Return all events of these subjects, with the times they were sent again on the provider's clock."""
     found = _grouped(connection, account, subjects, events, [])
     again: dict[str, set[datetime]] = defaultdict(set)
-    sent = select(republishes.c.event_id, republishes.c.reply_date).where(
-        republishes.c.account == account,
-        republishes.c.reply_date.is_not(None),
-        republishes.c.state != Republish.REFUSED,
-    )
+    c = republishes.c
+    sent = select(c.event_id, c.reply_date).where(c.account == account, c.reply_date.is_not(None))
+    sent = sent.where(c.state != Republish.REFUSED)
     for part in chunks([row.id for _, rows in found for row in rows], CHUNK):
-        for event_id, moment in connection.execute(sent.where(republishes.c.event_id.in_(part))):
+        for event_id, moment in connection.execute(sent.where(c.event_id.in_(part))):
             again[event_id].add(moment)
     candidates: dict[str, list[Any]] = defaultdict(list)
     for subject, rows in found:
@@ -239,7 +219,7 @@ def _note_doubled(account: Account, connection: Connection, touched: list[str]) 
     """Keep that a notification came as more webhooks than it promises, though it was never sent again."""
     query = (
         select(deliveries.c.source, func.max(deliveries.c.stored_at, type_=Instant()))
-        .join(events, and_(events.c.account == deliveries.c.account, events.c.id == deliveries.c.event_id))
+        .join(events, same_event(events, deliveries))
         .where(deliveries.c.account == account.id, deliveries.c.event_id.in_(touched), deliveries.c.ok)
         .where(events.c.sends == 0, events.c.copies > 0, ~sent_again())
         .group_by(deliveries.c.source, deliveries.c.event_id, events.c.copies)
@@ -251,17 +231,12 @@ def _note_doubled(account: Account, connection: Connection, touched: list[str]) 
 
 def _write(account: Account, connection: Connection, decided: Iterable[Decided]) -> None:
     touched: set[str] = set()
-    for new in decided:
-        row = new.row
-        mine = (
-            deliveries.c.account == account.id,
-            deliveries.c.source == row.source,
-            deliveries.c.source_id == row.source_id,
-        )
-        connection.execute(update(deliveries).where(*mine).values(event_id=new.event_id, matched=new.matched))
-        touched.update(filter(None, (new.event_id, row.event_id)))
-        if new.matched in _UNCLEAR or row.matched in _UNCLEAR:
-            touched.update(new.rivals)
+    for _, row, event_id, matched, rivals in decided:
+        mine = this(deliveries, row._mapping)
+        connection.execute(update(deliveries).where(mine).values(event_id=event_id, matched=matched))
+        touched.update(filter(None, (event_id, row.event_id)))
+        if {matched, row.matched} & _UNCLEAR:
+            touched.update(rivals)
     for part in chunks(sorted(touched), CHUNK):
         _look_again(connection, account.id, part)
         _note_doubled(account, connection, part)
@@ -269,7 +244,5 @@ def _write(account: Account, connection: Connection, decided: Iterable[Decided])
 
 def _look_again(connection: Connection, account: str, touched: Iterable[str]) -> None:
     """Reopen the question for an event that has not arrived, however it was decided before."""
-    statement = update(events).where(
-        events.c.account == account, events.c.id.in_(sorted(touched)), events.c.arrived_at.is_(None)
-    )
-    connection.execute(statement.values(delivery=None))
+    theirs = (events.c.account == account, events.c.id.in_(sorted(touched)), events.c.arrived_at.is_(None))
+    connection.execute(update(events).where(*theirs).values(delivery=None))

@@ -16,15 +16,28 @@ from telnyx_porting.ledger.types import EPOCH, Instant, fixed, instant, microsec
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import FromClause, RowMapping, Table
+
     from telnyx_porting.flows.deliveries.consumer import Record
 
 FUZZ = timedelta(seconds=1)  # HTTP dates and signatures have whole seconds
 _MADE: ColumnElement[Any] = func.coalesce(deliveries.c.signed_at, deliveries.c.stored_at, type_=Instant())
 
 
+def same_event(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    """Return SQL: rows of two tables, or aliases of them, are about the same event."""
+    mine, theirs = (table.c["event_id" if "event_id" in table.c else "id"] for table in (one, other))
+    return and_(one.c.account == other.c.account, mine == theirs)
+
+
+def this(table: Table, row: RowMapping) -> ColumnElement[bool]:
+    """Return SQL: the table's row with the key of this one."""
+    return and_(*(column == row[column.name] for column in table.primary_key))
+
+
 def of_event(record: Record) -> list[ColumnElement[bool]]:
     """Return SQL: a success that is known to be this event's."""
-    return [deliveries.c.account == events.c.account, deliveries.c.event_id == events.c.id, *record.good]
+    return [same_event(deliveries, events), *record.good]
 
 
 def may_be() -> ColumnElement[bool]:
@@ -98,8 +111,8 @@ def came_alone(account: str, lately: datetime, settled_by: datetime) -> list[Col
 
 def sent_again() -> ColumnElement[bool]:
     """Return SQL of a delivery: its event was republished."""
-    again = and_(republishes.c.account == deliveries.c.account, republishes.c.event_id == deliveries.c.event_id)
-    return exists().where(again, republishes.c.reply_date.is_not(None)).correlate(deliveries)
+    again = exists().where(same_event(republishes, deliveries), republishes.c.reply_date.is_not(None))
+    return again.correlate(deliveries)
 
 
 def counts(record: Record) -> ColumnElement[bool]:
@@ -150,8 +163,7 @@ def _sending(record: Record, having: ColumnElement[bool]) -> ColumnElement[bool]
     send, later = republishes.alias("send"), republishes.alias("later")
 
     def preceded_by(sent: Any) -> ColumnElement[bool]:
-        mine = and_(sent.c.account == deliveries.c.account, sent.c.event_id == deliveries.c.event_id)
-        return and_(mine, sent.c.reply_date - microseconds(FUZZ) <= _MADE)
+        return and_(same_event(sent, deliveries), sent.c.reply_date - microseconds(FUZZ) <= _MADE)
 
     newer = exists().where(preceded_by(later), later.c.reply_date > send.c.reply_date).correlate(deliveries, send)
     of_its_send = deliveries.outerjoin(send, and_(preceded_by(send), ~newer))

@@ -20,7 +20,7 @@ from sqlalchemy import case, func, select, text
 from telnyx_porting.client.clock import read_difference
 from telnyx_porting.errors import MalformedWebhook
 from telnyx_porting.flows.clock import kept_offset
-from telnyx_porting.flows.feeds import noted_outages
+from telnyx_porting.flows.feeds import NEVER_READ, noted_outages
 from telnyx_porting.ledger.engine import Ledger, excluded
 from telnyx_porting.ledger.states import Feed
 from telnyx_porting.ledger.tables import deliveries, feeds
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from telnyx_porting.models.records import Webhook
+
 ON_ITS_WAY = timedelta(seconds=5)  # nothing signed later than that ago is worth looking up
 _LONGEST = 300  # characters: longer than any id of Telnyx, short enough for an index of every database
+UNTOLD = dict.fromkeys(("webhook_id", "type", "order_id", "natural_key", "natural_at", "attempt", "occurred_at"))
+"""What a delivery's row says of its webhook where that cannot be read."""
 
 _BEAT = {
     "heartbeat": excluded("heartbeat"),
@@ -46,6 +50,20 @@ _BEAT = {
     "clock_offset": func.coalesce(excluded("clock_offset"), feeds.c.clock_offset),
     "outages": noted_outages(),
 }
+
+
+def told_by(webhook: Webhook) -> dict[str, Any]:
+    """Return what a delivery's row says of its webhook: which event it is about, and which try it was."""
+    key = webhook.natural_key
+    return {
+        "webhook_id": webhook.id,
+        "type": webhook.event_type,
+        "order_id": webhook.order_id,
+        "natural_key": key.key if key else None,
+        "natural_at": key.at if key else None,
+        "attempt": webhook.attempt,
+        "occurred_at": webhook.occurred_at,
+    }
 
 
 def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now: datetime) -> dict[str, Any]:
@@ -63,35 +81,21 @@ def read_receipt(account: str, body: bytes, signed_at: datetime, path: str, now:
         "signed_at": signed_at,
         "stored_at": now,
         "destination": path,
-        "webhook_id": None,
-        "type": None,
-        "order_id": None,
-        "natural_key": None,
-        "natural_at": None,
-        "attempt": None,
-        "occurred_at": None,
+        **UNTOLD,
     }
     try:
         webhook = parse_webhook(body)
     except MalformedWebhook:
         _require_object(body)
         return row
-    key = webhook.natural_key
-    at = _short(key.at) if key else None
-    return row | {
-        "destination": _short(webhook.delivered_to) or path,
-        "webhook_id": _short(webhook.id),
-        "type": _short(webhook.event_type),
-        "order_id": _short(webhook.order_id),
-        "natural_key": _short(key.key) if key else None,
-        "natural_at": at if at is not None and at.isascii() and at.isprintable() else None,
-        "attempt": webhook.attempt,
-        "occurred_at": webhook.occurred_at,
-    }
+    row |= {name: _short(value) for name, value in told_by(webhook).items()}
+    if (at := row["natural_at"]) is not None and not (at.isascii() and at.isprintable()):
+        row["natural_at"] = None
+    return row | {"destination": _short(webhook.delivered_to) or path}
 
 
-def _short(value: str | None) -> str | None:
-    return value if value is not None and len(value) <= _LONGEST else None
+def _short(value: Any) -> Any:
+    return None if isinstance(value, str) and len(value) > _LONGEST else value
 
 
 def _require_object(body: bytes) -> None:
@@ -122,29 +126,19 @@ def store_receipts(
     :param stale: per account, how far off the newest of them was that was refused for its time only.
     :raises LedgerError: nothing was stored.
     """
-    first: dict[str, datetime] = {}
-    proved: dict[str, datetime] = {}
-    for row in receipts:
-        account, signed_at = row["account"], row["signed_at"]
-        first[account] = min(signed_at, first.get(account, signed_at))
-        if row["type"] in WEBHOOK_TYPES:
-            proved[account] = min(signed_at, proved.get(account, signed_at))
     with ledger.write() as connection:
         if not ledger.is_sqlite:
             connection.execute(text("SET LOCAL synchronous_commit = on"))  # whatever the server's default is
         offsets = {**_offsets(connection, receipts), **stale}
-        beats = [
-            {
-                "account": account,
-                "source": Feed.RECEIVER,
-                "heartbeat": now,
-                "covers_from": first.get(account),
-                "proved_at": proved.get(account),
-                "refused": refused.get(account, 0),
-                "clock_offset": offsets[account] // timedelta(milliseconds=1) if account in offsets else None,
-            }
-            for account in accounts
-        ]
+        beats = []
+        for account in accounts:
+            mine = [row for row in receipts if row["account"] == account]
+            port_ins = (row["signed_at"] for row in mine if row["type"] in WEBHOOK_TYPES)
+            beat = {"account": account, "source": Feed.RECEIVER, "heartbeat": now, "refused": refused.get(account, 0)}
+            beat |= {"covers_from": min((row["signed_at"] for row in mine), default=None)}
+            beat |= {"proved_at": min(port_ins, default=None)}
+            beat["clock_offset"] = offsets[account] // timedelta(milliseconds=1) if account in offsets else None
+            beats.append(beat)
         ledger.upsert(connection, deliveries, receipts)
         ledger.upsert(connection, feeds, beats, change=_BEAT)
 
@@ -176,8 +170,7 @@ def reading_ages(ledger: Ledger, accounts: Iterable[str], now: datetime) -> dict
         known = {(feed["account"], feed["source"]): feed for feed in connection.execute(query).mappings()}
     ages: dict[str, float | None] = {}
     for account in accounts:
-        events = known.get((account, Feed.EVENTS))
-        end = events["covered_until"] if events else None
+        end = known.get((account, Feed.EVENTS), NEVER_READ)["covered_until"]
         telnyx_now = now + (kept_offset(known.get((account, Feed.RECEIVER))) or timedelta(0))
         ages[account] = None if end is None else (telnyx_now - end).total_seconds()
     return ages

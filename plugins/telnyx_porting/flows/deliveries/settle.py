@@ -22,8 +22,7 @@ from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, undecided
 from telnyx_porting.flows.deliveries.credit import Credit
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.deliveries.proofs import FUZZ, counts, unclear_since, unread
-from telnyx_porting.flows.events.odd import keep_odd
+from telnyx_porting.flows.deliveries.proofs import FUZZ, counts, same_event, this, unclear_since, unread
 from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Delivery, Republish
@@ -56,19 +55,10 @@ class VerdictsResult:
     undecided: str | None = None  # why nothing can be judged at all
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one republish, and why, where that needs words."""
-
-    state: Republish
-    detail: str | None = None
-
-
 def settle(account: Account) -> VerdictsResult:
     """Match new deliveries, apply the delivery rule, and reach every verdict the evidence allows."""
     now = account.clock()
-    for source, what in match(account):
-        keep_odd(account, source, [what], now)
+    match(account)
     failpoint("verdicts.matched")
     with account.ledger.write() as connection:
         _charge_dead_claims(connection, account.id, account.settings, now)
@@ -87,8 +77,8 @@ def settle(account: Account) -> VerdictsResult:
                 verdict = _verdict(connection, row, account.settings, record, now)
                 if verdict is None:
                     unresolved += row["settled_at"] is None
-                elif _settle(connection, row, verdict, now):
-                    reached[str(verdict.state)] += 1
+                elif _settle(connection, row, *verdict, now):
+                    reached[str(verdict[0])] += 1
             failpoint("verdicts.written")
         account.ledger.breathe()
     return VerdictsResult(account.id, dict(reached), unresolved, held_back, why)
@@ -114,41 +104,26 @@ def charge(connection: Connection, row: Any, sent_at: datetime, sent_date: datet
 
 def _charge_dead_claims(connection: Connection, account: str, settings: Settings, now: datetime) -> None:
     """Count what a crash left as `sending`: its POST may have gone out, so it counts, and we look."""
-    dead = (
-        select(republishes)
-        .where(republishes.c.account == account, republishes.c.state == Republish.SENDING)
-        .where(republishes.c.reply_date < read_clocks(connection, account).to_provider(now - DEAD_AFTER))
-    )
-    for row in connection.execute(dead).mappings().all():
-        taken = connection.execute(
-            update(republishes)
-            .where(*_same(row), republishes.c.state == Republish.SENDING, republishes.c.owner == row["owner"])
-            .values(
-                state=Republish.UNKNOWN,
-                due_at=row["sent_at"] + settings.confirm_within,
-                detail="the process that sent it ended before its outcome was written",
-            )
+    sending = republishes.c.state == Republish.SENDING
+    dead = republishes.c.reply_date < read_clocks(connection, account).to_provider(now - DEAD_AFTER)
+    query = select(republishes).where(republishes.c.account == account, sending, dead)
+    for row in connection.execute(query).mappings().all():
+        taken = update(republishes).where(this(republishes, row), sending, republishes.c.owner == row["owner"])
+        taken = taken.values(
+            state=Republish.UNKNOWN,
+            due_at=row["sent_at"] + settings.confirm_within,
+            detail="the process that sent it ended before its outcome was written",
         )
-        if taken.rowcount:  # else its process, or another look, was faster
+        if connection.execute(taken).rowcount:  # else its process, or another look, was faster
             charge(connection, row, row["sent_at"], row["reply_date"])
             failpoint("verdicts.charged")
 
 
-def _same(row: RowMapping) -> tuple[Any, ...]:
-    return (
-        republishes.c.account == row["account"],
-        republishes.c.plan_id == row["plan_id"],
-        republishes.c.event_id == row["event_id"],
-    )
-
-
-def _settle(connection: Connection, row: RowMapping, verdict: Verdict, now: datetime) -> bool:
+def _settle(connection: Connection, row: RowMapping, state: Republish, detail: str | None, now: datetime) -> bool:
     """Write a verdict, unless the row has moved since it was read: what arrived stays arrived."""
-    unmoved = and_(
-        republishes.c.state == row["state"], republishes.c.settled_at.is_not_distinct_from(row["settled_at"])
-    )
-    values = {"state": verdict.state, "settled_at": now, "detail": verdict.detail}
-    return bool(connection.execute(update(republishes).where(*_same(row), unmoved).values(**values)).rowcount)
+    as_read = republishes.c.settled_at.is_not_distinct_from(row["settled_at"])
+    unmoved = update(republishes).where(this(republishes, row), republishes.c.state == row["state"], as_read)
+    return bool(connection.execute(unmoved.values(state=state, settled_at=now, detail=detail)).rowcount)
 
 
 def _waiting(
@@ -160,16 +135,12 @@ def _waiting(
     query = (
         select(
             republishes,
-            events.c.delivery,
-            events.c.copies,
-            events.c.arrived_at,
-            events.c.first_seen_at,
-            events.c.completed_seen_at,
+            *(events.c[name] for name in ("delivery", "copies", "arrived_at", "first_seen_at", "completed_seen_at")),
             unread(record).label("unread"),
             (unclear_since(record, sent) if record else literal(False)).label("unclear"),
             (counts(record) if record else literal(False)).label("counts"),
         )
-        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .join(events, same_event(events, republishes))
         .where(republishes.c.account == account.id, some)
         .where(
             or_(
@@ -183,43 +154,34 @@ def _waiting(
 
 def _verdict(
     connection: Connection, row: RowMapping, settings: Settings, record: Record | None, now: datetime
-) -> Verdict | None:
-    """Return None while nothing can be said."""
+) -> tuple[Republish, str | None] | None:
+    """Return what became of one republish, and why, where that needs words; None while nothing can be said."""
     if record is None:
         overdue = row["due_at"] <= now and row["settled_at"] is None
-        return Verdict(Republish.UNKNOWN, NO_FEED) if overdue else None
+        return (Republish.UNKNOWN, NO_FEED) if overdue else None
     fresh = _new_evidence(connection, row, record)
     credit = Credit(connection, row, settings)
     if fresh and row["arrived_at"] is not None:
         credited = {d["webhook_id"] or d["source_id"] for d in fresh if credit.is_due(d)}
         if credited and (row["copies"] == 1 or (row["counts"] and len(credited) == row["copies"])):
-            return Verdict(Republish.ARRIVED)
+            return Republish.ARRIVED, None
     if row["due_at"] > record.covered_until or row["unread"]:
         return None
     if fresh and row["arrived_at"] is not None:
-        return None if credit.may_be_explained(fresh, now) else Verdict(Republish.UNKNOWN, ARRIVED_OTHERWISE)
+        return None if credit.may_be_explained(fresh, now) else (Republish.UNKNOWN, ARRIVED_OTHERWISE)
     if row["settled_at"] is not None:
         return None
     if row["delivery"] == Delivery.NOT_EXPECTED:
-        return Verdict(Republish.UNKNOWN, MAILS_ONLY)
+        return Republish.UNKNOWN, MAILS_ONLY
     if row["unclear"] or (fresh and row["delivery"] == Delivery.UNDETERMINED):
-        return Verdict(Republish.UNKNOWN, UNCLEAR)
-    if row["arrived_at"] is not None:  # it had arrived before this send: a person asked for a repeat
-        return Verdict(Republish.NOT_ARRIVED, "no new delivery of this repeat was seen")
-    return Verdict(Republish.NOT_ARRIVED)
+        return Republish.UNKNOWN, UNCLEAR
+    # it had arrived before this send: a person asked for a repeat
+    return Republish.NOT_ARRIVED, "no new delivery of this repeat was seen" if row["arrived_at"] is not None else None
 
 
 def _new_evidence(connection: Connection, row: RowMapping, record: Record) -> list[RowMapping]:
-    query = select(
-        deliveries.c.source_id,
-        deliveries.c.record_id,
-        deliveries.c.webhook_id,
-        deliveries.c.attempt,
-        deliveries.c.signed_at,
-    ).where(
-        deliveries.c.account == row["account"],
-        deliveries.c.event_id == row["event_id"],
-        *record.good,
-    )
+    c = deliveries.c
+    query = select(c.source_id, c.record_id, c.webhook_id, c.attempt, c.signed_at)
+    query = query.where(c.account == row["account"], c.event_id == row["event_id"], *record.good)
     known = set(row["baseline"] or ())
     return [found for found in connection.execute(query).mappings() if found["source_id"] not in known]

@@ -30,9 +30,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from telnyx_porting.errors import MalformedWebhook, SettingsError
 from telnyx_porting.flows.clock import read_clocks
 from telnyx_porting.flows.deliveries.pull import HOLE, EvidenceResult, reach_back, store_deliveries
+from telnyx_porting.flows.deliveries.receipts import UNTOLD, told_by
 from telnyx_porting.flows.events.odd import keep_odd
 from telnyx_porting.flows.events.store import CHUNK
-from telnyx_porting.flows.feeds import get_feed, touch_feed
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed, touch_feed
 from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.tables import deliveries
 from telnyx_porting.ledger.types import Instant
@@ -60,28 +61,27 @@ def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
     """
     now = account.clock()
     with account.ledger.read() as connection:
-        feed, clocks = get_feed(connection, account.id, source), read_clocks(connection, account.id)
-        covered_until = feed["covered_until"] if feed else None
+        feed, clocks = get_feed(connection, account.id, source) or NEVER_READ, read_clocks(connection, account.id)
+        covered_until = feed["covered_until"]
         since = (covered_until or now - timedelta(days=account.settings.first_look_days)) - reach_back(account.settings)
         if covered_until is not None and (witness := _newest(connection, account.id, source, covered_until)):
             since = min(since, witness - 2 * SECOND)
     records = new = webhooks = 0
     there: set[str] = set()
     odd: list[str] = []
-    proved: datetime | None = feed["proved_at"] if feed else None
-    first: list[datetime] = [feed["covers_from"]] if feed and feed["covers_from"] else []
+    proved: datetime | None = feed["proved_at"]
+    first: list[datetime] = [feed["covers_from"]] if feed["covers_from"] else []
     for batch in chunks(rows(since), CHUNK):
         read = [_Row(account.id, source, row, now) for row in batch]
-        if not records and proved is None and all(row.odd for row in read):
+        if not there and proved is None and all(row.odd for row in read):
             raise SettingsError("evidence_query", *read[0].odd[0])
         odd += [f"row {row.values['source_id']}: {row.odd[0][0]}" for row in read if row.odd]
-        found = [row.values for row in read]
-        records += len(found)
-        new += store_deliveries(account, source, found)
-        there.update(row["source_id"] for row in found)
-        webhooks += sum(row["type"] is not None for row in found)
-        if proved is None:  # it vouches from its first port-in webhook on
-            for row in (row for row in found if row["type"] in WEBHOOK_TYPES):
+        records += len(read)
+        new += store_deliveries(account, source, [row.values for row in read])
+        for row in (row.values for row in read):
+            there.add(row["source_id"])
+            webhooks += row["type"] is not None
+            if proved is None and row["type"] in WEBHOOK_TYPES:  # it vouches from its first port-in webhook on
                 first.append(clocks.from_provider(row["signed_at"]) if row["signed_at"] else row["stored_at"])
     keep_odd(account, source, odd, now)
     proved = proved or (now if first else None)
@@ -101,11 +101,9 @@ def read_table(account: Account, source: str, rows: Rows) -> EvidenceResult:
             covered = covered_until
     elif records and nothing:
         trouble = f"none of {records} rows that {source} shows is a webhook: look at its column `body`"
-    columns = {"covers_from": min(first, default=None), "covered_until": covered}
+    columns = {"covers_from": min(first, default=None), "covered_until": covered, "proved_at": proved}
     with account.ledger.write() as connection:
-        touch_feed(
-            account.ledger, connection, account.id, source, checked_at=now, proved_at=proved, error=trouble, **columns
-        )
+        touch_feed(account.ledger, connection, account.id, source, checked_at=now, error=trouble, **columns)
     log.info("%s of %s: %d rows, %d not seen before", source, account.id, records, new)
     return EvidenceResult(account.id, source, records, new, proved is not None, covered, trouble)
 
@@ -137,7 +135,7 @@ class _Row:
 
     def __init__(self, account: str, source: str, row: Mapping[str, Any], now: datetime) -> None:
         self.odd: list[tuple[str, str]] = []
-        if row.get("id") in (None, ""):
+        if not (named := row.get("id") not in (None, "")):
             self.odd.append(("a row without id", f"columns named {', '.join(COLUMNS)}"))
         received = self._time("received_at", row.get("received_at"))
         if received is None and not self.odd:
@@ -145,21 +143,15 @@ class _Row:
         self.values: dict[str, Any] = {
             "account": account,
             "source": source,
-            "source_id": _short(str(row["id"]))
-            if row.get("id") not in (None, "")
-            else _digest(repr(sorted(row.items()))),
+            "source_id": _short(str(row["id"])) if named else _digest(repr(sorted(row.items()))),
             "ok": self._flag("ok", row.get("ok", True)),
             "signed_at": self._time("signed_at", row.get("signed_at")),
             "stored_at": min(received or now, now),
             "destination": _text(row.get("destination")),
+            **UNTOLD,
             "webhook_id": _text(row.get("webhook_id")),
             "type": _text(row.get("event_type")),
             "order_id": _text(row.get("order_id")),
-            "natural_key": None,
-            "natural_at": None,
-            "attempt": None,
-            "occurred_at": None,
-            "error_code": None,
         }
         if (body := row.get("body")) is not None:
             self._take(body)
@@ -174,16 +166,7 @@ class _Row:
             webhook = parse_webhook(bytes(memoryview(body)))  # a number is no body, nor so many zeros
         except (MalformedWebhook, TypeError):
             return
-        key = webhook.natural_key
-        self.values |= {
-            "webhook_id": webhook.id,
-            "type": webhook.event_type,
-            "order_id": webhook.order_id,
-            "natural_key": key.key if key else None,
-            "natural_at": key.at if key else None,
-            "attempt": webhook.attempt,
-            "occurred_at": webhook.occurred_at,
-        }
+        self.values |= told_by(webhook)
 
     def _time(self, column: str, value: Any) -> datetime | None:
         if value is None or value == "":

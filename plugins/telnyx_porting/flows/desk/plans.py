@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, select
 from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.desk.page import Page, count_of, from_row, on_page
 from telnyx_porting.flows.findings.wording import label
-from telnyx_porting.flows.republish.approval import needs_person
+from telnyx_porting.flows.republish.gates import needs_person
 from telnyx_porting.flows.republish.plan import plan_row, require_open
 from telnyx_porting.flows.republish.report import Report, report
 from telnyx_porting.ledger.tables import events, orders, plans, republishes

@@ -22,11 +22,9 @@ from telnyx_porting.flows.deliveries.credit import wants_records
 from telnyx_porting.flows.deliveries.pull import read_deliveries
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.identity import accept
-from telnyx_porting.flows.republish.approval import POLICY
-from telnyx_porting.flows.republish.claim import NotClaimed, forgive, sendable
-from telnyx_porting.flows.republish.gates import allowance, hopeless_end, of_plan, refund, unsafe
-from telnyx_porting.flows.republish.plan import close_plan, plan_row
-from telnyx_porting.flows.republish.send import Later, Never, Sender, Sent
+from telnyx_porting.flows.republish.gates import PATIENCE, POLICY, Stop, allowance, hopeless_end, refund, unsafe
+from telnyx_porting.flows.republish.plan import close_plan, of_plan, plan_row
+from telnyx_porting.flows.republish.send import NotClaimed, Sender, forgive, sendable
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Feed, Republish
 from telnyx_porting.ledger.tables import republishes
@@ -40,8 +38,7 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.identity import AccountClient
 
 log = logging.getLogger(__name__)
-REFUSED_IN_A_ROW = 3
-LOOK_AGAIN = (timedelta(seconds=1), timedelta(seconds=30))  # how soon, and at the latest, to look for arrivals
+LOOK_AGAIN = (timedelta(seconds=1), PATIENCE)  # how soon, and at the latest, to look for arrivals
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,13 @@ class Progress:
 
 
 def advance(
-    account: Account,
-    client: TelnyxClient,
-    plan_id: str,
-    go_on: Callable[[], bool] = lambda: True,
-    pull: Callable[[datetime], object] | None = None,
+    account: Account, client: TelnyxClient, plan_id: str, go_on: Callable[[], bool] = lambda: True
 ) -> Wait | Done | Halted:
     """Do all that can be done for a plan now: look, reach verdicts, send what may be sent.
 
+    Where the consumer of record is a table of yours, it is read by whoever calls, before.
+
     :param go_on: asked before each send; false: send no more now.
-    :param pull: reads the feed of the consumer of record as of now, where that is a table of yours.
     :raises PlanError: no such plan, or nobody approved it.
     :raises WrongAccountError: the connection does not lead to the account's own Telnyx user; the plan stays as it is.
     """
@@ -111,8 +105,6 @@ def advance(
     elif explains:
         with suppress(TelnyxError):  # what it would explain is not credited, then
             read_deliveries(account, client)
-    if pull is not None:
-        pull(account.clock())
     common = common_clock(account, client)
     step = _advance(replace(account, clock=common), client, plan, go_on)
     return Wait(common.to_own(step.until), step.why) if isinstance(step, Wait) else step
@@ -128,7 +120,11 @@ def _advance(
             close_plan(connection, account.id, plan_id, account.clock(), "watch", plan["close_reason"])
     elif plan["expires_at"] <= account.clock():
         _halt(account, plan_id, CloseReason.EXPIRED)
-    elif (wait := _go(account, client, plan, go_on)) is not None:
+    elif (stop := _forbidden(account, plan)) is not None:
+        if stop.pause and account.clock() - plan["approved_at"] <= account.settings.confirm_within:
+            return Wait(account.clock() + stop.pause, stop.reason)
+        _halt(account, plan_id, stop.reason)
+    elif (wait := _send(account, client, plan_id, go_on)) is not None:
         return wait
     return _what_is_left(account, plan_id)
 
@@ -150,23 +146,6 @@ def progress(account: Account, plan_id: str) -> Progress:
     return Progress(size, sent, arrived, left, rate, left / rate * 60 if rate else None)
 
 
-def _go(account: Account, client: AccountClient, plan: RowMapping, go_on: Callable[[], bool]) -> Wait | None:
-    """Send what may be sent; halts the plan when it must not go on."""
-    if plan["approved_by"] == POLICY and account.settings.republish_mode == "approve":
-        reason = "republish_mode is approve now, and no person approved this plan"
-        _halt(account, plan["id"], reason)
-        return None
-    with account.ledger.read() as connection:
-        stop = unsafe(connection, account.id, account.settings, account.clock())
-    if stop is not None:
-        patient = account.clock() - plan["approved_at"] <= account.settings.confirm_within
-        if stop.passing and patient:
-            return Wait(account.clock() + LOOK_AGAIN[1], stop.reason)
-        _halt(account, plan["id"], stop.reason)
-        return None
-    return _send(account, client, plan["id"], go_on)
-
-
 def _halt(account: Account, plan_id: str, reason: str, lost_wave: int | None = None) -> None:
     """Close a plan; the budget of a wave that brought nothing comes back in the same transaction."""
     now = account.clock()
@@ -177,7 +156,15 @@ def _halt(account: Account, plan_id: str, reason: str, lost_wave: int | None = N
     log.warning("plan %s halted: %s", plan_id, reason)
 
 
+def _forbidden(account: Account, plan: RowMapping) -> Stop | None:
+    if plan["approved_by"] == POLICY and account.settings.republish_mode == "approve":
+        return Stop("republish_mode is approve now, and no person approved this plan")
+    with account.ledger.read() as connection:
+        return unsafe(connection, account.id, account.settings, account.clock())
+
+
 def _send(account: Account, client: AccountClient, plan_id: str, go_on: Callable[[], bool]) -> Wait | None:
+    """Send what may be sent; halts the plan when it must not go on."""
     with account.ledger.read() as connection:
         granted = allowance(connection, account.id, plan_id, account.settings)
         offset = read_clocks(connection, account.id).provider
@@ -191,15 +178,14 @@ def _send(account: Account, client: AccountClient, plan_id: str, go_on: Callable
         match sender.send(row):
             case NotClaimed.NO_ROOM:
                 return None
-            case Later(pause, why):
-                return Wait(account.clock() + pause, why)
-            case Never(why):
+            case Stop(why, pause):
+                if pause is not None:
+                    return Wait(account.clock() + pause, why)
                 _halt(account, plan_id, why)
                 return None
-            case Sent(Republish.REFUSED, why):
-                if forgive(account, plan_id, REFUSED_IN_A_ROW, why):
-                    _halt(account, plan_id, f"Telnyx refused {REFUSED_IN_A_ROW} events in a row, the last with: {why}")
-                    return None
+            case str(why) if (reason := forgive(account, plan_id, why)) is not None:
+                _halt(account, plan_id, reason)
+                return None
     return None
 
 

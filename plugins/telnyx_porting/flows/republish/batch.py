@@ -117,7 +117,12 @@ def _send(
         if not go_on():
             raise TelnyxPortingError("stopped from outside; what was sent is written down, a retry goes on there")
         memory.set(event_id, Outcome.UNKNOWN.value)
-        outcome, error = _post(client, event_id, slot)
+        error: Exception | None = None
+        try:
+            client.republish_porting_event(event_id, slot=slot)
+        except (TelnyxError, OSError) as failed:
+            error = failed
+        outcome = _outcome(error)
         memory.set(event_id, _kept(before, outcome).value)
         if outcome != Outcome.NOT_SENT or isinstance(error, REFUSED_SECRETS):
             break
@@ -131,17 +136,10 @@ def _kept(before: Outcome, outcome: Outcome) -> Outcome:
     return outcome if outcome == Outcome.ACCEPTED or before == Outcome.NOT_SENT else before
 
 
-def _post(client: TelnyxClient, event_id: str, slot: int) -> tuple[Outcome, Exception | None]:
-    try:
-        client.republish_porting_event(event_id, slot=slot)
-    except REFUSED_SECRETS as error:
-        return Outcome.NOT_SENT, error
-    except (TelnyxError, OSError) as error:
-        match state_after(error):
-            case Republish.PLANNED:
-                return Outcome.NOT_SENT, error
-            case Republish.REFUSED:
-                return Outcome.NOT_FOUND if isinstance(error, NotFoundError) else Outcome.REFUSED, error
-            case _:
-                return Outcome.UNKNOWN, error
-    return Outcome.ACCEPTED, None
+def _outcome(error: Exception | None) -> Outcome:
+    """Return what came of a request."""
+    if error is None:
+        return Outcome.ACCEPTED
+    state = Republish.PLANNED if isinstance(error, REFUSED_SECRETS) else state_after(error)
+    refused = Outcome.NOT_FOUND if isinstance(error, NotFoundError) else Outcome.REFUSED
+    return {Republish.PLANNED: Outcome.NOT_SENT, Republish.REFUSED: refused}.get(state, Outcome.UNKNOWN)

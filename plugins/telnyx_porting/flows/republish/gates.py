@@ -1,4 +1,6 @@
-"""Gates: whether anything may be sent now, and how far a plan may go before it has been seen to work.
+"""Gates: who lets a plan pass, whether anything may be sent now, and how far it may go before it is seen to work.
+
+A plan is approved by policy within mode and caps, or by a person, and always bound to its hash.
 
 Waves of 1, 10 and the rest: a wave goes out only after something of the wave before has arrived. A wave in which
 nothing arrived stops the plan; it costs no budget when the consumer got nothing else either, because then it says
@@ -7,31 +9,37 @@ something about the consumer and not about the events.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
 
+from telnyx_porting.errors import PlanError
 from telnyx_porting.flows.account import get_account
 from telnyx_porting.flows.clock import clock_trouble, last_beat, read_clocks, receiver_differs
 from telnyx_porting.flows.deliveries.consumer import find_record
-from telnyx_porting.flows.deliveries.proofs import FUZZ
+from telnyx_porting.flows.deliveries.proofs import FUZZ, same_event
 from telnyx_porting.flows.deliveries.settle import NOBODY_CAN_TELL
 from telnyx_porting.flows.feeds import get_feed
-from telnyx_porting.flows.republish.plan import FIRST_WAVES
+from telnyx_porting.flows.republish.plan import FIRST_WAVES, of_plan
 from telnyx_porting.ledger.predicates import is_unresolved
 from telnyx_porting.ledger.states import Delivery, Feed, Republish
-from telnyx_porting.ledger.tables import accounts, deliveries, events, republishes
-from telnyx_porting.ledger.types import Instant
+from telnyx_porting.ledger.tables import accounts, deliveries, events, plans, republishes
+from telnyx_porting.ledger.types import Instant, instant
 
 if TYPE_CHECKING:
+    from telnyx_porting.flows.account import Account
+    from telnyx_porting.flows.republish.plan import Plan
     from telnyx_porting.settings import Settings
 
+POLICY = "policy"  # who approved what needed no person
 HEARTBEAT_FRESH = timedelta(minutes=2)
 LARGEST_LEAD = timedelta(minutes=4)  # how far a living receiver's clock may be set ahead before it is measured again
 LATELY = timedelta(minutes=5)
+PATIENCE = timedelta(seconds=30)
 FAILING = 3  # so many newest deliveries in a row are no accident
 NEWEST = 10  # verdicts looked back at while the rest goes out
 LAST_WAVE = len(FIRST_WAVES) + 1
@@ -39,10 +47,10 @@ LAST_WAVE = len(FIRST_WAVES) + 1
 
 @dataclass(frozen=True)
 class Stop:
-    """Why nothing may be sent; `passing` when waiting may help."""
+    """Why nothing may be sent, and for how long to wait, where that may help."""
 
     reason: str
-    passing: bool = False
+    pause: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,6 @@ class Allowance:
     wave: int
     free: int
     stop: str | None = None
-
-
-def of_plan(account: str, plan_id: str) -> ColumnElement[bool]:
-    """Return SQL: the plan's rows."""
-    return and_(republishes.c.account == account, republishes.c.plan_id == plan_id)
 
 
 def unsafe(connection: Connection, account: str, settings: Settings, now: datetime) -> Stop | None:
@@ -78,9 +81,9 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
         beat = last_beat(feed, clocks, now)
         if beat is None or beat < now - HEARTBEAT_FRESH:
             since = beat.isoformat(timespec="seconds") if beat else "its start"
-            return Stop(f"the receiver has been silent since {since}", passing=True)
+            return Stop(f"the receiver has been silent since {since}", PATIENCE)
         if beat > now + LARGEST_LEAD:
-            return Stop(receiver_differs(feed, clocks, now) or "the receiver's clock is ahead", passing=True)
+            return Stop(receiver_differs(feed, clocks, now) or "the receiver's clock is ahead", PATIENCE)
     newest = (
         select(deliveries.c.ok)
         .where(deliveries.c.account == account, deliveries.c.source == record.source, *record.here)
@@ -91,7 +94,7 @@ def unsafe(connection: Connection, account: str, settings: Settings, now: dateti
     )
     seen = list(connection.execute(newest).scalars())
     if len(seen) == FAILING and not any(seen):
-        return Stop(f"the newest {FAILING} deliveries to {record.name} failed", passing=True)
+        return Stop(f"the newest {FAILING} deliveries to {record.name} failed", PATIENCE)
     return None
 
 
@@ -110,9 +113,8 @@ def allowance(connection: Connection, account: str, plan_id: str, settings: Sett
     open_anywhere = select(func.count()).where(republishes.c.account == account, is_unresolved(republishes))
     free = max(settings.republish_unconfirmed - connection.execute(open_anywhere).scalar_one(), 0)
     for wave, size in enumerate(FIRST_WAVES, start=1):
-        done = waves.get(wave, _Wave())
-        later = any(waves.get(number, _Wave()).sent for number in range(wave + 1, LAST_WAVE + 1))
-        if done.sent < size and not later and not (done.sent and done.hopeless):
+        done, later = waves[wave], _last(waves) > wave
+        if done.sent < size and not later and not done.hopeless:
             return Allowance(wave, min(free, size - done.sent))
         if done.open and not later:
             return Allowance(wave, 0)
@@ -123,17 +125,16 @@ def allowance(connection: Connection, account: str, plan_id: str, settings: Sett
         return Allowance(LAST_WAVE, 0, f"none of the newest {NEWEST} sends arrived: the consumer does not take them")
     # What was lost since the last arrival is unconfirmed still: it makes no room, or a consumer that died again would
     # be sent more while its verdicts come in. With nothing else in flight, one goes out to find out.
-    flying = waves.get(LAST_WAVE, _Wave()).open
-    return Allowance(LAST_WAVE, max(free - lost, 0 if flying else min(free, 1)))
+    return Allowance(LAST_WAVE, max(free - lost, 0 if waves[LAST_WAVE].open else min(free, 1)))
 
 
 def hopeless_end(connection: Connection, account: str, plan_id: str) -> tuple[str, int] | None:
     """Return, for a plan with nothing left to do, why its last wave counts as failed, and which it is; or None."""
-    waves = {number: wave for number, wave in _waves(connection, account, plan_id).items() if wave.sent}
-    if not waves or not waves[max(waves)].hopeless:
+    waves = _waves(connection, account, plan_id)
+    wave = waves[number := _last(waves)]
+    if not wave.hopeless or (number == LAST_WAVE and wave.sent < NEWEST):
         return None
-    last = max(waves)
-    return (_nothing(waves[last].sent, last), last) if last < LAST_WAVE or waves[last].sent >= NEWEST else None
+    return _nothing(wave.sent, number), number
 
 
 def _nothing(sent: int, wave: int) -> str:
@@ -165,7 +166,11 @@ def _waves(connection: Connection, account: str, plan_id: str) -> dict[int, _Wav
         .where(of_plan(account, plan_id))
         .group_by(republishes.c.wave)
     )
-    return {wave: _Wave(*counted) for wave, *counted in connection.execute(query)}
+    return defaultdict(_Wave, {wave: _Wave(*counted) for wave, *counted in connection.execute(query)})
+
+
+def _last(waves: dict[int, _Wave]) -> int:
+    return max((number for number, wave in waves.items() if wave.sent), default=0)
 
 
 def _lost_lately(connection: Connection, account: str, plan_id: str) -> int:
@@ -182,35 +187,30 @@ def _lost_lately(connection: Connection, account: str, plan_id: str) -> int:
     return sum(1 for _ in takewhile(lambda state: state == Republish.NOT_ARRIVED, states))
 
 
-def refund(connection: Connection, account: str, plan_id: str, wave: int, settings: Settings, now: datetime) -> int:
+def refund(connection: Connection, account: str, plan_id: str, wave: int, settings: Settings, now: datetime) -> None:
     """Give a failed wave's sends back to their budgets, unless the consumer got anything since they were first tried.
 
     Where people are mailed at each send nothing is given back.
-
-    :return: how many sends were given back.
     """
     record = find_record(connection, account, settings, now)
     feed = get_feed(connection, account, Feed.SUBSCRIPTIONS)
     if record is None or feed is None or (feed["known"] or {}).get("mails") != 0:
-        return 0
+        return
     lost = and_(of_plan(account, plan_id), republishes.c.wave == wave, republishes.c.state == Republish.NOT_ARRIVED)
     theirs = select(republishes.c.event_id).where(lost)
     tried = (republishes.c.account == account, republishes.c.event_id.in_(theirs))
     first = connection.execute(select(func.min(republishes.c.reply_date, type_=Instant())).where(*tried)).scalar()
     if first is None:
-        return 0
-    since = first - FUZZ
-    alive = exists().where(deliveries.c.account == account, deliveries.c.signed_at >= since, *record.good)
+        return
+    alive = exists().where(deliveries.c.account == account, deliveries.c.signed_at >= first - FUZZ, *record.good)
     if connection.execute(select(alive)).scalar():
-        return 0
-    return connection.execute(
+        return
+    looked_at_again = case((events.c.delivery == Delivery.GIVEN_UP, None), else_=events.c.delivery)
+    connection.execute(
         update(events)
         .where(events.c.account == account, events.c.id.in_(theirs), events.c.sends > 0)
-        .values(
-            sends=events.c.sends - 1,
-            delivery=case((events.c.delivery == Delivery.GIVEN_UP, None), else_=events.c.delivery),
-        )
-    ).rowcount
+        .values(sends=events.c.sends - 1, delivery=looked_at_again)
+    )
 
 
 def paced(connection: Connection, account: str, settings: Settings, now: datetime) -> timedelta:
@@ -221,3 +221,55 @@ def paced(connection: Connection, account: str, settings: Settings, now: datetim
     if last is None:
         return timedelta(0)
     return min(max(last + interval - now, timedelta(0)), interval)
+
+
+def approve(account: Account, plan_id: str, plan_hash: str, by: str) -> None:
+    """Record who approved exactly this plan.
+
+    :raises PlanError: the hash is another one, or the plan is closed or expired.
+    """
+    now = account.clock()
+    with account.ledger.write() as connection:
+        changed = connection.execute(
+            update(plans)
+            .where(plans.c.account == account.id, plans.c.id == plan_id, plans.c.hash == plan_hash)
+            .where(plans.c.closed_at.is_(None), plans.c.expires_at > now)
+            .values(
+                approved_at=func.coalesce(plans.c.approved_at, instant(now)),
+                approved_by=func.coalesce(plans.c.approved_by, by),
+            )
+        )
+        if changed.rowcount != 1:
+            raise PlanError(f"plan {plan_id} with hash {plan_hash[:12]} is not open any more: nothing was approved")
+
+
+def needs_person(account: Account, plan: Plan) -> str | None:
+    """Return why a person has to approve this plan, or None when mode and caps let it go by itself.
+
+    Modes and caps come from settings only, never from params or a run's configuration. The daily cap counts every send
+    of the account, whoever approved it: consumers and mail boxes do not care who did.
+    """
+    settings, now = account.settings, account.clock()
+    if settings.republish_mode != "auto":
+        return f"republish_mode is {settings.republish_mode}"
+    if not settings.consumer_is_idempotent:
+        return "consumer_is_idempotent is not set: your consumer may act twice on a repeat"
+    if plan.consents:
+        return f"it may hold events the watch would not send by itself ({', '.join(plan.consents)})"
+    if plan.size > settings.auto_approve_max:
+        return f"{plan.size} events are more than auto_approve_max ({settings.auto_approve_max})"
+    if plan.expected_mails is None or plan.expected_mails > settings.republish_max_mails:
+        mails = "an unknown number of" if plan.expected_mails is None else plan.expected_mails
+        return f"it causes {mails} mails, more than republish_max_mails ({settings.republish_max_mails})"
+    with account.ledger.read() as connection:
+        lately = (republishes.c.account == account.id, republishes.c.sent_at > now - timedelta(hours=24))
+        sent = connection.execute(select(func.count()).where(*lately)).scalar_one()
+        query = select(func.min(events.c.created_at, type_=Instant())).join(
+            republishes, same_event(events, republishes)
+        )
+        oldest = connection.execute(query.where(of_plan(account.id, plan.id))).scalar_one()
+    if sent + plan.size > settings.republish_daily_cap:
+        return f"{sent} sends in 24 h and {plan.size} more exceed republish_daily_cap ({settings.republish_daily_cap})"
+    if oldest is not None and oldest < now - settings.republish_max_age:
+        return f"its oldest event is from {oldest.isoformat(timespec='minutes')}, older than republish_max_age"
+    return None

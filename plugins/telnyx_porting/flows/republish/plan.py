@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, select, update
 
 from telnyx_porting.errors import NothingToSendError, PlanError
 from telnyx_porting.failpoints import failpoint
@@ -21,7 +23,6 @@ from telnyx_porting.flows.deliveries.rivals import ALIKE
 from telnyx_porting.flows.feeds import get_feed, touch_feed
 from telnyx_porting.flows.republish.selection import Asked, missed, named, superseded_count
 from telnyx_porting.flows.republish.summary import left_out_words, words
-from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import CloseReason, Delivery, Feed, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from telnyx_porting.flows.subscriptions import Destinations
 
 FIRST_WAVES = (1, 10)  # then the rest
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Plan:
     expires_at: datetime
     expected_mails: int | None  # None: cannot be known
     words: str
-    approved_by: str | None = None
-    consents: tuple[str, ...] = ()
-    left_out: dict[str, int] = field(default_factory=dict)  # of the selection, by reason
+    approved_by: str | None
+    consents: tuple[str, ...]
+    left_out: dict[str, int]  # of the selection, by reason
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,18 @@ def make_plan(account: Account, destinations: Destinations, asked: Asked | None 
     now = account.clock()
     _keep(account, destinations, now)
     with account.ledger.write(f"plan:{account.id}") as connection:
-        expire_plans(connection, account.id, now)
-        if (found := _open(connection, account.id, asked)) is not None:
-            return found
+        query = select(plans).where(plans.c.account == account.id, plans.c.closed_at.is_(None))
+        for found in connection.execute(query).mappings().all():
+            if found["expires_at"] <= now:  # nobody finished it in time
+                close_plan(connection, account.id, found["id"], now, "schedule", CloseReason.EXPIRED)
+            elif asked is not None:
+                raise PlanError(f"plan {found['id']} of account {account.id!r} is still open: finish or close it first")
+            else:
+                return _plan(found)
     with account.ledger.read() as connection:
         newest = _newest(connection, account.id)
         draft = _draft(connection, account, destinations, asked, now)
-        superseded, causes = superseded_count(connection, account.id), _causes(connection, account.id, draft.ids)
+        superseded, causes = superseded_count(connection, account.id), _causes(connection, account, draft.ids)
     consents, reason = (sorted(asked.consents), asked.reason) if asked else ([], "missed notifications")
     expires = now + account.settings.plan_expires
     bound = [account.id, draft.ids, reason, consents, now.isoformat(), expires.isoformat()]
@@ -98,7 +103,6 @@ def make_plan(account: Account, destinations: Destinations, asked: Asked | None 
         "id": str(uuid.uuid4()),
         "reason": reason,
         "selection": {
-            "how": "named" if asked else "missed",
             "words": draft.words,
             "left_out": draft.left_out,
             "webhooks": list(destinations.webhooks),
@@ -113,7 +117,6 @@ def make_plan(account: Account, destinations: Destinations, asked: Asked | None 
         "expected_mails": None if destinations.mails is None else len(draft.ids) * len(destinations.mails),
         "created_at": now,
         "created_by": asked.by if asked else "schedule",
-        "approved_at": None,
         "approved_by": None,
         "expires_at": expires,
     }
@@ -128,16 +131,6 @@ def make_plan(account: Account, destinations: Destinations, asked: Asked | None 
 def _newest(connection: Connection, account: str) -> str | None:
     query = select(plans.c.id).where(plans.c.account == account).order_by(plans.c.created_at.desc(), plans.c.id)
     return connection.execute(query.limit(1)).scalar()
-
-
-def _open(connection: Connection, account: str, asked: Asked | None) -> Plan | None:
-    """Return the plan that is open, for whoever asks for nothing of his own."""
-    query = select(plans).where(plans.c.account == account, plans.c.closed_at.is_(None))
-    if (found := connection.execute(query).mappings().first()) is None:
-        return None
-    if asked is not None:
-        raise PlanError(f"plan {found['id']} of account {account!r} is still open: finish or close it first")
-    return _plan(found)
 
 
 def _keep(account: Account, destinations: Destinations, now: datetime) -> None:
@@ -156,18 +149,23 @@ def _draft(
     if asked is None:
         chosen = missed(connection, account.id, account.settings, now)
     else:
-        chosen, left_out = named(connection, account.id, asked)
+        chosen, left_out = named(connection, account, asked)
     told = left_out_words(left_out)
     if not chosen:
         reason = f"nothing of the selection can be sent: {told}" if told else "nothing to republish"
         raise NothingToSendError(reason, left_out)
-    text = words(connection, account.id, account.settings, chosen, destinations, now)
+    text = words(connection, account, chosen, destinations, now)
     return Draft(
         [row["id"] for row in _in_sending_order(chosen)],
         text + (f" Left out: {told}." if told else ""),
         left_out,
         [row["id"] for row in chosen if asked is not None and row["arrived_at"] is not None],
     )
+
+
+def of_plan(account: str, plan_id: str) -> ColumnElement[bool]:
+    """Return SQL: the plan's rows."""
+    return and_(republishes.c.account == account, republishes.c.plan_id == plan_id)
 
 
 def close_plan(connection: Connection, account: str, plan_id: str, now: datetime, by: str, reason: str) -> bool:
@@ -177,8 +175,7 @@ def close_plan(connection: Connection, account: str, plan_id: str, now: datetime
     """
     connection.execute(
         update(republishes)
-        .where(republishes.c.account == account, republishes.c.plan_id == plan_id)
-        .where(republishes.c.state == Republish.PLANNED)
+        .where(of_plan(account, plan_id), republishes.c.state == Republish.PLANNED)
         .values(state=Republish.DROPPED, settled_at=now, detail=reason)
     )
     closed = connection.execute(
@@ -188,13 +185,6 @@ def close_plan(connection: Connection, account: str, plan_id: str, now: datetime
     )
     failpoint("plan.closed")
     return bool(closed.rowcount)
-
-
-def expire_plans(connection: Connection, account: str, now: datetime) -> None:
-    """Close the account's plans that nobody finished in time."""
-    late = select(plans.c.id).where(plans.c.account == account, plans.c.closed_at.is_(None), plans.c.expires_at <= now)
-    for plan_id in connection.execute(late).scalars().all():
-        close_plan(connection, account, plan_id, now, "schedule", CloseReason.EXPIRED)
 
 
 def close_by(account: Account, plan_id: str, who: str) -> bool:
@@ -234,15 +224,12 @@ def require_open(account: Account, plan_id: str) -> Plan:
     return _plan(row)
 
 
-def _causes(connection: Connection, account: str, ids: Sequence[str]) -> dict[str, int]:
+def _causes(connection: Connection, account: Account, ids: Sequence[str]) -> dict[str, int]:
     """Count what was found missed, by cause; of named events only those."""
-    found: dict[str, int] = {}
-    for batch in chunks(ids, _AT_ONCE):
-        query = select(func.coalesce(events.c.cause, events.c.delivery, Delivery.PENDING), func.count())
-        query = query.where(events.c.account == account, events.c.id.in_(batch))
-        for cause, number in connection.execute(query.group_by(events.c.cause, events.c.delivery)):
-            found[cause] = found.get(cause, 0) + number
-    return found
+    cause = func.coalesce(events.c.cause, events.c.delivery, Delivery.PENDING).label("found")
+    mine = (events.c.account == account.id, account.ledger.among(events.c.id, ids))
+    each = select(cause).where(*mine).subquery().c.found
+    return dict(connection.execute(select(each, func.count()).group_by(each)).all())
 
 
 def _in_sending_order(chosen: Sequence[RowMapping]) -> list[RowMapping]:
@@ -255,22 +242,14 @@ def _in_sending_order(chosen: Sequence[RowMapping]) -> list[RowMapping]:
 
 def _rows(account: str, plan_id: str, ids: Sequence[str], *, forced: bool) -> list[dict[str, Any]]:
     common = {"account": account, "plan_id": plan_id, "forced": forced, "state": Republish.PLANNED}
-    first, second = FIRST_WAVES
+    ends = list(accumulate(FIRST_WAVES))
     return [
-        common | {"event_id": event_id, "position": at, "wave": 1 if at < first else 2 if at < first + second else 3}
+        common | {"event_id": event_id, "position": at, "wave": bisect_right(ends, at) + 1}
         for at, event_id in enumerate(ids)
     ]
 
 
 def _plan(row: Any) -> Plan:
-    return Plan(
-        id=row["id"],
-        hash=row["hash"],
-        size=row["size"],
-        expires_at=row["expires_at"],
-        expected_mails=row["expected_mails"],
-        words=row["selection"]["words"],
-        approved_by=row["approved_by"],
-        consents=tuple(row["selection"].get("consents", ())),
-        left_out=dict(row["selection"].get("left_out", {})),
-    )
+    kept = {name: row[name] for name in ("id", "hash", "size", "expires_at", "expected_mails", "approved_by")}
+    told = row["selection"]
+    return Plan(**kept, words=told["words"], consents=tuple(told["consents"]), left_out=told["left_out"])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, RowMapping, and_, case, func, select, type_coerce
 
 from telnyx_porting.escaping import for_markdown, one_line
-from telnyx_porting.flows.deliveries.proofs import FUZZ
+from telnyx_porting.flows.deliveries.proofs import FUZZ, same_event
 from telnyx_porting.flows.deliveries.settle import ARRIVED_OTHERWISE
-from telnyx_porting.flows.republish.plan import plan_row
+from telnyx_porting.flows.republish.plan import of_plan, plan_row
 from telnyx_porting.ledger.predicates import is_open
 from telnyx_porting.ledger.states import UNRESOLVED, Cause, CloseReason, Republish
 from telnyx_porting.ledger.tables import events, republishes
@@ -30,11 +30,11 @@ class Report:
     """One plan's result: counts only, and the Markdown that a person reads."""
 
     markdown: str
-    counts: dict[str, int] = field(default_factory=dict)
-    confirm_p50: float | None = None  # seconds from send to the delivery that proved it
-    confirm_p95: float | None = None
-    summary: str = ""  # one sentence
-    outcome: str = ""  # done | halted | rejected | unanswered | open
+    counts: dict[str, int]
+    confirm_p50: float | None  # seconds from send to the delivery that proved it
+    confirm_p95: float | None
+    summary: str  # one sentence
+    outcome: str  # done | halted | rejected | unanswered | open
 
     @property
     def all_arrived(self) -> bool:
@@ -48,20 +48,20 @@ def report(account: Account, plan_id: str) -> Report:
 
     :raises PlanError: when the account has no such plan.
     """
-    mine = (republishes.c.account == account.id, republishes.c.plan_id == plan_id)
-    about = and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id)
+    mine = of_plan(account.id, plan_id)
+    about = same_event(events, republishes)
     outcome = _outcome()
     after = type_coerce(events.c.arrived_at, BigInteger) - type_coerce(republishes.c.reply_date, BigInteger)
     arrived = (republishes.c.state == Republish.ARRIVED, after >= -microseconds(FUZZ))
-    each = select(outcome.label("outcome")).where(*mine).subquery().c
+    each = select(outcome.label("outcome")).where(mine).subquery().c
     counted = select(each.outcome, func.count())
     columns = (republishes.c.event_id, republishes.c.detail, outcome.label("outcome"), events.c.type)
     with account.ledger.read() as connection:
         plan = plan_row(connection, account.id, plan_id)
         counts = {row.outcome: row[1] for row in connection.execute(counted.group_by(each.outcome))}
-        times = select(after).join(events, about).where(*mine, *arrived).order_by(after)
+        times = select(after).join(events, about).where(mine, *arrived).order_by(after)
         seconds = [max(took, 0) / 1e6 for took in connection.execute(times).scalars()]
-        listed = select(*columns).join(events, about).where(*mine, outcome.in_(_LISTED))
+        listed = select(*columns).join(events, about).where(mine, outcome.in_(_LISTED))
         rows = connection.execute(listed.order_by(republishes.c.position).limit(LISTED)).mappings().all()
     p50, p95 = _percentile(seconds, 0.50), _percentile(seconds, 0.95)
     summary = ", ".join(f"{number} {_PLAIN[key]}" for key in _PLAIN if (number := counts.get(key)))
@@ -79,7 +79,7 @@ def still_lost(account: Account) -> bool:
     """Whether an event that some plan sent in vain is still waited for, and not given up."""
     query = (
         select(republishes.c.event_id)
-        .join(events, and_(events.c.account == republishes.c.account, events.c.id == republishes.c.event_id))
+        .join(events, same_event(events, republishes))
         .where(republishes.c.account == account.id, republishes.c.state == Republish.NOT_ARRIVED, is_open(events))
     )
     with account.ledger.read() as connection:

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, exists
 
 from telnyx_porting.errors import FormError, NotFoundError, PlanError
 from telnyx_porting.flows.deliveries.arrival import decide
+from telnyx_porting.flows.deliveries.proofs import same_event
 from telnyx_porting.flows.events.coverage import gaps, scanned
 from telnyx_porting.flows.events.store import store
 from telnyx_porting.flows.identity import accept
 from telnyx_porting.flows.subscriptions import budget
-from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.predicates import is_open, is_unresolved
 from telnyx_porting.ledger.states import CloseReason, Consent, Delivery, PayloadStatus, Republish
 from telnyx_porting.ledger.tables import events, plans, republishes
@@ -33,7 +33,6 @@ LARGEST = 5_000  # ids in one plan; what is left comes with the next one
 REPEATABLE = ("porting_order.status_changed", "porting_order.messaging_changed")  # a newer one supersedes them
 NO_PAYLOAD = "no_payload"
 NO_UUID = "no_uuid"  # Telnyx lists it with an id that no request can name
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,11 @@ class Asked:
 def superseded() -> ColumnElement[bool]:
     """Return SQL: a status or messaging event whose order has had a newer one of its type."""
     newer = events.alias("newer")
-    return and_(
-        events.c.type.in_(REPEATABLE),
-        exists()
-        .where(
-            newer.c.account == events.c.account,
-            newer.c.order_id == events.c.order_id,
-            newer.c.type == events.c.type,
-            newer.c.created_at > events.c.created_at,
-        )
-        .correlate(events),
+    has_newer = exists().where(
+        *(newer.c[name] == events.c[name] for name in ("account", "order_id", "type")),
+        newer.c.created_at > events.c.created_at,
     )
+    return and_(events.c.type.in_(REPEATABLE), has_newer.correlate(events))
 
 
 def missed(connection: Connection, account: str, settings: Settings, now: datetime) -> list[RowMapping]:
@@ -89,11 +82,7 @@ def missed(connection: Connection, account: str, settings: Settings, now: dateti
 
 def tries() -> ColumnElement[int]:
     """Return SQL: how often the event was sent."""
-    query = select(func.count()).where(
-        republishes.c.account == events.c.account,
-        republishes.c.event_id == events.c.id,
-        republishes.c.sent_at.is_not(None),
-    )
+    query = select(func.count()).where(same_event(republishes, events), republishes.c.sent_at.is_not(None))
     return query.correlate(events).scalar_subquery()
 
 
@@ -105,7 +94,7 @@ def superseded_count(connection: Connection, account: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def named(connection: Connection, account: str, asked: Asked) -> tuple[list[RowMapping], dict[str, int]]:
+def named(connection: Connection, account: Account, asked: Asked) -> tuple[list[RowMapping], dict[str, int]]:
     """Return the events a person named, and how many were left out, by reason.
 
     :raises PlanError: naming the id that is unknown, has nothing to send, or needs a consent that is missing.
@@ -115,17 +104,15 @@ def named(connection: Connection, account: str, asked: Asked) -> tuple[list[RowM
     wanted = sorted(set(asked.ids))
     if len(wanted) > LARGEST:
         raise PlanError(f"event_ids: {len(wanted)} ids, expected at most {LARGEST} in one plan")
-    found: list[RowMapping] = []
-    for batch in chunks(wanted, _AT_ONCE):
-        query = select(events, superseded().label("superseded"), tries().label("tries"))
-        query = query.where(events.c.account == account, events.c.id.in_(batch))
-        found += connection.execute(query).mappings()
+    query = select(events, superseded().label("superseded"), tries().label("tries"))
+    mine = (events.c.account == account.id, account.ledger.among(events.c.id, wanted))
+    found = connection.execute(query.where(*mine).order_by(events.c.created_at, events.c.id)).mappings().all()
     if absent := sorted(set(wanted) - {row["id"] for row in found}):
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise PlanError(f"event_ids: {absent[0]!r}{more} not in the ledger: scan or backfill first")
     chosen, left_out = [], Counter[str]()
     for row in found:
-        reason = next(iter(_stops(row, frozenset(asked.consents))), None)
+        reason = _obstacle(row, frozenset(asked.consents))
         if reason is None:
             chosen.append(row)
         elif asked.leave_out:
@@ -136,15 +123,16 @@ def named(connection: Connection, account: str, asked: Asked) -> tuple[list[RowM
             raise PlanError(f"event_ids: {row['id']!r} has no payload yet, there is nothing to send")
         else:
             raise PlanError(f"event_ids: {row['id']!r} is {reason}; sending it needs the consent {reason!r}")
-    return sorted(chosen, key=lambda row: (row["created_at"], row["id"])), dict(left_out)
+    return chosen, dict(left_out)
 
 
-def _stops(row: RowMapping, consents: frozenset[str]) -> list[str]:
-    """Return why an event cannot go, most telling first."""
+def _obstacle(row: RowMapping, consents: frozenset[str]) -> str | None:
+    """Return why an event cannot go: what tells most."""
     if not is_uuid(row["id"]):
-        return [NO_UUID]
-    empty = row["payload_status"] != PayloadStatus.COMPLETED and row["has_webhook"]
-    return [NO_PAYLOAD] if empty else [kind.value for kind in Consent if kind in needs(row) - consents]
+        return NO_UUID
+    if row["payload_status"] != PayloadStatus.COMPLETED and row["has_webhook"]:
+        return NO_PAYLOAD
+    return next((kind.value for kind in Consent if kind in needs(row) - consents), None)
 
 
 def needs(row: RowMapping) -> set[str]:
@@ -181,9 +169,8 @@ def read_order(account: Account, client: TelnyxClient, order_id: str) -> None:
         try:
             client.get_porting_order(order_id)
         except NotFoundError:
-            raise FormError(
-                "porting_order_id", order_id, "an order of this account; Telnyx knows no such order"
-            ) from None
+            expected = "an order of this account; Telnyx knows no such order"
+            raise FormError("porting_order_id", order_id, expected) from None
 
 
 def select_ids(
@@ -225,7 +212,7 @@ def select_ids(
 
 def _spoken_for(lately: datetime) -> ColumnElement[bool]:
     """Return SQL: awaiting a verdict, refused by Telnyx, or lately by a person: only a person asks again."""
-    mine = and_(republishes.c.account == events.c.account, republishes.c.event_id == events.c.id)
+    mine = same_event(republishes, events)
     rejected = exists().where(
         mine,
         plans.c.account == republishes.c.account,

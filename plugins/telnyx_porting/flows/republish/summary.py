@@ -8,9 +8,8 @@ from sqlalchemy import Connection, RowMapping, distinct, func, select
 
 from telnyx_porting.escaping import place
 from telnyx_porting.flows.deliveries.consumer import Record, find_record, why_no_record
-from telnyx_porting.flows.feeds import get_feed
+from telnyx_porting.flows.feeds import NEVER_READ, get_feed
 from telnyx_porting.flows.subscriptions import is_below
-from telnyx_porting.ledger.bulk import chunks
 from telnyx_porting.ledger.states import Consent, Feed
 from telnyx_porting.ledger.tables import deliveries, orders
 
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from telnyx_porting.flows.account import Account
     from telnyx_porting.flows.subscriptions import Destinations
-    from telnyx_porting.settings import Settings
 
 LEFT_OUT: dict[str, str] = {  # why an event of a selection is not sent
     "no_uuid": "with an id that cannot be asked for",
@@ -33,21 +32,15 @@ LEFT_OUT: dict[str, str] = {  # why an event of a selection is not sent
     Consent.UNDETERMINED: "undetermined",
 }
 NAMED = 3  # own URLs of orders that are written out
-_AT_ONCE = 500
 
 
 def words(
-    connection: Connection,
-    account: str,
-    settings: Settings,
-    chosen: Sequence[RowMapping],
-    destinations: Destinations,
-    now: datetime,
+    connection: Connection, account: Account, chosen: Sequence[RowMapping], destinations: Destinations, now: datetime
 ) -> str:
     """Return one paragraph for the person who approves."""
     order_ids = sorted({row["order_id"] for row in chosen if row["order_id"]})
     oldest = min(row["created_at"] for row in chosen)
-    record = find_record(connection, account, settings, now)
+    record = find_record(connection, account.id, account.settings, now)
     own = _own_urls(connection, account, order_ids) - set(destinations.webhooks)
     goes_to = [_destination(connection, account, record, chosen, url) for url in destinations.webhooks]
     goes_to += [f"{place(url)} (own URL of an order)" for url in sorted(own)[:NAMED]]
@@ -64,7 +57,7 @@ def words(
         f"{_counted(len(chosen), 'event')}, {_counted(len(order_ids), 'order')}, oldest {_age(now - oldest)}."
         f" Goes to: {', '.join(goes_to)}."
     )
-    if (reason := why_no_record(connection, account, settings, now)) is not None:
+    if (reason := why_no_record(connection, account.id, account.settings, now)) is not None:
         text += f" Whether it arrives cannot be confirmed: {reason}."
     return text
 
@@ -75,25 +68,19 @@ def left_out_words(left_out: Mapping[str, int]) -> str:
 
 
 def _destination(
-    connection: Connection, account: str, record: Record | None, chosen: Sequence[RowMapping], url: str
+    connection: Connection, account: Account, record: Record | None, chosen: Sequence[RowMapping], url: str
 ) -> str:
-    got = 0
-    for batch in chunks((row["id"] for row in chosen), _AT_ONCE):
-        query = select(func.count(distinct(deliveries.c.event_id))).where(
-            deliveries.c.account == account,
-            deliveries.c.event_id.in_(batch),
-            deliveries.c.destination == url,
-            deliveries.c.ok,
-        )
-        got += connection.execute(query).scalar_one()
-    if got:
+    here = (deliveries.c.account == account.id, deliveries.c.destination == url)
+    theirs = account.ledger.among(deliveries.c.event_id, [row["id"] for row in chosen])
+    query = select(func.count(distinct(deliveries.c.event_id))).where(*here, theirs, deliveries.c.ok)
+    if got := connection.execute(query).scalar_one():
         return f"{place(url)} (will get {'it' if got == len(chosen) else got} twice)"
-    feed = get_feed(connection, account, Feed.DELIVERIES)
-    seen = (feed is not None and feed["proved_at"] is not None) or _decides(connection, account, record, url)
+    feed = get_feed(connection, account.id, Feed.DELIVERIES) or NEVER_READ
+    seen = feed["proved_at"] is not None or decides(connection, account.id, record, url)
     return f"{place(url)} ({'missed it' if seen else 'may get it twice'})"
 
 
-def _decides(connection: Connection, account: str, record: Record | None, url: str) -> bool:
+def decides(connection: Connection, account: str, record: Record | None, url: str) -> bool:
     """Whether this URL is the consumer of record."""
     if record is None:
         return False
@@ -107,16 +94,10 @@ def _decides(connection: Connection, account: str, record: Record | None, url: s
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _own_urls(connection: Connection, account: str, order_ids: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for batch in chunks(order_ids, _AT_ONCE):
-        query = (
-            select(orders.c.webhook_url)
-            .distinct()
-            .where(orders.c.account == account, orders.c.id.in_(batch), orders.c.webhook_url.is_not(None))
-        )
-        found.update(connection.execute(query).scalars())
-    return found
+def _own_urls(connection: Connection, account: Account, order_ids: Sequence[str]) -> set[str]:
+    theirs = (orders.c.account == account.id, account.ledger.among(orders.c.id, order_ids))
+    query = select(orders.c.webhook_url).where(*theirs, orders.c.webhook_url.is_not(None))
+    return set(connection.execute(query.distinct()).scalars())
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:
