@@ -123,6 +123,31 @@ def test_muted_says_nothing_and_speaks_again_when_it_ends(ledger: Ledger) -> Non
     assert said == ["Tue 16 firing"]
 
 
+def test_muted_is_told_in_no_message_and_no_digest_however_often_it_occurs(watched: Watched) -> None:
+    critical(watched, 1)
+    watched.status(2, "exception", "OTHER")
+    watched.cycle()
+    mute(
+        Account(watched.ledger, watched.account, clock=lambda: watched.now),
+        key(1),
+        "ann",
+        "known",
+        MONDAY + timedelta(2),
+    )
+    watched.later(minutes=1)
+    watched.status(1, "submitted")
+    watched.cycle()
+    watched.sent.clear()
+    watched.later(minutes=1)
+    critical(watched, 1)
+    watched.cycle()
+    assert watched.told() == []
+    hours(watched, 26)
+    digest = next(message for _, message in watched.sent if message.action == "digest")
+    assert {entry["key"] for entry in digest.findings} == {key(2)}
+    assert key(1) not in {finding for _, finding, _ in watched.told()}
+
+
 def test_high_is_told_when_it_escalates_and_low_is_not(watched: Watched) -> None:
     """A stuck event is low, then high: it leaves the digest's queue and is told in working hours."""
     stuck = watched.event("status_changed", 1, None, MONDAY - timedelta(minutes=40))
