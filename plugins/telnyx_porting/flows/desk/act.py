@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MOST = 500
 """Findings in one action; what is left takes another."""
-WHYS = 5
 
 Verb = Literal["acknowledge", "mute", "unmute", "own", "release", "note"]
 
@@ -59,7 +58,7 @@ def act(
         except SettingsError as error:
             why[key] = str(error)
     tried = min(len(keys), MOST)
-    return Done(tried - len(why), len(why), len(keys) - tried, dict(list(why.items())[:WHYS]))
+    return Done(tried - len(why), len(why), len(keys) - tried, dict(list(why.items())[:5]))
 
 
 def _keys(account: Account, by: str, where: Where) -> list[str]:

@@ -28,7 +28,6 @@ from telnyx_porting.ledger.tables import orders, plans
 from telnyx_porting.settings.calendar import calendar_of
 
 SHOWN = 10  # lines of a section
-DAYS = 5  # working days ahead on the FOC board
 
 
 @dataclass(frozen=True)
@@ -185,6 +184,6 @@ def _days(account: Account, now: datetime) -> list[tuple[str, str, bool]]:
         at = now + timedelta(days=ahead)
         day, working = calendar.day(at), calendar.working_days_between(now, at)
         days.append((day.isoformat(), f"{day:%a} {day.day} {day:%b}", working > before))
-        if (before := working) >= DAYS:
+        if (before := working) >= 5:
             break
     return days
