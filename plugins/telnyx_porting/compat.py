@@ -1,7 +1,7 @@
 """What Airflow 3.2 lacks, in one place. Nothing is emulated: fewer comforts there, never a second send.
 
-3.2 is not supported yet: Airflow 3.3.2 is the oldest that the tests pass on. All of it ends when 3.3 is the oldest
-supported version.
+The oldest supported version is 3.2.2. Retry policies, state stores, the state of waiting for an answer, a connection's
+``aextra_dejson`` and the module ``stats`` came with 3.3: when that is the oldest supported version, this file goes.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from telnyx_porting.ledger.engine import Ledger
 from telnyx_porting.ledger.files import LOCK_WAIT
 from telnyx_porting.ledger.tables import findings
-from tests.support.places import ROOT
+from tests.support.runs import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,19 +148,12 @@ def test_run_of_a_dag_that_fails_is_told_and_one_that_works_takes_it_back(
     home: RunningSandbox, airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No DAG of the watch says so itself: its defaults do."""
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.utils.session import create_session
-
-    bag = DagBag(dag_folder=str(ROOT / "dags" / "porting_scan.py"), bundle_name="watch")
-    with create_session() as session:
-        session.merge(DagBundleModel(name="watch"))
-    sync_bag_to_db(bag, "watch", None)
+    scan = known("porting_scan")
     told = (ACCOUNT, "health:dag:porting_scan.scan")
     monkeypatch.setenv("TELNYX_PORTING_SETTLE", "soon")
-    assert bag.dags["porting_scan"].test().state == "failed"
+    assert scan.test().state == "failed"
     assert told in open_findings(tmp_path)
     assert "TELNYX_PORTING_SETTLE" in json.dumps(home.inbox()), "the cause is told, not each task that it fails"
     monkeypatch.delenv("TELNYX_PORTING_SETTLE")
-    assert bag.dags["porting_scan"].test().state == "success"
+    assert scan.test().state == "success"
     assert told not in open_findings(tmp_path)

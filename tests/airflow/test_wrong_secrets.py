@@ -14,6 +14,7 @@ import pytest
 
 from telnyx_porting import errors
 from telnyx_porting.client import AsyncTelnyxClient
+from telnyx_porting.compat import IS_3_3
 from telnyx_porting.errors import FOR_GOOD, AuthenticationError, PermissionDeniedError, ProxyRefusedError, TelnyxError
 from telnyx_porting.flows.alerts.channels import Channel, ChannelError, Message
 from telnyx_porting.hooks.telnyx import TelnyxHook
@@ -141,7 +142,7 @@ def test_nor_does_airflow_try_it_again() -> None:
     for kind in (AuthenticationError, PermissionDeniedError, ProxyRefusedError):
         assert issubclass(kind, FOR_GOOD)
         error = getattr(errors, kind.__name__)("refused")
-        assert TelnyxRetryPolicy().evaluate(error, 1, 4).action.name == "FAIL"
+        assert not IS_3_3 or TelnyxRetryPolicy().evaluate(error, 1, 4).action.name == "FAIL"
 
 
 def test_the_test_of_a_connection_says_who_refused(
