@@ -16,6 +16,7 @@ from telnyx_porting.flows.republish.advance import Done, Halted, Wait, advance, 
 from telnyx_porting.flows.republish.gates import POLICY, approve
 from telnyx_porting.flows.republish.plan import close_plan
 from telnyx_porting.flows.republish.report import report
+from telnyx_porting.flows.republish.selection import Asked
 from telnyx_porting.ledger.tables import plans, republishes
 from tests.scenarios.loop import ACCOUNT, MINUTE, Loop
 from tests.support.crew import lose
@@ -23,9 +24,9 @@ from tests.support.crew import lose
 REPUBLISH = "/v2/porting/events/*/republish"
 
 
-def ready(world: Loop, count: int, by: str = "ann") -> tuple[list[str], str]:
+def ready(world: Loop, count: int, by: str = "ann", *, named: bool = False) -> tuple[list[str], str]:
     lost = lose(world, count)
-    plan = world.plan()
+    plan = world.plan(Asked(lost) if named else None)
     assert plan is not None
     approve(Account(world.ledger, ACCOUNT, clock=lambda: world.clock.now()), plan.id, plan.hash, by)
     return lost, plan.id
@@ -105,9 +106,10 @@ def test_an_expired_plan_sends_nothing_more(world: Loop) -> None:
     assert not world.asked()
 
 
-def test_what_arrives_meanwhile_is_dropped(world: Loop) -> None:
-    """Somebody republished one by hand while the plan waited."""
-    lost, plan = ready(world, 2)
+@pytest.mark.parametrize("named", [False, True], ids=["selected", "named by a person"])
+def test_what_arrives_meanwhile_is_dropped(world: Loop, named: bool) -> None:
+    """Somebody republished one by hand while the plan waited; whoever named it did not know that."""
+    lost, plan = ready(world, 2, named=named)
     world.client.republish_porting_event(lost[0])
     world.sandbox.settle()
     assert isinstance(world.resume(plan), Done)
