@@ -19,17 +19,18 @@ from telnyx_porting.flows.alerts.send import send_due
 from telnyx_porting.flows.deliveries.arrival import decide
 from telnyx_porting.flows.deliveries.consumer import find_record
 from telnyx_porting.flows.deliveries.matching import match
-from telnyx_porting.flows.deliveries.proofs import unread
 from telnyx_porting.flows.deliveries.settle import settle
 from telnyx_porting.flows.desk.status import status
 from telnyx_porting.flows.findings.kind import Look
 from telnyx_porting.flows.findings.reconcile import reconcile, see
+from telnyx_porting.flows.republish.gates import approve
 from telnyx_porting.flows.republish.plan import make_plan
 from telnyx_porting.flows.republish.selection import Asked
+from telnyx_porting.flows.republish.send import NotClaimed, Sender, sendable
 from telnyx_porting.flows.republish.summary import decides
 from telnyx_porting.flows.subscriptions import Destinations, below, ends_with, is_below
 from telnyx_porting.ledger.states import Consent
-from telnyx_porting.ledger.tables import events, orders
+from telnyx_porting.ledger.tables import orders, republishes
 from telnyx_porting.settings import Settings
 from tests.support.rows import ACCOUNT, NOW, add_delivery, add_event, add_feed, add_watch, event_row
 from tests.support.watched import quick
@@ -171,11 +172,15 @@ def test_a_send_waits_for_what_the_consumer_of_record_got_unread(
 ) -> None:
     """What others got, and nobody has looked at yet, says nothing about the one that decides."""
     event = add_event(ledger, delivery="missed")
+    account = Account(ledger, ACCOUNT, CRM, lambda: NOW)
+    plan = make_plan(account, Destinations(), Asked([event]))
+    approve(account, plan.id, plan.hash, "ann")
     add_delivery(ledger, **{"source": "deliveries", "webhook_id": event, **given})
+    (row,) = sendable(account, plan.id, 1)
+    client: Any = None  # a claim asks nobody
+    assert Sender(account, client, timedelta(0)).claim(row, NOW) == (NotClaimed.NOT_NEEDED if waits else None)
     with ledger.read() as connection:
-        came_in = unread(find_record(connection, ACCOUNT, CRM, NOW))
-        found = connection.execute(select(events.c.id).where(events.c.id == event, came_in)).first()
-    assert (found is not None) is waits
+        assert connection.execute(select(republishes.c.state)).scalar() == ("planned" if waits else "sending")
 
 
 HIDING = (f"{HOOK}?token=S3CRET", "https://me:S3CRET@audit.example.com/hook#S3CRET")
