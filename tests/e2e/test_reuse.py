@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -22,7 +23,6 @@ from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from include.sandbox.testing import RunningSandbox
 
@@ -65,8 +65,9 @@ class Clean:
         return done.stdout
 
     def with_airflow(self) -> list[str]:
-        """Install the Airflow that somebody runs already; return what is installed."""
-        self.shell(f"pip install --quiet --constraint {ROOT / 'requirements.txt'} apache-airflow && airflow db migrate")
+        """Install the Airflow that somebody runs already, which is not what is tried; return what is installed."""
+        quick = f"{Path(sys.executable).parent / 'uv'} pip install --quiet --python venv/bin/python"
+        self.shell(f"{quick} --constraint {ROOT / 'requirements.txt'} apache-airflow && airflow db migrate")
         return self.shell("pip freeze").splitlines()
 
 
