@@ -21,7 +21,7 @@ from telnyx_porting.flows.desk.orders import NOBODY, SORTS, OrderWhere, find_ord
 from telnyx_porting.flows.desk.page import Page
 from telnyx_porting.flows.desk.plans import read_plan
 from telnyx_porting.flows.desk.preflight import Line, keep_lines
-from telnyx_porting.ledger.tables import orders, windows
+from telnyx_porting.ledger.tables import findings, orders, windows
 from tests.support.big_ledger import fill_big, order_id
 from tests.support.ledgers import both_databases
 from tests.support.rows import ACCOUNT, NOW
@@ -42,7 +42,7 @@ def moves() -> None:
 
 @pytest.fixture(scope="module")
 def desk(ledger: Ledger) -> Account:
-    fill_big(ledger, COUNT, every=20)
+    fill_big(ledger, COUNT, every=10)
     return Account(ledger, ACCOUNT, clock=lambda: NOW)
 
 
@@ -69,6 +69,14 @@ def test_each_open_finding_is_in_one_section_and_a_count_is_its_rows(desk: Accou
     assert sorted(keys) == sorted(row.key for row in found)
     assert {"mine": board.mine, "unassigned": board.unassigned, "all": board.everything}[who] == len(found) > 0
     owners = {row.owner for row in found}
+    with desk.ledger.read() as connection:
+        still_open = connection.execute(
+            select(findings.c.key, findings.c.owner).where(findings.c.resolved_at.is_(None))
+        )
+        theirs = {"mine": {"ann"}, "unassigned": {None}, "all": owners}[who]
+        wanted = sorted(key for key, owner in still_open if owner in theirs)
+    assert sorted(keys) == wanted
+    assert who != "all" or len(wanted) > 200, "more than are read at once"
     assert owners == {"mine": {"ann"}, "unassigned": {None}, "all": {"ann", "bob", None}}[who]
 
 
