@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from include.demo import postgres
 from tests.support.compose import composed
-from tests.support.compose_loop import SOON, kill_the_worker_that_sends, loop, requests
+from tests.support.compose_loop import NEEDS, SOON, kill_the_worker_that_sends, loop, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.compose import Compose
 
-pytestmark = [
-    pytest.mark.chaos,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Redis (Debian: apt install redis-server)"),
-    pytest.mark.skipif(postgres.binaries() is None, reason="the PostgreSQL wheel has no build for this platform"),
-]
+pytestmark = [pytest.mark.chaos, *NEEDS]
 
 
 def restart_the_scheduler(compose: Compose) -> None:

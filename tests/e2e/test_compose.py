@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from include.demo import postgres
 from tests.support.compose import composed
-from tests.support.compose_loop import SOON, kill_the_worker_that_sends, loop, requests
+from tests.support.compose_loop import NEEDS, SOON, kill_the_worker_that_sends, loop, requests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Redis (Debian: apt install redis-server)"),
-    pytest.mark.skipif(postgres.binaries() is None, reason="the PostgreSQL wheel has no build for this platform"),
-]
+pytestmark = [pytest.mark.e2e, *NEEDS]
 
 
 def test_the_file_s_services_find_what_is_true_though_a_worker_is_killed_in_the_middle_of_a_batch(

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
+
+from include.demo import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.compose import Compose
 
+NEEDS = (
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Redis (Debian: apt install redis-server)"),
+    pytest.mark.skipif(postgres.binaries() is None, reason="the PostgreSQL wheel has no build for this platform"),
+)
+"""Marks of a test that starts the services."""
 SOON = {  # seconds: a worker that is gone is missed, and its task tried again
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
